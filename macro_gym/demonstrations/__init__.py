@@ -1,0 +1,5 @@
+"""Play, from wherever it comes, as `Demonstration` values."""
+
+from macro_gym.demonstrations.demonstration import Demonstration
+
+__all__ = ["Demonstration"]

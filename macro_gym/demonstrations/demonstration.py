@@ -1,0 +1,95 @@
+"""Demonstration: one stretch of play, as a value and as a file."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.errors import DemonstrationError
+from macro_gym.files import replacing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Demonstration:
+    """Play within one episode: what was done, primitive by primitive.
+
+    Args:
+        primitives: Names of the actions, in the order that ``actions`` counts them.
+        actions: Indices into ``primitives``, shape ``(steps,)``.
+        rewards: What each step paid, shape ``(steps,)``; None if unknown.
+        game: The game, as in ``ALE/<game>-v5``; empty if none.
+        frameskip: Frames per step; 0 if unknown or not an emulator.
+        source: Who or what played, in words.
+
+    Raises:
+        DemonstrationError: The arrays do not fit each other or the names.
+    """
+
+    primitives: tuple[str, ...]
+    actions: NDArray[np.uint8]
+    rewards: NDArray[np.float32] | None = None
+    game: str = ""
+    frameskip: int = 0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit each other or the names."""
+        actions = np.asarray(self.actions)
+        if actions.ndim != 1:
+            raise DemonstrationError(f"actions has shape {actions.shape}; it must be (steps,)")
+        if actions.size and not 0 <= actions.min() <= actions.max() < len(self.primitives):
+            raise DemonstrationError(
+                f"actions range over {actions.min()}..{actions.max()}, but there are "
+                f"{len(self.primitives)} primitives: {', '.join(self.primitives)}"
+            )
+        if self.rewards is not None and self.rewards.shape != actions.shape:
+            raise DemonstrationError(
+                f"{self.rewards.shape} rewards for {actions.shape} actions; they go in pairs"
+            )
+
+    @property
+    def score(self) -> float:
+        """Sum of the rewards; NaN if they are unknown."""
+        return float("nan") if self.rewards is None else float(self.rewards.sum())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the demonstration as a compressed ``.npz``, whole or not at all."""
+        arrays: dict[str, Any] = {"actions": self.actions, "about": np.array(self._about())}
+        if self.rewards is not None:
+            arrays["rewards"] = self.rewards
+        with replacing(path) as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Demonstration":
+        """Read what `save` wrote.
+
+        Raises:
+            DemonstrationError: The file is not a whole demonstration.
+            FileNotFoundError: There is no such file.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as arrays:
+                about = json.loads(str(arrays["about"]))
+                rewards = arrays["rewards"] if "rewards" in arrays else None
+                actions = arrays["actions"]
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for a bad file
+            raise DemonstrationError(f"{path} is not a whole demonstration: {error}") from error
+        return cls(tuple(about.pop("primitives")), actions, rewards, **about)
+
+    def _about(self) -> str:
+        """Everything but the arrays, as JSON."""
+        return json.dumps(
+            {
+                "primitives": self.primitives,
+                "game": self.game,
+                "frameskip": self.frameskip,
+                "source": self.source,
+            }
+        )

@@ -1,0 +1,29 @@
+"""Errors of both packages: one base, and beside it the built-in that fits."""
+
+
+class MacroGymError(Exception):
+    """Base of every error that ``macro_gym`` and ``sb3_masp`` raise on purpose."""
+
+
+class InvalidMacroError(MacroGymError, ValueError):
+    """A macro set whose names, macros or counts do not describe a set of actions."""
+
+
+class MacroSetFileError(MacroGymError, ValueError):
+    """A macro-set file that is cut short, edited, or of another schema version."""
+
+
+class RemapError(MacroGymError, ValueError):
+    """A macro set that needs a primitive which the other action set lacks."""
+
+
+class MissingBankError(MacroGymError, LookupError):
+    """A game for which no macro set is shipped."""
+
+
+class FrameSkipError(MacroGymError, ValueError):
+    """Frame skipping that would be applied twice, or that cannot be applied."""
+
+
+class DemonstrationError(MacroGymError, ValueError):
+    """Recorded play that is malformed or does not match what it is used for."""

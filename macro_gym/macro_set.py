@@ -1,0 +1,351 @@
+"""MacroSet: what the actions of a macro environment are, as a value and as a file."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.errors import InvalidMacroError, MacroSetFileError, RemapError
+from macro_gym.files import replacing
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the macros of a set come from.
+
+    Args:
+        source: The play they were mined from, in words.
+        method: How they were mined, in words that a person can repeat.
+        game: The game played, as in ``ALE/<game>-v5``; empty if none.
+        frameskip: Frames per primitive in that play; 0 if unknown or not an emulator.
+        steps: Primitives of play that were mined.
+        scores: Score of each stretch of play.
+        version: Version of macro-gym that did it.
+    """
+
+    source: str = ""
+    method: str = ""
+    game: str = ""
+    frameskip: int = 0
+    steps: int = 0
+    scores: tuple[float, ...] = ()
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        """Take any sequence of numbers as scores."""
+        object.__setattr__(self, "scores", tuple(float(score) for score in self.scores))
+
+
+@dataclass(frozen=True, slots=True)
+class MacroSet:
+    """Discrete actions: the primitives first, then ``macros`` in order.
+
+    Args:
+        primitives: Names of the wrapped environment's actions, in its order.
+        macros: Each macro as indices into ``primitives``, most frequent macro first.
+        counts: How often each macro was seen; zeros if omitted.
+        provenance: Where the macros come from.
+
+    Raises:
+        InvalidMacroError: Names are missing or repeated; a macro is empty, repeated or names an
+            action that does not exist; counts do not fit the macros.
+
+    Example:
+        >>> macros = MacroSet(("NOOP", "LEFT", "RIGHT"), ((1, 1, 1, 1), (2, 0)))
+        >>> macros.names
+        ('NOOP', 'LEFT', 'RIGHT', 'LEFT×4', 'RIGHT,NOOP')
+        >>> macros.expand(3)
+        (1, 1, 1, 1)
+    """
+
+    primitives: tuple[str, ...]
+    macros: tuple[tuple[int, ...], ...] = ()
+    counts: tuple[int, ...] = ()
+    provenance: Provenance = Provenance()
+
+    def __post_init__(self) -> None:
+        """Normalise the sequences and refuse what is not a set of actions."""
+        _require_names(self.primitives)
+        macros = tuple(
+            _checked_macro(index, macro, len(self.primitives))
+            for index, macro in enumerate(self.macros)
+        )
+        _require_distinct(macros)
+        object.__setattr__(self, "primitives", tuple(self.primitives))
+        object.__setattr__(self, "macros", macros)
+        object.__setattr__(self, "counts", _checked_counts(self.counts, len(macros)))
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions: primitives and macros."""
+        return len(self.primitives) + len(self.macros)
+
+    @property
+    def max_length(self) -> int:
+        """Primitives in the longest action."""
+        return max((len(macro) for macro in self.macros), default=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A readable name of every action: ``"LEFT"``, ``"LEFT×4"``, ``"RIGHT,NOOP"``."""
+        return self.primitives + tuple(self._name(macro) for macro in self.macros)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what each action index means: the names and the macros, nothing else."""
+        return _digest({"primitives": self.primitives, "macros": self.macros})
+
+    def expand(self, action: int) -> tuple[int, ...]:
+        """Return the primitives that ``action`` runs, first to last."""
+        if action < len(self.primitives):
+            return (int(action),)
+        return self.macros[action - len(self.primitives)]
+
+    def top(self, k: int) -> "MacroSet":
+        """Return the set with only its first ``k`` macros.
+
+        Raises:
+            InvalidMacroError: The set has fewer than ``k`` macros, or ``k`` is negative.
+        """
+        if not 0 <= k <= len(self.macros):
+            raise InvalidMacroError(
+                f"k is {k}, but this set has {len(self.macros)} macros"
+                f"{self._of_game()}; k may be 0..{len(self.macros)}. "
+                "Mine more play, or longer macros, for more."
+            )
+        return replace(self, macros=self.macros[:k], counts=self.counts[:k])
+
+    def remap(self, names: Sequence[str]) -> "MacroSet":
+        """Return the same macros as indices into another action set, matched by name.
+
+        Args:
+            names: The other action set's names, in its order.
+
+        Raises:
+            RemapError: A macro needs a primitive that ``names`` lacks.
+        """
+        index = {name: position for position, name in enumerate(names)}
+        used = sorted({primitive for macro in self.macros for primitive in macro})
+        lost = [
+            self.primitives[primitive]
+            for primitive in used
+            if self.primitives[primitive] not in index
+        ]
+        if lost:
+            hit = sum(any(self.primitives[p] in lost for p in macro) for macro in self.macros)
+            raise RemapError(
+                f"{hit} of {len(self.macros)} macros{self._of_game()} need {', '.join(lost)}, "
+                f"but the other action set has only {', '.join(names)}. Is the set for another "
+                "game, or was it mined with full_action_space=True? Then build the environment "
+                "with full_action_space=True too."
+            )
+        macros = tuple(
+            tuple(index[self.primitives[primitive]] for primitive in macro) for macro in self.macros
+        )
+        return replace(self, primitives=tuple(names), macros=macros)
+
+    def with_noise(self, n: int, rng: np.random.Generator) -> "MacroSet":
+        """Append ``n`` random macros whose lengths are distributed like those of the set.
+
+        The robustness test of arXiv 2506.13690: irrelevant macros among the mined ones.
+
+        Args:
+            n: How many to add; their counts are zero.
+            rng: Source of randomness.
+
+        Raises:
+            InvalidMacroError: The set has no macro to copy a length from, or there are not
+                ``n`` further sequences of those lengths to be found.
+        """
+        lengths = [len(macro) for macro in self.macros]
+        if n and not lengths:
+            raise InvalidMacroError("with_noise copies the lengths of macros, but the set has none")
+        known = set(self.macros)
+        noise: list[tuple[int, ...]] = []
+        for _ in range(100 * n + 1000):
+            if len(noise) == n:
+                break
+            size = int(rng.choice(lengths))
+            macro = tuple(rng.integers(len(self.primitives), size=size).tolist())
+            if macro not in known:
+                known.add(macro)
+                noise.append(macro)
+        if len(noise) < n:
+            raise InvalidMacroError(
+                f"only {len(noise)} of {n} random macros found that are not in the set yet: "
+                f"{len(self.primitives)} primitives in lengths {min(lengths)}..{max(lengths)} "
+                "leave too few sequences"
+            )
+        return replace(self, macros=self.macros + tuple(noise), counts=self.counts + (0,) * n)
+
+    def overlap(self) -> NDArray[np.float64]:
+        """Handcrafted similarity of actions by the primitives they share in order.
+
+        Twice the length of the longest common subsequence over the sum of the two lengths: 1 for
+        an action with itself, 0 for actions that share no primitive.
+
+        Returns:
+            Similarities, shape ``(actions, actions)``, symmetric, within 0..1.
+        """
+        width = self.max_length
+        tokens = np.full((self.n_actions, width), -1)
+        lengths = np.empty(self.n_actions)
+        for action in range(self.n_actions):
+            sequence = self.expand(action)
+            tokens[action, : len(sequence)] = sequence
+            lengths[action] = len(sequence)
+        return 2 * _common_subsequence_lengths(tokens) / (lengths[:, None] + lengths[None, :])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the set as JSON, whole or not at all."""
+        content = self._content()
+        entries = content | {"sha256": _digest(content)}
+        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in entries.items())
+        with replacing(path) as file:
+            file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "MacroSet":
+        """Read a set that `save` wrote.
+
+        Raises:
+            MacroSetFileError: The file is cut short, edited, not a macro set, or of another
+                schema version.
+            FileNotFoundError: There is no such file.
+        """
+        content = _parsed(Path(path))
+        digest = content.pop("sha256", None)
+        if digest != _digest(content):
+            raise MacroSetFileError(
+                f"{path}: the content does not have the hash that the file states "
+                f"({digest}); it was edited or damaged. Macro sets are written by MacroSet.save."
+            )
+        known = {field.name for field in fields(Provenance)}
+        provenance = {key: value for key, value in content["provenance"].items() if key in known}
+        return cls(
+            tuple(content["primitives"]),
+            tuple(tuple(macro) for macro in content["macros"]),
+            tuple(content["counts"]),
+            Provenance(**provenance),
+        )
+
+    def _content(self) -> dict[str, Any]:
+        """What the file holds, its hash aside."""
+        return {
+            "schema": SCHEMA,
+            "primitives": self.primitives,
+            "macros": self.macros,
+            "counts": self.counts,
+            "provenance": asdict(self.provenance),
+        }
+
+    def _name(self, macro: tuple[int, ...]) -> str:
+        """``LEFT×4`` for a held primitive, else the names in order."""
+        if len(macro) > 1 and len(set(macro)) == 1:
+            return f"{self.primitives[macro[0]]}×{len(macro)}"
+        return ",".join(self.primitives[primitive] for primitive in macro)
+
+    def _of_game(self) -> str:
+        """The game, for error messages: `` of Breakout`` or nothing."""
+        return f" of {self.provenance.game}" if self.provenance.game else ""
+
+
+def _require_names(primitives: Sequence[str]) -> None:
+    """Refuse action names that are missing, repeated or not strings."""
+    if isinstance(primitives, str) or not all(isinstance(name, str) for name in primitives):
+        raise InvalidMacroError(f"primitives must be a sequence of names, not {primitives!r}")
+    if not primitives:
+        raise InvalidMacroError("primitives is empty: an environment has at least one action")
+    repeated = sorted({name for name in primitives if list(primitives).count(name) > 1})
+    if repeated:
+        raise InvalidMacroError(f"primitives repeats {', '.join(repeated)}; names must be unique")
+
+
+def _checked_macro(index: int, macro: Sequence[int], n_primitives: int) -> tuple[int, ...]:
+    """``macro`` as a tuple of ints, all of which are actions."""
+    if len(macro) == 0:
+        raise InvalidMacroError(f"macros[{index}] is empty; a macro runs at least one primitive")
+    for position, primitive in enumerate(macro):
+        if isinstance(primitive, bool) or not isinstance(primitive, (int, np.integer)):
+            raise InvalidMacroError(
+                f"macros[{index}][{position}] is {primitive!r}, not an index of a primitive"
+            )
+        if not 0 <= primitive < n_primitives:
+            raise InvalidMacroError(
+                f"macros[{index}][{position}] is {primitive}, but the actions are "
+                f"0..{n_primitives - 1}. Were the demonstrations recorded with the full action "
+                "set? Then use full_action_space=True, or remap the set by name."
+            )
+    return tuple(int(primitive) for primitive in macro)
+
+
+def _require_distinct(macros: Sequence[tuple[int, ...]]) -> None:
+    """Refuse two actions that are the same sequence."""
+    first: dict[tuple[int, ...], int] = {}
+    for index, macro in enumerate(macros):
+        if first.setdefault(macro, index) != index:
+            raise InvalidMacroError(
+                f"macros[{index}] repeats macros[{first[macro]}]: {macro}; each may appear once"
+            )
+
+
+def _checked_counts(counts: Sequence[int], n_macros: int) -> tuple[int, ...]:
+    """``counts`` as a tuple of ints that fits the macros; zeros if there are none."""
+    if len(counts) == 0:
+        return (0,) * n_macros
+    if len(counts) != n_macros:
+        raise InvalidMacroError(f"{len(counts)} counts for {n_macros} macros; give one for each")
+    if min(counts) < 0:
+        raise InvalidMacroError(
+            f"counts[{list(counts).index(min(counts))}] is {min(counts)}: negative"
+        )
+    return tuple(int(count) for count in counts)
+
+
+def _common_subsequence_lengths(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Longest common subsequence of every pair of rows; -1 pads and matches nothing.
+
+    The textbook recurrence, run for all pairs at once: shape ``(rows, rows)``.
+    """
+    rows, width = tokens.shape
+    previous = np.zeros((width + 1, rows, rows), dtype=np.int64)
+    for i in range(width):
+        current = np.zeros_like(previous)
+        for j in range(width):
+            same = (tokens[:, None, i] == tokens[None, :, j]) & (tokens[:, None, i] >= 0)
+            current[j + 1] = np.where(
+                same, previous[j] + 1, np.maximum(previous[j + 1], current[j])
+            )
+        previous = current
+    return previous[width]
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of ``content``."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``, of this schema."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise MacroSetFileError(
+            f"{path} is not a whole JSON file ({error}); was it cut short while copying?"
+        ) from error
+    if not isinstance(content, dict) or "schema" not in content:
+        raise MacroSetFileError(f"{path} is JSON but not a macro set: it has no schema version")
+    if content["schema"] != SCHEMA:
+        raise MacroSetFileError(
+            f"{path} has schema version {content['schema']}; this macro-gym reads {SCHEMA}"
+        )
+    return content
