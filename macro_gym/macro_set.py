@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,13 +228,11 @@ class MacroSet:
                 f"{path}: the content does not have the hash that the file states "
                 f"({digest}); it was edited or damaged. Macro sets are written by MacroSet.save."
             )
-        known = {field.name for field in fields(Provenance)}
-        provenance = {key: value for key, value in content["provenance"].items() if key in known}
         return cls(
             tuple(content["primitives"]),
             tuple(tuple(macro) for macro in content["macros"]),
             tuple(content["counts"]),
-            Provenance(**provenance),
+            Provenance(**content["provenance"]),
         )
 
     def _content(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Demonstration:
         try:
             with np.load(Path(path), allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
-                rewards = arrays["rewards"] if "rewards" in arrays else None
+                rewards = arrays.get("rewards", None)
                 actions = arrays["actions"]
         except FileNotFoundError:
             raise
