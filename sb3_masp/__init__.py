@@ -1,0 +1,1 @@
+"""Stable-Baselines3 learners that share credit among similar actions."""

@@ -1,0 +1,99 @@
+"""Losses: pure functions on tensors, one equation each."""
+
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+
+Reduction = Literal["mean", "sum"]
+
+
+def similarity_penalty(
+    q_values: Tensor, similarity: Tensor, reduction: Reduction = "mean"
+) -> Tensor:
+    """Squared gap between each value and its neighbours' mix: ``‖Q − ΣQ‖²``.
+
+    Args:
+        q_values: Action values, shape ``(batch, actions)``.
+        similarity: Σ, shape ``(actions, actions)``.
+        reduction: Over actions. ``"mean"`` makes a weight η mean the same for any number of
+            actions; ``"sum"`` is the equation as printed. The batch is always averaged.
+
+    Returns:
+        The penalty, shape ``()``. Gradients reach both arguments.
+
+    Source: arXiv 2506.13690, section 3.2; the mean over actions is ours.
+    """
+    return _over_actions(_gaps(q_values, similarity).square(), reduction).mean()
+
+
+def similarity_penalty_tangent(
+    q_values: Tensor, q_tangents: Tensor, similarity: Tensor, reduction: Reduction = "mean"
+) -> Tensor:
+    """Derivative of the penalty as Q moves along a tangent: ``2⟨(I − Σ)Q, (I − Σ)Q̇⟩``.
+
+    Args:
+        q_values: Q, shape ``(batch, actions)``.
+        q_tangents: Q̇, the direction in which Q moves, shape ``(batch, actions)``.
+        similarity: Σ, shape ``(actions, actions)``.
+        reduction: As for `similarity_penalty`.
+
+    Returns:
+        The directional derivative, shape ``()``. Gradients reach all arguments; the one that
+        matters is Σ's.
+    """
+    products = _gaps(q_values, similarity) * _gaps(q_tangents, similarity)
+    return 2 * _over_actions(products, reduction).mean()
+
+
+def td_target(
+    rewards: Tensor,
+    dones: Tensor,
+    discounts: Tensor | float,
+    next_q_values: Tensor,
+    selection_q_values: Tensor | None = None,
+) -> Tensor:
+    """Return of a decision and what follows it: ``R + γ^τ max_a Q⁻(s′, a)``.
+
+    Args:
+        rewards: R, the discounted rewards within the decisions, shape ``(batch, 1)``.
+        dones: 1 where the episode terminated, shape ``(batch, 1)``.
+        discounts: γ^τ, shape ``(batch, 1)``, or γ where every decision lasts one step.
+        next_q_values: Q⁻(s′, ·) of the target network, shape ``(batch, actions)``.
+        selection_q_values: Values whose maximum picks a′, same shape: those of the online
+            network for double Q-learning (arXiv 1509.06461); ``next_q_values`` if omitted.
+
+    Returns:
+        Targets, shape ``(batch, 1)``.
+
+    Source: Sutton, Precup & Singh (1999), equation 9, for decisions that last τ steps.
+    """
+    choices = next_q_values if selection_q_values is None else selection_q_values
+    values = next_q_values.gather(1, choices.argmax(dim=1, keepdim=True))
+    return rewards + (1 - dones) * discounts * values
+
+
+def td_loss(values: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Huber loss of the TD errors, averaged over the batch.
+
+    Args:
+        values: Q(s, a), shape ``(batch, 1)``.
+        targets: What they should be, same shape.
+        weights: Importance weights of prioritised replay, same shape; ones if omitted.
+
+    Returns:
+        The loss, shape ``()``.
+    """
+    if weights is None:
+        return F.smooth_l1_loss(values, targets)
+    return (weights * F.smooth_l1_loss(values, targets, reduction="none")).mean()
+
+
+def _gaps(values: Tensor, similarity: Tensor) -> Tensor:
+    """``(I − Σ)x`` for each row x of ``values``."""
+    return values - values @ similarity.mT
+
+
+def _over_actions(values: Tensor, reduction: Reduction) -> Tensor:
+    """Reduce the last axis."""
+    return values.mean(dim=1) if reduction == "mean" else values.sum(dim=1)

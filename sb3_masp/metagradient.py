@@ -1,0 +1,66 @@
+"""The outer step's gradient, exact and without double backward: pure functions on tensors.
+
+The inner step is θ′ = θ + u(clip(∇_θ(TD + η L))), and Σ enters it only through the penalty L. So
+∇_Σ L_outer(θ′) = ∇_Σ ⟨v, ∇_θ η L(θ, Σ)⟩, where v is ∇_θ′ L_outer pulled back through the
+optimizer's step and the clipping; and that inner product is the derivative of the penalty along
+v, which one forward-mode pass of the network turns into a small expression in Q, Q̇ and Σ.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch as th
+from torch import Tensor
+
+from sb3_masp.losses import Reduction, similarity_penalty_tangent
+
+Parameters = Mapping[str, Tensor]
+
+
+def network_tangent(
+    network: Callable[[Parameters], Tensor], parameters: Parameters, tangents: Parameters
+) -> tuple[Tensor, Tensor]:
+    """Value of ``network(parameters)`` and its derivative along ``tangents``.
+
+    Args:
+        network: A differentiable function of named parameters.
+        parameters: Where to evaluate it.
+        tangents: Direction, for some or all of the parameters.
+
+    Returns:
+        The value and its directional derivative, of the same shape, both cut from any graph.
+    """
+    held = {name: value for name, value in parameters.items() if name not in tangents}
+    moving = {name: value for name, value in parameters.items() if name in tangents}
+    with th.no_grad():
+        value, tangent = th.func.jvp(
+            lambda moved: network({**held, **moved}), (moving,), (dict(tangents),)
+        )
+    return value, tangent
+
+
+def meta_loss(
+    network: Callable[[Parameters], Tensor],
+    parameters: Parameters,
+    cotangents: Parameters,
+    similarity: Tensor,
+    eta: float,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """A scalar whose gradient with respect to Σ is that of the outer loss.
+
+    Args:
+        network: Q(s, ·) of the *inner* batch as a function of the parameters, to shape
+            ``(batch, actions)``; what else it reads, e_Σ above all, is held.
+        parameters: θ, before the inner step.
+        cotangents: v, the outer loss's gradient pulled back to the gradient before clipping.
+        similarity: Σ, shape ``(actions, actions)``, with its graph.
+        eta: η of the inner step.
+        reduction: That of the penalty in the inner step.
+
+    Returns:
+        η times the derivative of the penalty along v, shape ``()``; its value means nothing.
+
+    Source: arXiv 2506.13690, algorithm 1, lines 13-18, by forward mode.
+    """
+    q_values, q_tangents = network_tangent(network, parameters, cotangents)
+    return eta * similarity_penalty_tangent(q_values, q_tangents, similarity, reduction)

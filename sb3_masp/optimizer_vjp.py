@@ -1,0 +1,198 @@
+"""Back through one step of an optimizer: cotangents of θ′ become cotangents of the gradient.
+
+With the optimizer's state held, the step θ′ = θ + u(g) acts entry by entry, so its Jacobian is a
+diagonal that is written down here rather than traced.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch as th
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from macro_gym.errors import MacroGymError
+
+
+class UnsupportedOptimizerError(MacroGymError, TypeError):
+    """An optimizer through whose step the meta-gradient cannot go."""
+
+
+def sgd_vjp(
+    cotangent: Tensor, *, lr: float, momentum: float = 0.0, nesterov: bool = False
+) -> Tensor:
+    """``(∂u/∂g)ᵀ c`` for SGD without dampening: ``u = −lr (g + μ buffer)``.
+
+    Args:
+        cotangent: c, the gradient of some loss with respect to θ′.
+        lr: Learning rate.
+        momentum: μ.
+        nesterov: Whether the step looks ahead along the new buffer.
+
+    Returns:
+        The cotangent of g, of the same shape.
+    """
+    return cotangent * (-lr * (1 + momentum if nesterov else 1))
+
+
+def adam_vjp(
+    cotangent: Tensor,
+    gradient: Tensor,
+    first: Tensor,
+    second: Tensor,
+    *,
+    step: float,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> Tensor:
+    """``(∂u/∂g)ᵀ c`` for Adam: ``u = −lr m̂ / (√v̂ + ε)``.
+
+    Entries whose second moment is zero get zero: their gradient has been zero for ever (a dead
+    ReLU is enough), and the derivative of the root does not exist there.
+
+    Args:
+        cotangent: c, the gradient of some loss with respect to θ′.
+        gradient: g, as the optimizer saw it.
+        first: m *after* the step.
+        second: v *after* the step.
+        step: Number of the step, from one.
+        lr: Learning rate.
+        betas: Decay rates of m and v.
+        eps: ε.
+
+    Returns:
+        The cotangent of g, of the same shape.
+
+    Source: arXiv 1412.6980, algorithm 1, differentiated.
+    """
+    correction1, correction2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    root = second.sqrt()
+    denominator = (root / correction2**0.5).add_(eps)
+    # d/dg of m/denominator: the numerator moves by 1 − β₁, the root by (1 − β₂) g/√v.
+    slope = gradient * first / root.mul_(denominator)
+    slope.mul_((betas[1] - 1) / correction2**0.5).add_(1 - betas[0])
+    slope.mul_(cotangent).div_(denominator).mul_(-lr / correction1)
+    return slope.masked_fill_(second == 0, 0.0)
+
+
+def rmsprop_vjp(
+    cotangent: Tensor, gradient: Tensor, second: Tensor, *, lr: float, alpha: float, eps: float
+) -> Tensor:
+    """``(∂u/∂g)ᵀ c`` for RMSprop: ``u = −lr g / (√v + ε)``.
+
+    Args:
+        cotangent: c, the gradient of some loss with respect to θ′.
+        gradient: g, as the optimizer saw it.
+        second: v *after* the step; entries where it is zero get zero, as for `adam_vjp`.
+        lr: Learning rate.
+        alpha: Decay rate of v.
+        eps: ε.
+
+    Returns:
+        The cotangent of g, of the same shape.
+    """
+    root = second.sqrt()
+    denominator = root + eps
+    slope = 1 - (1 - alpha) * gradient.square() / (root * denominator)
+    return (-lr * cotangent * slope / denominator).masked_fill_(second == 0, 0.0)
+
+
+def clip_vjp(
+    cotangents: Sequence[Tensor], clipped: Sequence[Tensor], norm: Tensor, max_norm: float
+) -> list[Tensor]:
+    """Back through clipping by global norm, ``g ↦ c g`` with ``c = max/(‖g‖ + 1e-6)``.
+
+    Args:
+        cotangents: Cotangents of the clipped gradients.
+        clipped: The gradients after clipping.
+        norm: ‖g‖ before clipping, shape ``()``.
+        max_norm: The limit; nothing happens if ``c ≥ 1``.
+
+    Returns:
+        Cotangents of the gradients before clipping.
+    """
+    scale = float(max_norm / (norm + 1e-6))
+    if scale >= 1:
+        return list(cotangents)
+    along = float(sum((g * c).sum() for g, c in zip(clipped, cotangents, strict=True)))
+    # With g = clipped/c: max/(n + 1e-6)² ⟨g, v⟩/n g, where max/(n + 1e-6) = c.
+    shrink = along / (scale * float(norm) * (float(norm) + 1e-6))
+    return [
+        scale * cotangent - shrink * gradient
+        for gradient, cotangent in zip(clipped, cotangents, strict=True)
+    ]
+
+
+def optimizer_vjp(
+    optimizer: Optimizer, cotangents: Sequence[Tensor], before: Sequence[Tensor]
+) -> list[Tensor]:
+    """Back through the step that ``optimizer`` has just taken.
+
+    Args:
+        optimizer: SGD (no dampening), Adam, AdamW (no AMSGrad) or RMSprop (plain), with the
+            gradients of the step still in place.
+        cotangents: Gradients of some loss with respect to the parameters after the step, in the
+            optimizer's order.
+        before: The parameters before the step, in the same order.
+
+    Returns:
+        Cotangents of the gradients that the optimizer saw, each of its parameter's shape.
+
+    Raises:
+        UnsupportedOptimizerError: The optimizer is of another kind or uses an unlisted option.
+    """
+    old = iter(before)
+    remaining = iter(cotangents)
+    return [
+        _parameter_vjp(optimizer, group, parameter, next(remaining), next(old))
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+
+
+def require_supported(optimizer: Optimizer) -> None:
+    """Refuse, before any training, an optimizer that `optimizer_vjp` cannot go through.
+
+    Raises:
+        UnsupportedOptimizerError: See there.
+    """
+    supported = type(optimizer) in (SGD, Adam, AdamW, RMSprop)
+    options = ("amsgrad", "dampening", "maximize", "centered")
+    used = [name for group in optimizer.param_groups for name in options if group.get(name)]
+    if isinstance(optimizer, RMSprop):
+        used += ["momentum" for group in optimizer.param_groups if group["momentum"]]
+    if not supported or used:
+        raise UnsupportedOptimizerError(
+            f"Σ is learned through the optimizer's step, which is written for SGD, Adam, AdamW and "
+            f"RMSprop without {', '.join(options)}; got {type(optimizer).__name__}"
+            f"{' with ' + ', '.join(used) if used else ''}. Choose another optimizer_class in "
+            "policy_kwargs, or similarity_frozen=True."
+        )
+
+
+def _parameter_vjp(
+    optimizer: Optimizer, group: dict[str, Any], parameter: Tensor, cotangent: Tensor, old: Tensor
+) -> Tensor:
+    """`optimizer_vjp` for one parameter."""
+    if parameter.grad is None:
+        return th.zeros_like(cotangent)
+    gradient, state, lr = parameter.grad, optimizer.state[parameter], float(group["lr"])
+    if group["weight_decay"] and not isinstance(optimizer, AdamW):
+        gradient = gradient + group["weight_decay"] * old
+    if isinstance(optimizer, SGD):
+        return sgd_vjp(cotangent, lr=lr, momentum=group["momentum"], nesterov=group["nesterov"])
+    if isinstance(optimizer, RMSprop):
+        return rmsprop_vjp(
+            cotangent, gradient, state["square_avg"], lr=lr, alpha=group["alpha"], eps=group["eps"]
+        )
+    return adam_vjp(
+        cotangent,
+        gradient,
+        state["exp_avg"],
+        state["exp_avg_sq"],
+        step=float(state["step"]),
+        lr=lr,
+        betas=group["betas"],
+        eps=group["eps"],
+    )

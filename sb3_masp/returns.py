@@ -1,0 +1,68 @@
+"""Returns over decisions that last: ``R = Σ_{i<τ} γ^i r_i``, bootstrapped with ``γ^τ``."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def decision_returns(
+    primitive_rewards: NDArray[np.float64], durations: NDArray[np.int64], gamma: float
+) -> NDArray[np.float64]:
+    """Discounted return within each decision: ``Σ_{i<τ} γ^i r_i``.
+
+    Args:
+        primitive_rewards: Reward of each primitive, shape ``(batch, longest)``; entries from
+            ``durations`` on are ignored.
+        durations: τ, primitives that each decision ran, shape ``(batch,)``.
+        gamma: Discount of one primitive.
+
+    Returns:
+        Returns, shape ``(batch,)``.
+
+    Source: the reward of an option, Sutton, Precup & Singh 1999, section 2.
+    """
+    steps = np.arange(primitive_rewards.shape[1])
+    ran = steps < durations[:, None]
+    return np.where(ran, primitive_rewards * gamma**steps, 0.0).sum(axis=1)
+
+
+def window_lengths(stops: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Decisions of each n-step window, up to and including the first at which it stops.
+
+    Args:
+        stops: Whether a window cannot go beyond a decision, shape ``(batch, n_steps)``.
+
+    Returns:
+        Lengths within ``1..n_steps``, shape ``(batch,)``.
+    """
+    return 1 + (~np.logical_or.accumulate(stops[:, :-1], axis=1)).sum(axis=1)
+
+
+def n_step_returns(
+    returns: NDArray[np.float32],
+    durations: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    gamma: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return of each window of decisions and its bootstrap's discount.
+
+    ``R = Σ_j γ^(τ_0 + … + τ_{j−1}) R_j`` and ``γ^(τ_0 + … + τ_last)``: the same as the n-step
+    return over the windows' primitives.
+
+    Args:
+        returns: Return within each decision, shape ``(batch, n_steps)``.
+        durations: τ of each decision, shape ``(batch, n_steps)``.
+        lengths: Decisions that count in each window, shape ``(batch,)``.
+        gamma: Discount of one primitive.
+
+    Returns:
+        Returns and discounts, each of shape ``(batch, 1)``. In float32 throughout and in the
+        order of SB3's ``NStepReplayBuffer``, whose values these are when no decision lasts.
+    """
+    within = np.arange(returns.shape[1]) < lengths[:, None]
+    ends = (durations * within).cumsum(axis=1)
+    starts = ends - durations * within
+    discounted = returns * gamma ** starts.astype(np.float32) * within
+    return (
+        discounted.sum(axis=1, keepdims=True),
+        gamma ** ends[:, -1:].astype(np.float32),
+    )

@@ -1,0 +1,42 @@
+"""Symmetric Σ before normalisation: similarity as a mutual relation."""
+
+from torch import Tensor, nn
+
+from sb3_masp.similarity.base import Similarity, SimilarityError, off_diagonal
+
+CLOSEST = 1e-4
+
+
+class SigmoidSimilarity(Similarity):
+    """Row-normalised ``sigmoid((L + Lᵀ)/2)`` off the diagonal, which is zero.
+
+    Args:
+        initial: The matrix to start from, shape ``(actions, actions)``, non-negative; it is
+            made symmetric and scaled so that its largest entry is one half, then entries are
+            kept at least 1e-4 from zero.
+
+    Raises:
+        SimilarityError: ``initial`` is negative somewhere or zero off the diagonal.
+    """
+
+    form = "sigmoid"
+    has_diagonal = False
+
+    def __init__(self, initial: Tensor) -> None:
+        """Take the logit of the start."""
+        super().__init__(initial)
+        start = (initial + initial.T) * off_diagonal(len(initial))
+        if bool((start < 0).any()) or float(start.max()) <= 0:
+            raise SimilarityError(
+                "the 'sigmoid' form needs non-negative entries, some of them positive off the "
+                f"diagonal; the smallest is {float(start.min()):g}, the largest "
+                f"{float(start.max()):g}"
+            )
+        self.logits = nn.Parameter((start / (2 * start.max())).clamp(min=CLOSEST).logit())
+        self._keep_start()
+
+    def forward(self) -> Tensor:
+        """Return Σ, shape ``(actions, actions)``; rows sum to one."""
+        mask = off_diagonal(self.n_actions).to(self.logits.device)
+        weights = ((self.logits + self.logits.mT) / 2).sigmoid() * mask
+        return weights / weights.sum(dim=1, keepdim=True)

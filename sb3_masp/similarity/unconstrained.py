@@ -1,0 +1,29 @@
+"""Σ as free entries: the paper's literal form."""
+
+from torch import Tensor, nn
+
+from sb3_masp.similarity.base import Similarity
+
+
+class UnconstrainedSimilarity(Similarity):
+    """Any real matrix. Entries may become negative, and the level of Q is penalised too.
+
+    Args:
+        initial: The matrix to start from, shape ``(actions, actions)``.
+
+    Source: arXiv 2506.13690, section 3.4, read literally.
+    """
+
+    form = "unconstrained"
+    has_diagonal = True
+
+    def __init__(self, initial: Tensor) -> None:
+        """Copy the start."""
+        super().__init__(initial)
+        self.entries = nn.Parameter(initial.clone())
+        self._keep_start()
+
+    def forward(self) -> Tensor:
+        """Return Σ, shape ``(actions, actions)``."""
+        # Times one: callers get a tensor of the graph, never the parameter itself.
+        return self.entries * 1
