@@ -27,3 +27,11 @@ class FrameSkipError(MacroGymError, ValueError):
 
 class DemonstrationError(MacroGymError, ValueError):
     """Recorded play that is malformed or does not match what it is used for."""
+
+
+class ReplayBufferError(MacroGymError, ValueError):
+    """Replay settings out of range, or decisions whose ``info`` contradicts their reward."""
+
+
+class MacroSetMismatchError(MacroGymError, ValueError):
+    """A model and an environment whose action indices mean different things."""

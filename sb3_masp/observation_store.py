@@ -88,7 +88,8 @@ class ObservationStore:
 
     def goes_on(self, rows: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the next entry starts from where each entry ended, in the entries' shape."""
-        return (self._place[rows, envs] == 0) & (rows != self.newest)
+        here: NDArray[np.bool_] = (self._place[rows, envs] == 0) & (rows != self.newest)
+        return here
 
     def clear(self) -> None:
         """Forget all entries."""

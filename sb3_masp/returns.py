@@ -22,7 +22,8 @@ def decision_returns(
     """
     steps = np.arange(primitive_rewards.shape[1])
     ran = steps < durations[:, None]
-    return np.where(ran, primitive_rewards * gamma**steps, 0.0).sum(axis=1)
+    returns: NDArray[np.float64] = np.where(ran, primitive_rewards * gamma**steps, 0.0).sum(axis=1)
+    return returns
 
 
 def window_lengths(stops: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -34,7 +35,9 @@ def window_lengths(stops: NDArray[np.bool_]) -> NDArray[np.int64]:
     Returns:
         Lengths within ``1..n_steps``, shape ``(batch,)``.
     """
-    return 1 + (~np.logical_or.accumulate(stops[:, :-1], axis=1)).sum(axis=1)
+    passed = ~np.logical_or.accumulate(stops[:, :-1], axis=1)
+    lengths: NDArray[np.int64] = 1 + passed.sum(axis=1)
+    return lengths
 
 
 def n_step_returns(

@@ -34,7 +34,8 @@ class SumTree:
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[np.float64]:
         """Priorities of the leaves ``indices``, in their shape."""
-        return self._levels[0].reshape(-1)[np.asarray(indices)]
+        priorities: NDArray[np.float64] = self._levels[0].reshape(-1)[np.asarray(indices)]
+        return priorities
 
     @property
     def total(self) -> float:

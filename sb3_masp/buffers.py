@@ -1,0 +1,339 @@
+"""MacroReplayBuffer: experience replay for decisions that last several primitives."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
+from stable_baselines3.common.vec_env import VecNormalize
+
+from macro_gym.errors import ReplayBufferError
+from sb3_masp.decisions import primitive_rewards
+from sb3_masp.memory import available_memory, readable
+from sb3_masp.observation_store import ObservationStore, padded
+from sb3_masp.returns import decision_returns, n_step_returns, window_lengths
+from sb3_masp.sum_tree import SumTree
+
+# Added to every |TD error|, so that none is never drawn again (arXiv 1511.05952, section 3.3).
+MIN_PRIORITY = 1e-6
+
+# Key of the only observation where the space is not a Dict.
+WHOLE = ""
+
+
+class MacroReplaySamples(NamedTuple):
+    """A batch of decisions; the first six fields are those of SB3's ``ReplayBufferSamples``.
+
+    Args:
+        observations: Before the decision, shape ``(batch, *shape)``; by key for Dict spaces.
+        actions: Shape ``(batch, 1)``.
+        next_observations: After the last decision of the n-step window.
+        dones: Whether the episode terminated there (1) or may be bootstrapped (0),
+            shape ``(batch, 1)``.
+        rewards: Discounted return within the window, ``R``, shape ``(batch, 1)``.
+        discounts: ``γ^τ`` over the window, what to bootstrap with, shape ``(batch, 1)``.
+        weights: Importance weights, at most 1; ones if uniform; shape ``(batch, 1)``.
+        indices: The decisions, for `MacroReplayBuffer.update_priorities`, shape ``(batch,)``.
+    """
+
+    observations: Any
+    actions: th.Tensor
+    next_observations: Any
+    dones: th.Tensor
+    rewards: th.Tensor
+    discounts: th.Tensor
+    weights: th.Tensor
+    indices: NDArray[np.int64]
+
+
+class MacroReplayBuffer(ReplayBuffer):
+    """Replay of decisions: SMDP returns, n-step or prioritised, each observation stored once.
+
+    A decision's return is ``R = Σ_{i<τ} γ^i r_i`` over its primitives and its bootstrap's
+    discount ``γ^τ``, read from the ``duration`` and ``primitive_rewards`` that a macro
+    environment puts into ``info``; without them a decision is one primitive. Uniform draws are
+    those of SB3's ``ReplayBuffer``, draw for draw and value for value, and its
+    ``NStepReplayBuffer``'s where no decision lasts.
+
+    Args:
+        buffer_size: Capacity in decisions, over all environments.
+        observation_space: Any space that SB3 takes, Dict spaces included.
+        action_space: The actions.
+        device: Where samples go.
+        n_envs: Parallel environments.
+        optimize_memory_usage: Taken because SB3 passes it; each observation is stored once anyway.
+        handle_timeout_termination: Whether episodes that were only cut short are bootstrapped.
+        gamma: Discount of one primitive, γ.
+        n_steps: Decisions in a return. Windows end early with the episode, where someone reset
+            the environment, and at the newest decision.
+        clip_rewards: Whether each primitive's reward is clipped to [-1, 1] before discounting.
+        prioritized: Whether to draw in proportion to priority (arXiv 1511.05952, section 3.3).
+            New decisions have the highest priority seen so far.
+        priority_exponent: α of that paper; 0.6 is its table 3.
+        importance_exponent: β of that paper at first; anneal by setting the attribute.
+
+    Raises:
+        ReplayBufferError: A setting is out of range.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: th.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,
+        handle_timeout_termination: bool = True,
+        *,
+        gamma: float = 0.99,
+        n_steps: int = 1,
+        clip_rewards: bool = False,
+        prioritized: bool = False,
+        priority_exponent: float = 0.6,
+        importance_exponent: float = 0.4,
+    ) -> None:
+        """Check the settings, reserve the memory, and warn if there is less of it."""
+        _require("buffer_size", buffer_size, buffer_size >= 1, "at least 1")
+        _require("n_envs", n_envs, n_envs >= 1, "at least 1")
+        _require("gamma", gamma, 0 <= gamma <= 1, "within 0..1")
+        _require("n_steps", n_steps, n_steps >= 1 and n_steps == int(n_steps), "1, 2, 3, ...")
+        _require("priority_exponent", priority_exponent, priority_exponent >= 0, "at least 0")
+        _require(
+            "importance_exponent", importance_exponent, 0 <= importance_exponent <= 1, "within 0..1"
+        )
+        # Not ReplayBuffer's constructor: it would reserve both observations of each transition.
+        BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
+        self.buffer_size = max(buffer_size // n_envs, 1)
+        self.optimize_memory_usage = optimize_memory_usage
+        self.handle_timeout_termination = handle_timeout_termination
+        self.gamma = float(gamma)
+        self.n_steps = int(n_steps)
+        self.clip_rewards = clip_rewards
+        self.priority_exponent = priority_exponent
+        self.importance_exponent = importance_exponent
+        entries = (self.buffer_size, n_envs)
+        self._store = _store(observation_space, self.obs_shape, *entries)
+        self.actions = np.zeros(
+            (*entries, self.action_dim), dtype=self._maybe_cast_dtype(action_space.dtype)
+        )
+        self.rewards = np.zeros(entries, dtype=np.float32)
+        self.durations = np.zeros(entries, dtype=np.int32)
+        self._dones = np.zeros(entries, dtype=np.bool_)
+        self._timeouts = np.zeros(entries, dtype=np.bool_)
+        self._tree = SumTree(self.buffer_size * n_envs) if prioritized else None
+        self._max_priority = 1.0
+        self._warn_if_too_large()
+
+    @property
+    def prioritized(self) -> bool:
+        """Whether decisions are drawn in proportion to their priority."""
+        return self._tree is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes once full, with as many episode ends kept aside as there are now."""
+        arrays = (self.actions, self.rewards, self.durations, self._dones, self._timeouts)
+        tree = self._tree.nbytes if self._tree is not None else 0
+        return self._store.nbytes + tree + sum(array.nbytes for array in arrays)
+
+    def memory_statement(self) -> str:
+        """One line on the memory: how much the full buffer takes and how much there is."""
+        decisions = self.buffer_size * self.n_envs
+        statement = f"replay buffer: {decisions:,} decisions, {readable(self.nbytes)} when full"
+        free = available_memory()
+        return statement if free is None else f"{statement}; {readable(free)} free"
+
+    # Copies: SB3 marks the newest transition as done when `learn` is called again with
+    # optimize_memory_usage, which its own buffer needs; here it would invent a terminal state.
+    @property
+    def dones(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """A copy of which decisions ended their episode, shape ``(rows, environments)``."""
+        return self._dones.astype(np.float32)
+
+    @property
+    def timeouts(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """A copy of which decisions were cut short, shape ``(rows, environments)``."""
+        return self._timeouts.astype(np.float32)
+
+    def add(
+        self,
+        obs: ArrayLike | Mapping[str, ArrayLike],
+        next_obs: ArrayLike | Mapping[str, ArrayLike],
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        done: NDArray[Any],
+        infos: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Store one decision of each environment over the oldest ones.
+
+        Args:
+            obs: Observations before, shape ``(environments, *shape)``; by key for Dict spaces.
+            next_obs: Observations after; of an episode that ended, its last one.
+            action: Actions, shape ``(environments, ...)``.
+            reward: Sums of the rewards of each decision's primitives, shape ``(environments,)``.
+            done: Whether the episodes ended, shape ``(environments,)``.
+            infos: May hold ``duration``, ``primitive_rewards`` and ``TimeLimit.truncated``.
+
+        Raises:
+            ReplayBufferError: ``primitive_rewards`` does not fit ``duration`` or ``reward``.
+        """
+        paid, durations = primitive_rewards(infos, np.asarray(reward, dtype=np.float64))
+        if self.clip_rewards:
+            paid = paid.clip(-1, 1)
+        self._store.add(_by_key(obs), _by_key(next_obs))
+        row = self.pos
+        self.actions[row] = np.reshape(action, (self.n_envs, self.action_dim))
+        self.rewards[row] = decision_returns(paid, durations, self.gamma)
+        self.durations[row] = durations
+        self._dones[row] = done
+        if self.handle_timeout_termination:
+            self._timeouts[row] = [info.get("TimeLimit.truncated", False) for info in infos]
+        if self._tree is not None:
+            entries = row * self.n_envs + np.arange(self.n_envs)
+            self._tree.update(entries, self._max_priority**self.priority_exponent)
+        self.pos = (row + 1) % self.buffer_size
+        self.full = self.full or self.pos == 0
+
+    def sample(  # type: ignore[override]  # a tuple of SB3's fields and two more
+        self, batch_size: int, env: VecNormalize | None = None
+    ) -> MacroReplaySamples:
+        """Draw decisions with replacement.
+
+        Args:
+            batch_size: How many.
+            env: Normalises observations, and the return within each decision, if given.
+
+        Returns:
+            The batch.
+
+        Raises:
+            ReplayBufferError: The buffer is empty.
+        """
+        if self.size() == 0:
+            raise ReplayBufferError("the replay buffer is empty: add decisions before sampling")
+        if self._tree is None:
+            return cast(MacroReplaySamples, super().sample(batch_size, env))
+        indices = self._tree.sample(batch_size)
+        probabilities = self._tree[indices] / self._tree.total
+        weights = (self.size() * self.n_envs * probabilities) ** -self.importance_exponent
+        return self._gather(indices, weights / weights.max(), env)
+
+    def update_priorities(
+        self, indices: NDArray[np.int64], td_errors: th.Tensor | NDArray[Any]
+    ) -> None:
+        """Set the priorities of sampled decisions to ``(|td_error| + ε)^α``.
+
+        Args:
+            indices: Of the samples, shape ``(batch,)``.
+            td_errors: Their errors (or losses, where values are distributions), as many.
+
+        Raises:
+            ReplayBufferError: The buffer is not prioritised, or an error is not finite.
+        """
+        if self._tree is None:
+            raise ReplayBufferError("this replay buffer is uniform; build it with prioritized=True")
+        errors = th.as_tensor(td_errors).detach().cpu().numpy().reshape(-1)
+        priorities = np.abs(errors.astype(np.float64)) + MIN_PRIORITY
+        highest = float(priorities.max())
+        if not np.isfinite(highest):
+            raise ReplayBufferError(f"td_errors hold {highest}: has the loss diverged?")
+        self._max_priority = max(self._max_priority, highest)
+        self._tree.update(indices, priorities**self.priority_exponent)
+
+    def reset(self) -> None:
+        """Forget all decisions and priorities."""
+        super().reset()
+        self._store.clear()
+        self._max_priority = 1.0
+        if self._tree is not None:
+            self._tree = SumTree(self._tree.size)
+
+    def _get_samples(  # type: ignore[override]
+        self, batch_inds: NDArray[np.int64], env: VecNormalize | None = None
+    ) -> MacroReplaySamples:
+        """The decisions of rows ``batch_inds``, each of an environment drawn as SB3 does."""
+        envs = np.random.randint(0, high=self.n_envs, size=(len(batch_inds),))
+        return self._gather(batch_inds * self.n_envs + envs, np.ones(len(batch_inds)), env)
+
+    def _gather(
+        self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
+    ) -> MacroReplaySamples:
+        """The samples of entries ``indices``, which count row by row."""
+        rows, envs = np.divmod(indices, self.n_envs)
+        window = (rows[:, None] + np.arange(self.n_steps)) % self.buffer_size, envs[:, None]
+        ends = self._dones[window] | self._timeouts[window] | ~self._store.goes_on(*window)
+        lengths = window_lengths(ends)
+        returns = self._normalize_reward(self.rewards[window], env)
+        rewards, discounts = n_step_returns(returns, self.durations[window], lengths, self.gamma)
+        last = (rows + lengths - 1) % self.buffer_size
+        dones = self._dones[last, envs] & ~self._timeouts[last, envs]
+        return MacroReplaySamples(
+            self._tensors(self._store.before(rows, envs), env),
+            self._tensor(self.actions[rows, envs]),
+            self._tensors(self._store.after(last, envs), env),
+            self._tensor(dones[:, None].astype(np.float32)),
+            self._tensor(rewards),
+            self._tensor(discounts),
+            self._tensor(weights[:, None].astype(np.float32)),
+            indices,
+        )
+
+    def _tensor(self, array: NDArray[Any]) -> th.Tensor:
+        """``array`` on the device; indexing has already copied it out of the buffer."""
+        return self.to_torch(array, copy=False)
+
+    def _tensors(self, arrays: dict[str, NDArray[Any]], env: VecNormalize | None) -> Any:
+        """Observations as tensors, normalised by ``env``; by key if the space is a Dict."""
+        if WHOLE in arrays:
+            whole = self._normalize_obs(arrays[WHOLE], env)
+            return self._tensor(cast(NDArray[Any], whole))
+        normalized = cast(dict[str, NDArray[Any]], self._normalize_obs(arrays, env))
+        return {key: self._tensor(array) for key, array in normalized.items()}
+
+    def _warn_if_too_large(self) -> None:
+        """Say before learning starts that it would end in a full memory."""
+        free = available_memory()
+        if free is not None and self.nbytes > free:
+            warnings.warn(
+                f"{self.memory_statement()}. Learning will run out of memory before the buffer "
+                "is full; choose a smaller buffer_size.",
+                stacklevel=3,
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything, without the rows that were never written."""
+        filled = {name: getattr(self, name)[: self.size()] for name in _PER_ROW}
+        return self.__dict__ | filled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the buffer at its full capacity."""
+        self.__dict__.update(state)
+        for name in _PER_ROW:
+            setattr(self, name, padded(getattr(self, name), self.buffer_size))
+
+
+_PER_ROW = ("actions", "rewards", "durations", "_dones", "_timeouts")
+
+
+def _require(name: str, value: float, fits: bool, allowed: str) -> None:
+    """Refuse a setting that does not fit."""
+    if not fits:
+        raise ReplayBufferError(f"{name} is {value}; it must be {allowed}")
+
+
+def _store(space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int) -> ObservationStore:
+    """A store for the observations of ``space``, whose shape SB3 says."""
+    if isinstance(space, spaces.Dict):
+        dtypes = {key: np.dtype(part.dtype) for key, part in space.spaces.items()}
+        return ObservationStore(shape, dtypes, capacity, n_envs)
+    return ObservationStore({WHOLE: shape}, {WHOLE: np.dtype(space.dtype)}, capacity, n_envs)
+
+
+def _by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
+    """Observations by key, of Dict spaces or not."""
+    return obs if isinstance(obs, Mapping) else {WHOLE: obs}

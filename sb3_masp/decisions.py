@@ -1,0 +1,59 @@
+"""Decisions as a macro environment reports them: durations and the primitives' rewards."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.errors import ReplayBufferError
+
+
+def primitive_rewards(
+    infos: Sequence[Mapping[str, Any]], rewards: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Read what each decision's primitives paid from the ``info`` of a macro environment.
+
+    Args:
+        infos: May hold ``duration`` and ``primitive_rewards``; a decision is one primitive if not.
+        rewards: Sums of the rewards of each decision's primitives, shape ``(decisions,)``.
+
+    Returns:
+        Rewards of the primitives, shape ``(decisions, longest)``, zero after the last one, and
+        durations, shape ``(decisions,)``.
+
+    Raises:
+        ReplayBufferError: The duration, the primitives' rewards and the reward do not fit.
+    """
+    durations = np.array([info.get("duration", 1) for info in infos], dtype=np.int64)
+    paid = [
+        info.get("primitive_rewards", (reward,))
+        for info, reward in zip(infos, rewards, strict=True)
+    ]
+    for env, (rewards_of, duration) in enumerate(zip(paid, durations, strict=True)):
+        if not 1 <= duration <= len(rewards_of):
+            raise ReplayBufferError(
+                f"infos[{env}] says duration {duration}, but has {len(rewards_of)} "
+                "primitive_rewards; a macro environment gives both, of 1 primitive or more"
+            )
+    table = np.zeros((len(paid), max(map(len, paid))))
+    for env, rewards_of in enumerate(paid):
+        table[env, : len(rewards_of)] = rewards_of
+    _require_sums(table, durations, rewards)
+    return table, durations
+
+
+def _require_sums(
+    table: NDArray[np.float64], durations: NDArray[np.int64], rewards: NDArray[np.float64]
+) -> None:
+    """Refuse decisions whose reward is not the sum of their primitives' rewards."""
+    ran = np.where(np.arange(table.shape[1]) < durations[:, None], table, 0.0)
+    # Both went through float32, and only the sum may have cancelled.
+    rounding = 1e-5 * np.abs(ran).sum(axis=1)
+    for env in np.flatnonzero(np.abs(ran.sum(axis=1) - rewards) > rounding):
+        raise ReplayBufferError(
+            f"infos[{env}]: primitive_rewards sum to {ran[env].sum():g} over duration "
+            f"{durations[env]}, but the reward is {rewards[env]:g}. Is there a reward wrapper, "
+            "such as ClipRewardEnv, around the macro environment? Put it inside, or clip in the "
+            "learner with clip_rewards=True."
+        )

@@ -1,0 +1,36 @@
+"""How much memory there is, and how to say it."""
+
+import importlib
+import os
+
+
+def available_memory() -> int | None:
+    """Memory in bytes that can be had without swapping; None where the system does not tell."""
+    try:
+        return int(importlib.import_module("psutil").virtual_memory().available)
+    except ImportError:
+        pass
+    try:
+        with open("/proc/meminfo") as lines:
+            sizes = dict(line.split(":", 1) for line in lines)
+        return int(sizes["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def readable(nbytes: float) -> str:
+    """A size with its unit, to a tenth.
+
+    Example:
+        >>> readable(6_000_000_000)
+        '5.6 GiB'
+    """
+    for unit in ("B", "KiB", "MiB"):
+        if nbytes < 1024:
+            return f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    return f"{nbytes:.1f} GiB"
