@@ -1,1 +1,25 @@
 """Stable-Baselines3 learners that share credit among similar actions."""
+
+from sb3_masp.buffers import MacroReplayBuffer
+from sb3_masp.dqn import MASPDQN
+from sb3_masp.similarity import (
+    DiagonalSoftmaxSimilarity,
+    SigmoidSimilarity,
+    Similarity,
+    SoftmaxSimilarity,
+    UnconstrainedSimilarity,
+    load_similarity,
+    save_similarity,
+)
+
+__all__ = [
+    "MASPDQN",
+    "DiagonalSoftmaxSimilarity",
+    "MacroReplayBuffer",
+    "SigmoidSimilarity",
+    "Similarity",
+    "SoftmaxSimilarity",
+    "UnconstrainedSimilarity",
+    "load_similarity",
+    "save_similarity",
+]

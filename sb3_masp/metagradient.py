@@ -32,10 +32,10 @@ def network_tangent(
     held = {name: value for name, value in parameters.items() if name not in tangents}
     moving = {name: value for name, value in parameters.items() if name in tangents}
     with th.no_grad():
-        value, tangent = th.func.jvp(
+        outputs = th.func.jvp(
             lambda moved: network({**held, **moved}), (moving,), (dict(tangents),)
         )
-    return value, tangent
+    return outputs[0], outputs[1]
 
 
 def meta_loss(

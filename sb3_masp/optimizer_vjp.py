@@ -125,29 +125,27 @@ def clip_vjp(
 
 
 def optimizer_vjp(
-    optimizer: Optimizer, cotangents: Sequence[Tensor], before: Sequence[Tensor]
+    optimizer: Optimizer,
+    parameters: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    before: Sequence[Tensor],
 ) -> list[Tensor]:
     """Back through the step that ``optimizer`` has just taken.
 
     Args:
-        optimizer: SGD (no dampening), Adam, AdamW (no AMSGrad) or RMSprop (plain), with the
-            gradients of the step still in place.
-        cotangents: Gradients of some loss with respect to the parameters after the step, in the
-            optimizer's order.
-        before: The parameters before the step, in the same order.
+        optimizer: One that `require_supported` lets pass, with the gradients of the step still
+            in place.
+        parameters: Some or all of its parameters.
+        cotangents: Gradient of some loss with respect to each, after the step.
+        before: Their values before the step.
 
     Returns:
-        Cotangents of the gradients that the optimizer saw, each of its parameter's shape.
-
-    Raises:
-        UnsupportedOptimizerError: The optimizer is of another kind or uses an unlisted option.
+        Cotangents of the gradients that the optimizer saw, one for each parameter.
     """
-    old = iter(before)
-    remaining = iter(cotangents)
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     return [
-        _parameter_vjp(optimizer, group, parameter, next(remaining), next(old))
-        for group in optimizer.param_groups
-        for parameter in group["params"]
+        _parameter_vjp(optimizer, groups[id(parameter)], parameter, cotangent, old)
+        for parameter, cotangent, old in zip(parameters, cotangents, before, strict=True)
     ]
 
 

@@ -1,0 +1,222 @@
+"""MASPDQN: deep Q-learning that shares credit among similar actions."""
+
+from typing import Any, ClassVar, Literal
+
+import torch as th
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.dqn.policies import DQNPolicy
+from torch import nn
+from typing_extensions import Self
+
+from sb3_masp.buffers import MacroReplaySamples
+from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SimilarityQNetwork
+from sb3_masp.losses import Reduction, td_loss, td_target
+from sb3_masp.masp import MASP, TDLoss
+from sb3_masp.similarity import Similarity
+from sb3_masp.similarity.initial import Start
+
+
+class MASPDQN(MASP, DQN):
+    """SB3's DQN plus the Macro-Action Similarity Penalty ``η‖Q(s,·) − ΣQ(s,·)‖²``.
+
+    Σ is meta-learned: after an inner step on TD loss plus penalty, the TD loss on a held-out
+    batch is differentiated, exactly, through that step (optimizer and clipping included) into Σ.
+    With ``eta=0`` and ``embedding_dim=0`` it is SB3's DQN, weight for weight. It runs on any
+    environment with a Discrete action space; on macro environments rewards within a decision are
+    discounted step by step and the bootstrap by γ^τ.
+
+    Args:
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
+        env: The environment, or its id.
+        learning_rate: As for DQN.
+        buffer_size: Capacity in decisions; 200,000 stacks of four frames take 5.3 GiB.
+        learning_starts: Decisions before the first update.
+        batch_size: Decisions in an inner batch, and in an outer one.
+        tau: As for DQN.
+        gamma: γ, the discount of one *step* (primitive), not of a decision.
+        train_freq: Decisions between updates.
+        gradient_steps: As for DQN.
+        replay_buffer_class: `MacroReplayBuffer` if None.
+        replay_buffer_kwargs: Further arguments of the buffer.
+        optimize_memory_usage: Changes nothing: each observation is stored once anyway.
+        n_steps: Decisions in a return.
+        target_update_interval: Decisions between updates of the target network, which keeps
+            the Σ of its own time.
+        exploration_fraction: As for DQN.
+        exploration_initial_eps: As for DQN.
+        exploration_final_eps: As for DQN.
+        max_grad_norm: As for DQN.
+        stats_window_size: As for DQN.
+        tensorboard_log: As for DQN.
+        policy_kwargs: As for DQN.
+        verbose: As for DQN; from 1 on, the buffer's memory is stated before learning starts.
+        seed: As for DQN; also of a random start of Σ.
+        device: As for DQN.
+        eta: η, weight of the penalty. The paper swept 0.1..1 for its sum over actions; with the
+            mean over actions 0.3 is ours.
+        meta_learning_rate: β of Σ's Adam; may be a schedule. The paper swept 0.001..0.01.
+        meta_interval: Updates for one outer step; 4 is ours.
+        meta_gradient: ``"exact"``, or ``"last_layer"``: only that layer's part of it, at less
+            than half the cost.
+        penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
+        similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
+            ``"unconstrained"``, or a `Similarity`, which is copied.
+        similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
+            ``"identity"``, ``"random"``.
+        similarity_frozen: Keep Σ as it starts: the fixed controls.
+        embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
+        embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
+        clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
+            for MacroALE and MacroRetro, whose rewards are game scores.
+        double_q: Let the online network choose the target's action (arXiv 1509.06461).
+        prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
+
+    Source: arXiv 2506.13690, algorithm 1, on DQN.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[DQNPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-4,
+        buffer_size: int = 200_000,
+        learning_starts: int = 100,
+        batch_size: int = 32,
+        tau: float = 1.0,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 4,
+        gradient_steps: int = 1,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        target_update_interval: int = 10000,
+        exploration_fraction: float = 0.1,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.05,
+        max_grad_norm: float = 10,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        eta: float = 0.3,
+        meta_learning_rate: float | Schedule = 1e-2,
+        meta_interval: int = 4,
+        meta_gradient: Literal["exact", "last_layer"] = "exact",
+        penalty_reduction: Reduction = "mean",
+        similarity: str | Similarity = "softmax",
+        similarity_start: Start = "uniform",
+        similarity_frozen: bool = False,
+        embedding_dim: int = 32,
+        embedding: Literal["factored", "dense"] = "factored",
+        clip_rewards: bool | None = None,
+        double_q: bool = False,
+        prioritized_replay: bool = False,
+    ) -> None:
+        """Note what is ours, and let DQN build the rest."""
+        self.eta = eta
+        self.meta_learning_rate = meta_learning_rate
+        self.meta_interval = meta_interval
+        self.meta_gradient = meta_gradient
+        self.penalty_reduction = penalty_reduction
+        self.similarity_form = similarity
+        self.similarity_start = similarity_start
+        self.similarity_frozen = similarity_frozen
+        self.clip_rewards = clip_rewards
+        self.double_q = double_q
+        self.prioritized_replay = prioritized_replay
+        self.n_step_decisions = n_steps
+        self._require_settings()
+        policy_kwargs = dict(policy_kwargs or {})
+        if isinstance(policy, str) or issubclass(policy, MlpPolicy):
+            policy_kwargs |= {"embedding_dim": embedding_dim, "embedding": embedding}
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            buffer_size,
+            learning_starts,
+            batch_size,
+            tau,
+            gamma,
+            train_freq,
+            gradient_steps,
+            replay_buffer_class,
+            replay_buffer_kwargs,
+            optimize_memory_usage,
+            1,  # SB3's own n-step buffer stays out of it
+            target_update_interval,
+            exploration_fraction,
+            exploration_initial_eps,
+            exploration_final_eps,
+            max_grad_norm,
+            stats_window_size,
+            tensorboard_log,
+            policy_kwargs,
+            verbose,
+            seed,
+            device,
+            _init_setup_model,
+        )
+
+    @property
+    def _network(self) -> nn.Module:
+        """The online Q-network."""
+        return self.q_net
+
+    def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
+        """Huber loss towards ``R + γ^τ max_a Q⁻(s′, a)``."""
+        with th.no_grad():
+            target_q_values = td_target(
+                batch.rewards,
+                batch.dones,
+                self.gamma if batch.discounts is None else batch.discounts,
+                self.q_net_target(batch.next_observations),
+                self.q_net(batch.next_observations) if self.double_q else None,
+            )
+        q_values = self.q_net(batch.observations)
+        values = q_values.gather(1, batch.actions.long())
+        loss = td_loss(values, target_q_values, batch.weights if self.prioritized_replay else None)
+        return TDLoss(loss, q_values, (target_q_values - values.detach()).flatten())
+
+    def _setup_model(self) -> None:
+        """Build DQN's parts and let Σ reach the target network when the weights do."""
+        super()._setup_model()
+        online, target = self.q_net, self.q_net_target
+        if isinstance(online, SimilarityQNetwork) and isinstance(target, SimilarityQNetwork):
+            # SB3 copies these, as it does running statistics, at every target update.
+            self.batch_norm_stats.append(online.similarity)
+            self.batch_norm_stats_target.append(target.similarity)
+            target.similarity.copy_(online.similarity)
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "MASPDQN",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn for ``total_timesteps`` *decisions*; arguments as SB3's."""
+        return super().learn(
+            total_timesteps,
+            callback,
+            log_interval,
+            tb_log_name,
+            reset_num_timesteps,
+            progress_bar,
+        )
