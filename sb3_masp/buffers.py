@@ -217,7 +217,7 @@ class MacroReplayBuffer(ReplayBuffer):
         if self.size() == 0:
             raise ReplayBufferError("the replay buffer is empty: add decisions before sampling")
         if self._tree is None:
-            return cast(MacroReplaySamples, super().sample(batch_size, env))
+            return self._get_samples(np.random.randint(0, self.size(), size=batch_size), env)
         indices = self._tree.sample(batch_size)
         probabilities = self._tree[indices] / self._tree.total
         weights = (self.size() * self.n_envs * probabilities) ** -self.importance_exponent

@@ -3,16 +3,18 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Four levels hold a million leaves. A binary tree would need twenty, and NumPy's cost is by the
-# call: wide rows make the calls few.
+# NumPy's cost is by the call, so wide nodes are cheap and levels are dear: a million leaves are
+# 2 levels of rows and one list on top, where a binary tree would have 20 levels.
 FANOUT = 32
+TOP = 1024
 
 
 class SumTree:
-    """Priorities whose sums are kept up to date: ``P(i) = p_i / Σ_k p_k``.
+    """Priorities whose sums are kept up to date, so that ``P(i) = p_i / Σ_k p_k`` is quick.
 
-    Every level is an array of rows of ``FANOUT``; a node is the sum of one row of the level below.
-    Sums are always recomputed from their children, so that rounding does not pile up.
+    Every level is an array of rows of ``FANOUT`` nodes, and each node of the next level is the sum
+    of a row; the top is one list of at most ``TOP`` nodes. Sums are always taken anew from their
+    terms, so rounding does not pile up.
 
     Args:
         size: Number of leaves; all start at priority zero, which is never drawn.
@@ -25,27 +27,28 @@ class SumTree:
     """
 
     def __init__(self, size: int) -> None:
-        """Allocate the levels, leaves first, up to a single row."""
+        """Allocate the levels, leaves first."""
         self.size = size
-        self._levels: list[NDArray[np.float64]] = []
-        while not self._levels or size > 1:
+        self._rows: list[NDArray[np.float64]] = []
+        while not self._rows or size > TOP:
             size = -(-size // FANOUT)
-            self._levels.append(np.zeros((size, FANOUT)))
+            self._rows.append(np.zeros((size, FANOUT)))
+        self._top = np.zeros(size)
 
     def __getitem__(self, indices: ArrayLike) -> NDArray[np.float64]:
         """Priorities of the leaves ``indices``, in their shape."""
-        priorities: NDArray[np.float64] = self._levels[0].reshape(-1)[np.asarray(indices)]
+        priorities: NDArray[np.float64] = self._rows[0].reshape(-1)[np.asarray(indices)]
         return priorities
 
     @property
     def total(self) -> float:
         """Sum of all priorities."""
-        return float(self._levels[-1].sum())
+        return float(self._top.sum())
 
     @property
     def nbytes(self) -> int:
         """Memory in bytes."""
-        return sum(level.nbytes for level in self._levels)
+        return self._top.nbytes + sum(rows.nbytes for rows in self._rows)
 
     def update(self, indices: ArrayLike, priorities: ArrayLike) -> None:
         """Set priorities; where an index is repeated, its last one holds.
@@ -55,28 +58,31 @@ class SumTree:
             priorities: Their priorities, at least 0 and finite, shape ``(batch,)``.
         """
         nodes = np.asarray(indices)
-        self._levels[0].reshape(-1)[nodes] = priorities
-        for below, level in zip(self._levels, self._levels[1:], strict=False):
+        sums = np.asarray(priorities)
+        for rows in self._rows:
+            rows.reshape(-1)[nodes] = sums
             nodes = nodes // FANOUT
-            level.reshape(-1)[nodes] = below[nodes].sum(axis=1)
+            sums = rows[nodes].sum(axis=1)
+        self._top[nodes] = sums
 
     def find(self, masses: ArrayLike) -> NDArray[np.int64]:
         """Return the leaves that hold ``masses`` of the running sum of priorities.
 
         Args:
-            masses: Positions within ``0..total``, shape ``(batch,)``.
+            masses: Positions within ``0..total``, shape ``(batch,)``; ``total`` must be positive.
 
         Returns:
-            Leaves, shape ``(batch,)``; never one of priority zero, unless all are.
+            Leaves, shape ``(batch,)``; never one of priority zero.
         """
-        rest = np.array(masses, dtype=np.float64)
-        every = np.arange(len(rest))
-        nodes = np.zeros(len(rest), dtype=np.int64)
-        for level in reversed(self._levels):
-            sums = level[nodes].cumsum(axis=1)
-            # Rounding may carry a mass past the last child that has any.
-            rest = np.minimum(rest, np.nextafter(sums[:, -1], 0.0))
-            child = (sums <= rest[:, None]).sum(axis=1)
+        sums = self._top.cumsum()
+        rest = _short_of(sums[-1], np.asarray(masses, dtype=np.float64))
+        nodes = sums.searchsorted(rest, side="right")
+        rest -= np.where(nodes > 0, sums[nodes - 1], 0.0)
+        every = np.arange(len(nodes))
+        for rows in reversed(self._rows):
+            sums = rows[nodes].cumsum(axis=1)
+            rest = _short_of(sums[:, -1], rest)
+            child = (sums > rest[:, None]).argmax(axis=1)
             rest -= np.where(child > 0, sums[every, child - 1], 0.0)
             nodes = nodes * FANOUT + child
         return nodes
@@ -90,3 +96,10 @@ class SumTree:
         """
         slices = np.arange(batch_size) + np.random.random_sample(batch_size)
         return self.find(slices * (self.total / batch_size))
+
+
+def _short_of(
+    total: NDArray[np.float64] | np.float64, masses: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """``masses`` below ``total``, which rounding may have carried them past."""
+    return np.minimum(masses, np.nextafter(total, 0.0))
