@@ -1,5 +1,9 @@
 """Macro-actions for any discrete Gymnasium environment, mined from play."""
 
+from macro_gym.macro_action import MacroAction
 from macro_gym.macro_set import MacroSet, Provenance
+from macro_gym.registration import register_envs
 
-__all__ = ["MacroSet", "Provenance"]
+__all__ = ["MacroAction", "MacroSet", "Provenance", "register_envs"]
+
+register_envs()

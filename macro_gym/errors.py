@@ -35,3 +35,15 @@ class ReplayBufferError(MacroGymError, ValueError):
 
 class MacroSetMismatchError(MacroGymError, ValueError):
     """A model and an environment whose action indices mean different things."""
+
+
+class UnknownGameError(MacroGymError, LookupError):
+    """A game that the emulator does not have."""
+
+
+class ActionSpaceError(MacroGymError, ValueError):
+    """An environment whose actions do not fit a macro set, or an action that it lacks."""
+
+
+class RestoreError(MacroGymError, RuntimeError):
+    """A saved environment that could not be brought back to the state that was saved."""

@@ -1,0 +1,328 @@
+"""MacroAtariEnv: the Arcade Learning Environment with macros, what ``MacroALE/<Game>-v5`` makes."""
+
+import difflib
+import os
+from functools import partial
+from typing import Any, Literal
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+from ale_py import roms
+from gymnasium import spaces
+from gymnasium.core import RenderFrame
+
+from macro_gym.errors import FrameSkipError, RestoreError, UnknownGameError
+from macro_gym.frames import (
+    Emulator,
+    Frames,
+    Image,
+    MemoryFrames,
+    ScreenFrames,
+    warn_of_other_frameskip,
+)
+from macro_gym.macro_action import decision_info
+from macro_gym.macro_set import MacroSet
+
+FRAMES_PER_SECOND = 60
+DEFAULT_K = 128
+
+ObservationType = Literal["grayscale", "rgb", "ram"]
+RenderMode = Literal["human", "rgb_array", "rgb_array_list"]
+
+
+class AleEmulator:
+    """An ``ALEInterface`` under the names of `macro_gym.frames.Emulator`.
+
+    Its methods are the interface's own, so that a frame costs no further Python call.
+    """
+
+    def __init__(self, ale: ale_py.ALEInterface, *, colour: bool) -> None:
+        """Bind the methods; ``colour`` chooses what ``draw`` draws."""
+        self.act = ale.act
+        self.terminated = partial(ale.game_over, with_truncation=False)
+        self.truncated = ale.game_truncated
+        self.lives = ale.lives
+        self.draw = ale.getScreenRGB if colour else ale.getScreenGrayscale
+        self.memory = ale.getRAM
+
+
+class MacroAtariEnv(gym.Env[Image, np.int64]):
+    """An Atari game whose actions are its primitives and then ``k`` macros.
+
+    What the agent sees, bit for bit and for the same seed, is
+    ``MacroAction(FrameStackObservation(AtariPreprocessing(AtariEnv(frameskip=1)), 4))``: after each
+    decision the last four steps, each the maximum of the last two screens of ``frameskip`` frames,
+    grey, resized to 84×84. Rewards are the game's score, neither clipped nor scaled. It takes less
+    time, since only those four steps are resized.
+
+    ``info`` holds ``duration`` (primitives run), ``primitive_rewards`` (float32, as long as the
+    longest macro, zero after ``duration``), ``lives``, ``episode_frame_number`` and
+    ``frame_number``.
+
+    An environment can be pickled and copied in the middle of an episode; the copy goes on exactly
+    as the original does. (The emulator's saved states lack the action that sticky actions repeat,
+    so a copy plays the episode again from its start: up to some seconds for a very long one.)
+
+    Args:
+        game: The game, in snake_case: ``"ms_pacman"``.
+        k: How many macros, most frequent first. ``None``: 128 of the shipped bank, or all of
+            ``macros``. 0: none.
+        macros: A `MacroSet`, or a path to one; ``None`` for the game's shipped bank. Matched to the
+            game's actions by name.
+        obs_type: ``"grayscale"`` (shape ``(4, 84, 84)``), ``"rgb"`` (``(4, 84, 84, 3)``) or
+            ``"ram"`` (``(128,)``, the console's memory, not stacked).
+        frameskip: Frames per primitive.
+        repeat_action_probability: Chance, at each frame, that the last action is repeated.
+        full_action_space: Offer all 18 actions instead of those the game uses.
+        max_num_frames_per_episode: Frames after which an episode is truncated; ``None`` for never.
+        mode: Mode of the game, as ``AtariEnv`` has it.
+        difficulty: Difficulty of the game, as ``AtariEnv`` has it.
+        noop_max: Start episodes with a random number of frames without action, at most this many.
+        terminal_on_life_loss: End the episode where a life is lost.
+        screen_size: Side, or width and height, of observations in pixels.
+        stack_size: Steps in an observation.
+        render_mode: ``"rgb_array"`` (the present screen), ``"rgb_array_list"`` (the screen after
+            each primitive since the last ``render``) or ``"human"``.
+
+    Raises:
+        UnknownGameError: There is no such game.
+        FrameSkipError: ``frameskip`` is not a positive integer.
+        MissingBankError: No macros were given and none are shipped for the game.
+        InvalidMacroError: ``k`` is larger than the number of macros.
+        RemapError: A macro needs an action that the game does not have.
+
+    Example:
+        >>> macros = MacroSet(("NOOP", "LEFT", "RIGHT"), ((1, 1, 1, 1), (2, 2)))
+        >>> env = MacroAtariEnv("breakout", macros=macros)
+        >>> env.get_action_meanings()
+        ['NOOP', 'FIRE', 'RIGHT', 'LEFT', 'LEFT×4', 'RIGHT×2']
+        >>> observation, info = env.reset(seed=1)
+        >>> observation, reward, terminated, truncated, info = env.step(4)
+        >>> info["duration"], info["episode_frame_number"]
+        (4, 16)
+
+    Source: arXiv 2506.13690; preprocessing of Machado et al. (2018).
+    """
+
+    def __init__(
+        self,
+        game: str,
+        k: int | None = None,
+        macros: MacroSet | str | os.PathLike[str] | None = None,
+        *,
+        obs_type: ObservationType = "grayscale",
+        frameskip: int = 4,
+        repeat_action_probability: float = 0.25,
+        full_action_space: bool = False,
+        max_num_frames_per_episode: int | None = 108_000,
+        mode: int | None = None,
+        difficulty: int | None = None,
+        noop_max: int = 0,
+        terminal_on_life_loss: bool = False,
+        screen_size: int | tuple[int, int] = 84,
+        stack_size: int = 4,
+        render_mode: RenderMode | None = None,
+    ) -> None:
+        """Load the game and match the macros to its actions."""
+        _require_game(game)
+        _require_frameskip(frameskip)
+        self._emulator_settings: dict[str, Any] = {
+            "game": game,
+            "mode": mode,
+            "difficulty": difficulty,
+            "obs_type": "ram",
+            "frameskip": 1,
+            "repeat_action_probability": repeat_action_probability,
+            "full_action_space": full_action_space,
+            "max_num_frames_per_episode": max_num_frames_per_episode,
+            "render_mode": "rgb_array" if render_mode == "rgb_array_list" else render_mode,
+        }
+        self._obs_type = obs_type
+        self._noop_max = noop_max
+        self._terminal_on_life_loss = terminal_on_life_loss
+        self._screen_size = screen_size if isinstance(screen_size, tuple) else (screen_size,) * 2
+        self._stack_size = stack_size
+        self.frameskip = frameskip
+        self.render_mode = render_mode
+        self.metadata = {
+            "render_modes": ["human", "rgb_array", "rgb_array_list"],
+            "render_fps": FRAMES_PER_SECOND // frameskip,
+        }
+        self._load_emulator()
+        self.macro_set = _macro_set(game, tuple(self._atari.get_action_meanings()), k, macros)
+        warn_of_other_frameskip(self.macro_set, frameskip)
+        self._frames = self._new_frames()
+        self.action_space = spaces.Discrete(self.macro_set.n_actions)
+        shape = self._frames.observation(self._emulator).shape
+        self.observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self._np_random = self._atari.np_random
+        self._rendered: list[RenderFrame] = []
+        self._episode_start: bytes | None = None
+        self._played = bytearray()
+
+    @property
+    def ale(self) -> ale_py.ALEInterface:
+        """The emulator itself. What is done to it directly is lost to pickling and copying."""
+        ale: ale_py.ALEInterface = self._atari.ale
+        return ale
+
+    def get_action_meanings(self) -> list[str]:
+        """Return the name of every action: ``"LEFT"``, ``"LEFT×4"``, ``"RIGHT,NOOP"``."""
+        return list(self.macro_set.names)
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
+        """Return which keys stand for which primitive, for human play."""
+        keys: dict[tuple[str, ...], int] = self._atari.get_keys_to_action()
+        return keys
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Image, dict[str, Any]]:
+        """Start an episode: the game, then up to ``noop_max`` frames without action."""
+        info = self._reset_emulator(seed, options)
+        if self._noop_max > 0:
+            for _ in range(int(self.np_random.integers(1, self._noop_max + 1))):
+                self._emulator.act(self._ale_actions[0])
+                info.update(self._atari_info())
+                if self._emulator.terminated() or self._emulator.truncated():
+                    info = self._reset_emulator(seed, options)
+        self._episode_start = self.ale.cloneState(include_rng=True).serialize()
+        self._played.clear()
+        self._frames.reset(self._emulator)
+        self._rendered.clear()
+        self._keep_render()
+        return self._frames.observation(self._emulator), info
+
+    def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
+        """Run the primitives of ``action``, up to the episode's end."""
+        rewards: list[float] = []
+        for primitive in self.macro_set.expand(int(action)):
+            reward, terminated, truncated = self._frames.step(
+                self._emulator, self._ale_actions[primitive]
+            )
+            self._played.append(primitive)
+            rewards.append(reward)
+            self._keep_render()
+            if terminated or truncated:
+                break
+        info = self._atari_info() | decision_info(rewards, self.macro_set.max_length)
+        return self._frames.observation(self._emulator), sum(rewards), terminated, truncated, info
+
+    def render(self) -> RenderFrame | list[RenderFrame] | None:
+        """Return the present screen, or those since the last call, as ``render_mode`` says."""
+        if self.render_mode != "rgb_array_list":
+            screen: RenderFrame | None = self._atari.render()
+            return screen
+        screens, self._rendered = self._rendered, []
+        return screens
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the emulator, which ``_episode_start`` and ``_played`` rebuild."""
+        state = self.__dict__.copy()
+        for name in ("_atari", "_emulator", "_ale_actions"):
+            del state[name]
+        state["_memory"] = self.ale.getRAM() if self._episode_start else None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load the emulator and play the episode again, to where it was."""
+        memory = state.pop("_memory")
+        self.__dict__.update(state)
+        self._load_emulator()
+        if self._episode_start is None:
+            return
+        self._replay_episode(self._episode_start)
+        if not np.array_equal(self.ale.getRAM(), memory):
+            raise RestoreError(
+                f"playing the episode of {self._emulator_settings['game']} again did not lead to "
+                "the state that was saved. Was the emulator (env.ale) driven directly since the "
+                "last reset? Then save right after a reset."
+            )
+
+    def _load_emulator(self) -> None:
+        """Make the emulator, its game just begun."""
+        self._atari = ale_py.AtariEnv(**self._emulator_settings)
+        self._emulator: Emulator = AleEmulator(self._atari.ale, colour=self._obs_type == "rgb")
+        self._ale_actions = [action.value for action in self._atari._action_set]
+
+    def _new_frames(self) -> Frames:
+        """What turns steps into observations of ``obs_type``."""
+        if self._obs_type == "ram":
+            return MemoryFrames(
+                self.ale.getRAMSize(),
+                frameskip=self.frameskip,
+                terminal_on_life_loss=self._terminal_on_life_loss,
+            )
+        return ScreenFrames(
+            (*self.ale.getScreenDims(), *([3] if self._obs_type == "rgb" else [])),
+            frameskip=self.frameskip,
+            screen_size=self._screen_size,
+            stack_size=self._stack_size,
+            terminal_on_life_loss=self._terminal_on_life_loss,
+        )
+
+    def _reset_emulator(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        """Reset the game, and with a seed both random streams; return its info."""
+        _, info = self._atari.reset(seed=seed, options=options)
+        if seed is not None:
+            self._np_random, self._np_random_seed = self._atari.np_random, seed
+        return dict(info)
+
+    def _atari_info(self) -> dict[str, Any]:
+        """What ``AtariEnv`` says after a step."""
+        return dict(self._atari._get_info())
+
+    def _keep_render(self) -> None:
+        """Keep the present screen if every primitive's is asked for."""
+        if self.render_mode == "rgb_array_list":
+            self._rendered.append(self.ale.getScreenRGB())
+
+    def _replay_episode(self, start: bytes) -> None:
+        """Play the episode again from its start, leaving the observations as they are."""
+        # After a reset the emulator repeats NOOP, as it did where the episode began.
+        self.ale.reset_game()
+        self.ale.restoreState(ale_py.ALEState(start))
+        frames = self._new_frames()
+        frames.reset(self._emulator)
+        for primitive in self._played:
+            frames.step(self._emulator, self._ale_actions[primitive])
+
+
+def _macro_set(
+    game: str,
+    names: tuple[str, ...],
+    k: int | None,
+    macros: MacroSet | str | os.PathLike[str] | None,
+) -> MacroSet:
+    """The macros asked for, over the game's actions."""
+    if k == 0 and macros is None:
+        return MacroSet(names)
+    if macros is None:
+        from macro_gym.banks import load_bank
+
+        bank = load_bank(game)
+        return bank.remap(names).top(DEFAULT_K if k is None else k)
+    macro_set = macros if isinstance(macros, MacroSet) else MacroSet.load(macros)
+    return macro_set.remap(names).top(len(macro_set.macros) if k is None else k)
+
+
+def _require_game(game: str) -> None:
+    """Refuse a game that ale-py does not have."""
+    games = roms.get_all_rom_ids()
+    if game not in games:
+        close = difflib.get_close_matches(game.lower(), games)
+        advice = f" Did you mean {', '.join(close)}?" if close else ""
+        raise UnknownGameError(
+            f"game is {game!r}, which ale-py does not have; games are written in snake_case, "
+            f"such as 'ms_pacman'.{advice}"
+        )
+
+
+def _require_frameskip(frameskip: int) -> None:
+    """Refuse frame skips that are not a fixed number of frames."""
+    if isinstance(frameskip, bool) or not isinstance(frameskip, int) or frameskip < 1:
+        raise FrameSkipError(
+            f"frameskip is {frameskip!r}, but a primitive runs a fixed number of frames, at "
+            "least 1. A random frameskip would make macros of the same primitives differ."
+        )

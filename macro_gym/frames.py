@@ -1,0 +1,246 @@
+"""Frame skip, max-pooling, resizing and stacking, with the drawing put off until it is seen."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.errors import FrameSkipError
+from macro_gym.macro_set import MacroSet
+
+Image: TypeAlias = NDArray[np.uint8]
+
+
+class Emulator(Protocol):
+    """What stepping and drawing need of an emulator; one ``act`` is one frame."""
+
+    def act(self, action: int, /) -> float:
+        """Run one frame with ``action`` (in the emulator's own numbering); return its reward."""
+
+    def terminated(self) -> bool:
+        """Say whether the game is over."""
+
+    def truncated(self) -> bool:
+        """Say whether the episode has used up its frames."""
+
+    def lives(self) -> int:
+        """Count the lives left."""
+
+    def draw(self, out: Image, /) -> None:
+        """Write the present screen to ``out``: shape ``(height, width)`` or ``(.., .., 3)``."""
+
+    def memory(self, out: Image, /) -> None:
+        """Write the console's memory to ``out`` of shape ``(bytes,)``."""
+
+
+class Frames(Protocol):
+    """Runs steps of ``frameskip`` frames and shows what an agent sees of them."""
+
+    def reset(self, emulator: Emulator) -> None:
+        """Take the emulator's present state as the first step of an episode."""
+
+    def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
+        """Run one step; return its reward and whether the episode terminated or truncated."""
+
+    def observation(self, emulator: Emulator) -> Image:
+        """Return what the agent sees now, in a new array."""
+
+
+class ScreenFrames:
+    """Screens as ``AtariPreprocessing`` within ``FrameStackObservation`` shows them, bit for bit.
+
+    Of every step the last two screens are read and pooled, at the emulator's own resolution: where
+    an episode will end is not known, and at its end Gymnasium shows the steps before it. What is
+    put off is resizing, the greater part of drawing: it is done for the steps that an observation
+    shows, when it is asked for. (Skipping the screens too, and replaying from a saved state when an
+    episode ends, would be exact without sticky actions only: the Arcade Learning Environment does
+    not save which action it is repeating.)
+
+    Args:
+        raw_shape: Shape of the emulator's screens, ``(height, width)`` or ``(height, width, 3)``.
+        frameskip: Frames in a step.
+        screen_size: Width and height that screens are resized to, in pixels.
+        stack_size: Steps in an observation.
+        terminal_on_life_loss: Whether losing a life ends the episode.
+    """
+
+    def __init__(
+        self,
+        raw_shape: tuple[int, ...],
+        *,
+        frameskip: int,
+        screen_size: tuple[int, int],
+        stack_size: int,
+        terminal_on_life_loss: bool,
+    ) -> None:
+        """Allocate the buffers."""
+        self.frameskip = frameskip
+        self.screen_size = screen_size
+        self.stack_size = stack_size
+        self.terminal_on_life_loss = terminal_on_life_loss
+        self._lives = 0
+        self._pooled = np.zeros((stack_size, *raw_shape), np.uint8)
+        self._newest = 0
+        self._penultimate = np.zeros(raw_shape, np.uint8)
+        self._shown = np.zeros((stack_size, *screen_size[::-1], *raw_shape[2:]), np.uint8)
+        self._unshown = 0
+
+    def reset(self, emulator: Emulator) -> None:
+        """Fill the stack with the present screen."""
+        self._lives = emulator.lives()
+        emulator.draw(self._pooled[self._newest])
+        self._penultimate.fill(0)
+        self._shown[:] = resized([self._pooled[self._newest]], self.screen_size)
+        self._unshown = 0
+
+    def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
+        """Run up to ``frameskip`` frames, stopping where the episode ends."""
+        previous = self._pooled[self._newest]
+        self._newest = (self._newest + 1) % self.stack_size
+        self._unshown = min(self._unshown + 1, self.stack_size)
+        pooled = self._pooled[self._newest]
+        reward, terminated, truncated = 0.0, False, False
+        for to_go in range(self.frameskip - 1, -1, -1):
+            reward += emulator.act(action)
+            terminated, truncated = emulator.terminated(), emulator.truncated()
+            if self.terminal_on_life_loss:
+                terminated = self._lost_a_life(emulator) or terminated
+            if terminated or truncated:
+                # Gymnasium reads no screen of the frame that ends an episode: the step before
+                # stays in view.
+                pooled[:] = previous
+                break
+            if to_go == 1:
+                emulator.draw(self._penultimate)
+            elif to_go == 0:
+                emulator.draw(pooled)
+        if self.frameskip > 1:
+            np.maximum(pooled, self._penultimate, out=pooled)
+        return reward, terminated, truncated
+
+    def observation(self, emulator: Emulator) -> Image:
+        """Return the last steps, oldest first: shape ``(stack_size, height, width[, 3])``."""
+        if self._unshown:
+            self._shown[: -self._unshown] = self._shown[self._unshown :]
+            rows = [self._pooled[self._newest - back] for back in range(self._unshown)][::-1]
+            self._shown[-self._unshown :] = resized(rows, self.screen_size)
+            self._unshown = 0
+        return self._shown.copy()
+
+    def _lost_a_life(self, emulator: Emulator) -> bool:
+        """Whether there are fewer lives than after the last frame."""
+        before, self._lives = self._lives, emulator.lives()
+        return self._lives < before
+
+
+class MemoryFrames:
+    """The console's memory after each step, as ``obs_type="ram"`` of ``AtariEnv`` shows it.
+
+    Like ``AtariEnv``, a step asks for all its frames even where the episode ends in the first:
+    the emulator refuses the rest, yet draws its random numbers for them.
+
+    Args:
+        size: Bytes of memory.
+        frameskip: Frames in a step.
+        terminal_on_life_loss: Whether a step with a lost life ends the episode.
+    """
+
+    def __init__(self, size: int, *, frameskip: int, terminal_on_life_loss: bool) -> None:
+        """Note the settings."""
+        self.size = size
+        self.frameskip = frameskip
+        self.terminal_on_life_loss = terminal_on_life_loss
+        self._lives = 0
+
+    def reset(self, emulator: Emulator) -> None:
+        """Count the lives that there are to lose."""
+        self._lives = emulator.lives()
+
+    def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
+        """Run ``frameskip`` frames."""
+        reward = 0.0
+        for _ in range(self.frameskip):
+            reward += emulator.act(action)
+        before, self._lives = self._lives, emulator.lives()
+        lost = self.terminal_on_life_loss and self._lives < before
+        return reward, emulator.terminated() or lost, emulator.truncated()
+
+    def observation(self, emulator: Emulator) -> Image:
+        """Return the memory: shape ``(size,)``."""
+        memory = np.empty(self.size, np.uint8)
+        emulator.memory(memory)
+        return memory
+
+
+def resized(images: Sequence[Image], size: tuple[int, int]) -> Image:
+    """Resize images as ``AtariPreprocessing`` does, by the area that a pixel covers.
+
+    Args:
+        images: At least one image, each of shape ``(height, width)`` or ``(height, width, 3)``.
+        size: Width and height of the results, in pixels.
+
+    Returns:
+        The results, shape ``(images, height, width[, 3])``.
+    """
+    import cv2
+
+    return np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images])
+
+
+def frames_per_step(env: gym.Env[Any, Any]) -> int:
+    """Return how many emulator frames a step of ``env`` runs; 0 if it is not an emulator.
+
+    Looks at the environment (``_frameskip``, as ``AtariEnv`` has it) and at the wrappers that skip:
+    ``AtariPreprocessing``, ``MaxAndSkipObservation`` and Stable-Baselines3's ``MaxAndSkipEnv``.
+
+    Raises:
+        FrameSkipError: Two of them skip, or the environment skips a random number of frames.
+    """
+    skips = list(_skips(env))
+    if not skips:
+        return 0
+    for name, frames in skips:
+        if not isinstance(frames, (int, np.integer)):
+            raise FrameSkipError(
+                f"{name} skips {frames} frames, a random number; macros are made of steps that "
+                "are all alike. Use an environment with a fixed frameskip, such as ALE/<Game>-v5."
+            )
+    skipping = [(name, int(frames)) for name, frames in skips if frames > 1]
+    if len(skipping) > 1:
+        factors = " and ".join(f"{name} skips {frames}" for name, frames in skipping)
+        product = int(np.prod([frames for _, frames in skipping]))
+        raise FrameSkipError(
+            f"{factors} frames: together {product} frames a step. Make the environment with "
+            "frameskip=1, or take the skipping wrapper off."
+        )
+    return skipping[0][1] if skipping else 1
+
+
+def warn_of_other_frameskip(macro_set: MacroSet, frameskip: int) -> None:
+    """Say out loud that macros were mined at another number of frames per primitive.
+
+    Args:
+        macro_set: The macros; nothing is said if they do not know their frames per primitive.
+        frameskip: Frames per primitive where they will be used; 0 if unknown.
+    """
+    mined = macro_set.provenance.frameskip
+    if macro_set.macros and mined and frameskip and mined != frameskip:
+        warnings.warn(
+            f"the macros were mined at {mined} frames per primitive and are used at {frameskip}: "
+            f"each will last {frameskip / mined:g} times as long as in the play it comes from",
+            stacklevel=3,
+        )
+
+
+def _skips(env: gym.Env[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what skips frames in ``env``, outermost first: its class and its frames per step."""
+    while isinstance(env, gym.Wrapper):
+        for attribute in ("frame_skip", "_skip"):
+            if attribute in vars(env):
+                yield type(env).__name__, vars(env)[attribute]
+        env = env.env
+    if hasattr(env, "_frameskip"):
+        yield type(env).__name__, env._frameskip
