@@ -124,6 +124,10 @@ class MASP(OffPolicyAlgorithm, ABC):
     def _network(self) -> nn.Module:
         """The network that the optimizer trains; called with observations it gives Q(s, ·)."""
 
+    @abstractmethod
+    def _last_layer(self, names: list[str]) -> list[str]:
+        """Those of the network's parameter names that belong to the layer before the values."""
+
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Take ``gradient_steps`` steps on the TD loss plus the similarity penalty."""
         self.policy.set_training_mode(True)
@@ -197,10 +201,7 @@ class MASP(OffPolicyAlgorithm, ABC):
 
     def _meta_parameters(self, names: list[str]) -> list[str]:
         """The parameters whose part of the meta-gradient is computed: all, or the last layer's."""
-        if self.meta_gradient == "exact":
-            return names
-        last = names[-1].rpartition(".")[0]
-        return [name for name in names if name.rpartition(".")[0] == last]
+        return names if self.meta_gradient == "exact" else self._last_layer(names)
 
     def _similarity_gradient_norm(self) -> float:
         """Norm of the gradient that Σ's parameters have just received."""

@@ -6,6 +6,8 @@ optimizer's step and the clipping; and that inner product is the derivative of t
 v, which one forward-mode pass of the network turns into a small expression in Q, Q̇ and Σ.
 """
 
+import functools
+import warnings
 from collections.abc import Callable, Mapping
 
 import torch as th
@@ -29,6 +31,7 @@ def network_tangent(
     Returns:
         The value and its directional derivative, of the same shape, both cut from any graph.
     """
+    _load_forward_mode()
     held = {name: value for name, value in parameters.items() if name not in tangents}
     moving = {name: value for name, value in parameters.items() if name in tangents}
     with th.no_grad():
@@ -36,6 +39,14 @@ def network_tangent(
             lambda moved: network({**held, **moved}), (moving,), (dict(tangents),)
         )
     return outputs[0], outputs[1]
+
+
+@functools.cache
+def _load_forward_mode() -> None:
+    """Let torch load what its first forward-mode pass needs, scripts that it has deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        th.func.jvp(th.sin, (th.zeros(()),), (th.ones(()),))
 
 
 def meta_loss(

@@ -48,8 +48,8 @@ def adam_vjp(
 ) -> Tensor:
     """``(∂u/∂g)ᵀ c`` for Adam: ``u = −lr m̂ / (√v̂ + ε)``.
 
-    Entries whose second moment is zero get zero: their gradient has been zero for ever (a dead
-    ReLU is enough), and the derivative of the root does not exist there.
+    Where v is zero, g has been zero for ever (a dead ReLU is enough) and the root has no
+    derivative, but the quotient has: its limit, (1 − β₁)/ε, is taken.
 
     Args:
         cotangent: c, the gradient of some loss with respect to θ′.
@@ -66,14 +66,15 @@ def adam_vjp(
 
     Source: arXiv 1412.6980, algorithm 1, differentiated.
     """
-    correction1, correction2 = 1 - betas[0] ** step, 1 - betas[1] ** step
-    root = second.sqrt()
-    denominator = (root / correction2**0.5).add_(eps)
-    # d/dg of m/denominator: the numerator moves by 1 − β₁, the root by (1 − β₂) g/√v.
-    slope = gradient * first / root.mul_(denominator)
-    slope.mul_((betas[1] - 1) / correction2**0.5).add_(1 - betas[0])
-    slope.mul_(cotangent).div_(denominator).mul_(-lr / correction1)
-    return slope.masked_fill_(second == 0, 0.0)
+    correction = (1 - betas[1] ** step) ** 0.5
+    scale = -lr / (1 - betas[0] ** step)
+    # m/d, with d = √v̂ + ε, in g: m moves by 1 − β₁ and √v by (1 − β₂) g/√v. In place, because
+    # the parameters are millions and fresh memory costs more than the arithmetic.
+    root = second.sqrt().clamp_(min=th.finfo(second.dtype).tiny)
+    slope = (gradient * first).div_(root)
+    denominator = root.div_(correction).add_(eps)
+    slope.div_(denominator).mul_(scale * (betas[1] - 1) / correction)
+    return slope.add_(scale * (1 - betas[0])).mul_(cotangent).div_(denominator)
 
 
 def rmsprop_vjp(
@@ -84,7 +85,7 @@ def rmsprop_vjp(
     Args:
         cotangent: c, the gradient of some loss with respect to θ′.
         gradient: g, as the optimizer saw it.
-        second: v *after* the step; entries where it is zero get zero, as for `adam_vjp`.
+        second: v *after* the step; where it is zero the limit is taken, as for `adam_vjp`.
         lr: Learning rate.
         alpha: Decay rate of v.
         eps: ε.
@@ -92,10 +93,10 @@ def rmsprop_vjp(
     Returns:
         The cotangent of g, of the same shape.
     """
-    root = second.sqrt()
+    root = second.sqrt().clamp_(min=th.finfo(second.dtype).tiny)
     denominator = root + eps
     slope = 1 - (1 - alpha) * gradient.square() / (root * denominator)
-    return (-lr * cotangent * slope / denominator).masked_fill_(second == 0, 0.0)
+    return -lr * cotangent * slope / denominator
 
 
 def clip_vjp(

@@ -177,6 +177,11 @@ class MASPDQN(MASP, DQN):
         """The online Q-network."""
         return self.q_net
 
+    def _last_layer(self, names: list[str]) -> list[str]:
+        """Weight and bias of the last linear layer."""
+        last = [name for name in names if name.startswith("q_net.")][-1].rpartition(".")[0]
+        return [name for name in names if name.rpartition(".")[0] == last]
+
     def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
         """Huber loss towards ``R + γ^τ max_a Q⁻(s′, a)``."""
         with th.no_grad():

@@ -1,0 +1,237 @@
+"""Law 8: the outer gradient equals the double-backward one, to rounding."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
+
+import sb3_masp.masp
+from benchmarks.double_backward import double_backward_gradient
+from macro_gym import MacroSet
+from macro_gym.macro_action import MacroAction
+from sb3_masp import MASPDQN, optimizer_vjp
+from sb3_masp.metagradient import network_tangent
+
+MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
+
+
+class DoubleFlatten(FlattenExtractor):
+    """SB3 hands networks float32; the law is checked in float64."""
+
+    def forward(self, observations):
+        return super().forward(observations).double()
+
+
+class DoubleNatureCNN(NatureCNN):
+    def forward(self, observations):
+        return super().forward(observations.double())
+
+
+class NoisyImages(gym.Env):
+    """Random pixels and rewards: all that a gradient check needs of a game."""
+
+    observation_space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
+    action_space = gym.spaces.Discrete(7)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._image(), {}
+
+    def step(self, action):
+        done = bool(self.np_random.random() < 0.1)
+        return self._image(), float(self.np_random.normal()), done, False, {}
+
+    def _image(self):
+        return self.np_random.integers(0, 256, (4, 84, 84), np.uint8)
+
+
+def learner(updates=3, policy="MlpPolicy", env=None, policy_kwargs=None, **kwargs):
+    """A float64 learner with some experience and ``updates`` updates behind it."""
+    net = {"features_extractor_class": DoubleFlatten, "net_arch": [13, 11]}
+    if policy == "CnnPolicy":
+        net = {"features_extractor_class": DoubleNatureCNN}
+    model = MASPDQN(
+        policy,
+        env or MacroAction(gym.make("CartPole-v1"), MACROS),
+        buffer_size=211,
+        learning_rate=kwargs.pop("learning_rate", 1e-2),
+        learning_starts=101,
+        seed=5,
+        policy_kwargs=net | (policy_kwargs or {}),
+        meta_interval=1,
+        **kwargs,
+    )
+    model.policy.double()
+    model.similarity.double()
+    model.learn(101)
+    # Away from the symmetric start, where most errors would hide.
+    for parameter in model.similarity.parameters():
+        parameter.data += 0.3 * th.randn_like(parameter)
+    model._show_similarity()
+    for _ in range(updates):
+        model._inner_step(model._sample(19), keep=False)
+    return model
+
+
+def relative_error(model):
+    """Largest error of the learner's gradient over the reference's largest entry."""
+    inner, outer = model._sample(17), model._sample(23)
+    expected, _ = double_backward_gradient(model, inner, outer)
+    model._outer_step(model._inner_step(inner, keep=True), outer)
+    found = [parameter.grad for parameter in model.similarity.parameters()]
+    scale = max(float(gradient.abs().max()) for gradient in expected)
+    assert scale > 0
+    errors = [(f - e).abs().max() for f, e in zip(found, expected, strict=True)]
+    return float(max(errors)) / scale
+
+
+@pytest.mark.parametrize("max_grad_norm", [1e3, 1e-2], ids=["unclipped", "clipped"])
+@pytest.mark.parametrize(
+    ("optimizer", "settings"),
+    [
+        (th.optim.Adam, {}),
+        (th.optim.Adam, {"weight_decay": 0.1}),
+        (th.optim.AdamW, {"weight_decay": 0.1}),
+        (th.optim.SGD, {}),
+        (th.optim.SGD, {"momentum": 0.9}),
+        (th.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+        (th.optim.RMSprop, {"alpha": 0.95, "eps": 0.01}),
+    ],
+    ids=["adam", "adam+decay", "adamw", "sgd", "sgd+momentum", "sgd+nesterov", "rmsprop"],
+)
+def test_outer_gradient_is_exact_through_the_optimizer_and_clipping(
+    optimizer, settings, max_grad_norm
+):
+    model = learner(
+        max_grad_norm=max_grad_norm,
+        policy_kwargs={"optimizer_class": optimizer, "optimizer_kwargs": settings},
+    )
+    assert relative_error(model) < 1e-9
+
+
+@pytest.mark.parametrize("max_grad_norm", [1e3, 1e-2], ids=["unclipped", "clipped"])
+def test_outer_gradient_is_exact_on_adams_first_step(max_grad_norm):
+    assert relative_error(learner(updates=0, max_grad_norm=max_grad_norm)) < 1e-8
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"embedding_dim": 0},
+        {"embedding": "dense"},
+        {"double_q": True},
+        {"penalty_reduction": "sum"},
+        {"n_steps": 3},
+        {"similarity": "softmax_diagonal"},
+        {"similarity": "sigmoid"},
+        {"similarity": "unconstrained", "similarity_start": "overlap"},
+    ],
+    ids=str,
+)
+def test_outer_gradient_is_exact_for_every_setting(settings):
+    assert relative_error(learner(max_grad_norm=0.1, **settings)) < 1e-9
+
+
+def test_outer_gradient_is_exact_through_the_nature_cnn():
+    model = learner(updates=1, policy="CnnPolicy", env=NoisyImages(), max_grad_norm=0.1)
+    assert relative_error(model) < 1e-9
+
+
+def forget_the_projection(cotangents, clipped, norm, max_norm):
+    scale = min(float(max_norm / (norm + 1e-6)), 1.0)
+    return [scale * cotangent for cotangent in cotangents]
+
+
+def forget_the_clipping(cotangents, clipped, norm, max_norm):
+    return list(cotangents)
+
+
+def plain_sgd(optimizer, parameters, cotangents, before):
+    return [-1e-2 * cotangent for cotangent in cotangents]
+
+
+def frozen_denominator(cotangent, gradient, first, second, *, step, lr, betas, eps):
+    root = (second / (1 - betas[1] ** step)).sqrt()
+    return -lr * cotangent * (1 - betas[0]) / (1 - betas[0] ** step) / (root + eps)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "mutant"),
+    [
+        (sb3_masp.masp, "clip_vjp", forget_the_projection),
+        (sb3_masp.masp, "clip_vjp", forget_the_clipping),
+        (sb3_masp.masp, "optimizer_vjp", plain_sgd),
+        (optimizer_vjp, "adam_vjp", frozen_denominator),
+    ],
+    ids=["no projection", "no clipping", "no optimizer", "frozen denominator"],
+)
+def test_the_law_notices_each_part_that_is_left_out(monkeypatch, module, name, mutant):
+    model = learner(max_grad_norm=0.1)
+    monkeypatch.setattr(module, name, mutant)
+    assert relative_error(model) > 1e-4
+
+
+def test_the_law_notices_an_outer_batch_evaluated_before_the_step():
+    model = learner(max_grad_norm=0.1, learning_rate=0.1)
+    inner, outer = model._sample(17), model._sample(23)
+    (expected,), _ = double_backward_gradient(model, inner, outer)
+    before = [p.detach().clone() for p in model.q_net.parameters()]
+    step = model._inner_step(inner, keep=True)
+    for parameter, old in zip(model.q_net.parameters(), before, strict=True):
+        parameter.data.copy_(old)
+    model._outer_step(step, outer)
+    (found,) = (parameter.grad for parameter in model.similarity.parameters())
+    assert float((found - expected).norm() / expected.norm()) > 1e-3
+
+
+def test_a_dead_unit_leaves_the_gradient_finite_and_exact():
+    model = learner(updates=0, max_grad_norm=0.1)
+    first = model.q_net.q_net[0]
+    first.weight.data[0] = 0.0
+    first.bias.data[0] = -1.0
+    assert relative_error(model) < 1e-8
+
+
+@pytest.mark.parametrize("embedding", ["factored", "dense"])
+def test_last_layer_gradient_is_that_layers_part_of_the_exact_one(embedding):
+    model = learner(max_grad_norm=1e3, meta_gradient="last_layer", embedding=embedding)
+    inner, outer = model._sample(17), model._sample(23)
+    last = ["q_net.4.weight", "q_net.4.bias"]
+    (expected,), _ = double_backward_gradient(model, inner, outer, through=last)
+    (whole,), _ = double_backward_gradient(model, inner, outer)
+    model._outer_step(model._inner_step(inner, keep=True), outer)
+    (found,) = (parameter.grad for parameter in model.similarity.parameters())
+    scale = float(expected.abs().max())
+    assert float((found - expected).abs().max()) < 1e-9 * scale
+    assert float((found - whole).abs().max()) > 1e-3 * scale
+
+
+def test_target_network_keeps_the_similarity_of_its_own_time():
+    env = MacroAction(gym.make("CartPole-v1"), MACROS)
+    model = MASPDQN("MlpPolicy", env, buffer_size=211, learning_starts=101, meta_interval=1, seed=3)
+    model.learn(101)
+    at_start = model.q_net_target.similarity.clone()
+    th.testing.assert_close(at_start, model.similarity.start)
+    model.train(gradient_steps=1, batch_size=17)
+    assert not th.equal(model.q_net.similarity, at_start)
+    assert th.equal(model.q_net.similarity, model.similarity().detach())
+    assert th.equal(model.q_net_target.similarity, at_start)
+    model._n_calls = model.target_update_interval - 1
+    model._on_step()
+    assert th.equal(model.q_net_target.similarity, model.q_net.similarity)
+
+
+def test_network_tangent_matches_finite_differences():
+    generator = th.Generator().manual_seed(7)
+    x, w, direction = (
+        th.randn(*shape, dtype=th.float64, generator=generator)
+        for shape in ((3, 5), (5, 2), (5, 2))
+    )
+    value, tangent = network_tangent(
+        lambda p: (x @ p["w"] + p["b"]).tanh(), {"w": w, "b": w.new_ones(2)}, {"w": direction}
+    )
+    step = 1e-6
+    above, below = ((x @ (w + s * direction) + 1).tanh() for s in (step, -step))
+    th.testing.assert_close(value, (x @ w + 1).tanh())
+    th.testing.assert_close(tangent, (above - below) / (2 * step), rtol=1e-7, atol=1e-9)
