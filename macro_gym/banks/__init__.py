@@ -1,0 +1,40 @@
+"""The banks: macro sets shipped for Atari games, mined from a planner's play.
+
+``python -m macro_gym.banks.make`` makes them all anew, bit for bit.
+"""
+
+from importlib.resources import as_file, files
+
+from macro_gym.errors import MissingBankError
+from macro_gym.games import find_game
+from macro_gym.macro_set import MacroSet
+
+__all__ = ["bank_names", "load_bank"]
+
+
+def bank_names() -> tuple[str, ...]:
+    """Return the games that have a bank, by ale-py's ids, sorted."""
+    entries = (entry.name for entry in files(__name__).iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in entries if name.endswith(".json")))
+
+
+def load_bank(game: str) -> MacroSet:
+    """Return the macro set shipped for ``game``: minimal action set, frameskip 4.
+
+    Args:
+        game: The game, as in ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``.
+
+    Raises:
+        MissingBankError: There is none; the message says how to make one.
+    """
+    rom = find_game(game, bank_names())
+    if rom is None:
+        raise MissingBankError(
+            f"there is no bank for {game!r}; there is one for {', '.join(bank_names())}. "
+            "For any other Atari game make your own in a few minutes:\n"
+            f"  macro-gym plan {game} --steps 6000 --output play\n"
+            f"  macro-gym extract play --k 512 --output {game}.json\n"
+            f'and give it to the environment: macros="{game}.json"'
+        )
+    with as_file(files(__name__) / f"{rom}.json") as path:
+        return MacroSet.load(path)

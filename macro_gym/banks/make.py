@@ -1,0 +1,76 @@
+"""Makes the banks bit for bit: ``python -m macro_gym.banks.make``.
+
+For each game a planner plays some episodes, kept in ``play/``; the bank is mined from them. What
+is there already is kept, so that an interrupted run goes on; ``--fresh`` starts anew.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.planner import DEFAULTS
+from macro_gym.extraction.ngrams import frequent_ngrams
+from macro_gym.macro_set import MacroSet
+
+FOLDER = Path(__file__).parent
+GAMES = (
+    "breakout",
+    "pong",
+    "space_invaders",
+    "ms_pacman",
+    "qbert",
+    "freeway",
+    "seaquest",
+    "beam_rider",
+    "frostbite",
+    "montezuma_revenge",
+    "private_eye",
+    "video_pinball",
+)
+STEPS = 6000
+"""Steps of play for each game, at least."""
+MACROS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Make the banks that macro-gym ships.
+
+    Args:
+        games: Games to make banks for, by ale-py's ids.
+        folder: Where the banks go; their play goes into play/ there.
+        workers: Episodes to plan at the same time.
+        fresh: Plan anew what is there already.
+    """
+
+    games: tuple[str, ...] = GAMES
+    folder: Path = FOLDER
+    workers: int = 1
+    fresh: bool = False
+
+
+def make(options: Options) -> None:
+    """Plan and mine each game's bank, in order."""
+    from macro_gym.play import plan_play
+
+    for game in options.games:
+        if options.fresh:
+            for path in (options.folder / "play").glob(f"{game}-*"):
+                path.unlink()
+        play = plan_play(
+            game, options.folder / "play", STEPS, settings=DEFAULTS, workers=options.workers
+        )
+        mine(play).save(options.folder / f"{game}.json")
+
+
+def mine(play: Iterable[Path]) -> MacroSet:
+    """Return the bank that the episodes in ``play`` give, by seed."""
+    episodes = sorted(play, key=lambda path: int(path.stem.rpartition("-")[2]))
+    return frequent_ngrams([Demonstration.load(path) for path in episodes], MACROS)
+
+
+if __name__ == "__main__":
+    import tyro
+
+    make(tyro.cli(Options))

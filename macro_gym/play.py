@@ -1,0 +1,135 @@
+"""Planned play on disk: many episodes, over processes, resumable, one file an episode."""
+
+import multiprocessing
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.planner import (
+    DEFAULTS,
+    PlannerSettings,
+    describe,
+    known_rom,
+    plan_episode,
+)
+from macro_gym.errors import DemonstrationError
+
+_steps_done: Any = None
+"""In a worker: the counter that it shares with the process that shows the progress bar."""
+
+
+def plan_play(
+    game: str,
+    folder: str | os.PathLike[str],
+    steps: int,
+    *,
+    settings: PlannerSettings = DEFAULTS,
+    seed: int = 0,
+    workers: int = 1,
+    progress_bar: bool = True,
+) -> list[Path]:
+    """Plan episodes of seeds ``seed``, ``seed + 1``, ... until there are ``steps`` steps.
+
+    Episodes that are in ``folder`` already are kept; one that was interrupted goes on where it
+    stopped. The result depends neither on that nor on the number of workers.
+
+    Args:
+        game: The game, as in ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``.
+        folder: Where the episodes go, one ``<game>-<seed>.npz`` each.
+        steps: Steps of play wanted; the last episode is played out, so up to
+            ``settings.steps - 1`` more may come.
+        settings: How to search; ``settings.steps`` cuts each episode.
+        seed: Seed of the first episode.
+        workers: Processes that plan at the same time, one episode each.
+        progress_bar: Whether to show the steps done.
+
+    Returns:
+        The episodes' files, by seed.
+
+    Raises:
+        UnknownGameError: ale-py has no such game.
+        DemonstrationError: ``folder`` holds play of these seeds with other settings, or an
+            argument is out of its range.
+    """
+    from tqdm import tqdm
+
+    for name, value, least in (("steps", steps, 1), ("workers", workers, 1), ("seed", seed, 0)):
+        if value < least:
+            raise DemonstrationError(f"{name} is {value}; it must be at least {least}")
+    rom = known_rom(game)
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    paths: list[Path] = []
+    running: set[Future[int]] = set()
+    finished = 0
+    with (
+        tqdm(total=steps, desc=rom, unit="step", disable=not progress_bar) as bar,
+        ProcessPoolExecutor(workers, context, _share, (counter,)) as pool,
+    ):
+        while True:
+            # An episode is at most settings.steps long: only one that is surely needed starts.
+            while len(running) < workers and finished + len(running) * settings.steps < steps:
+                episode = _Episode(rom, settings, seed + len(paths), Path(folder))
+                paths.append(episode.path)
+                if episode.path.exists():
+                    finished += episode.stored_steps()
+                    with counter.get_lock():
+                        counter.value += episode.stored_steps()
+                else:
+                    running.add(pool.submit(episode.play))
+            bar.update(counter.value - bar.n)
+            if not running:
+                return paths
+            done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            finished += sum(future.result() for future in done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Episode:
+    """One episode to plan, and the file it goes to."""
+
+    rom: str
+    settings: PlannerSettings
+    seed: int
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        """Where the finished episode goes."""
+        return self.folder / f"{self.rom}-{self.seed}.npz"
+
+    def stored_steps(self) -> int:
+        """Steps of the finished episode, which must be the one asked for."""
+        demonstration = Demonstration.load(self.path)
+        wanted = describe(self.settings)
+        if demonstration.source != wanted:
+            raise DemonstrationError(
+                f"{self.path} holds other play ({demonstration.source}) than is asked for "
+                f"({wanted}); delete it, or write to another folder"
+            )
+        return len(demonstration.actions)
+
+    def play(self) -> int:
+        """Plan the episode and save it; return its steps."""
+        checkpoint = self.path.with_suffix(".progress.json")
+        demonstration = plan_episode(
+            self.rom, self.settings, self.seed, checkpoint=checkpoint, on_steps=_count
+        )
+        demonstration.save(self.path)
+        checkpoint.unlink(missing_ok=True)
+        return len(demonstration.actions)
+
+
+def _share(counter: Any) -> None:
+    """Remember, in a new worker, the counter of steps done."""
+    global _steps_done
+    _steps_done = counter
+
+
+def _count(steps: int) -> None:
+    """Add to the counter of steps done."""
+    with _steps_done.get_lock():
+        _steps_done.value += steps
