@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def plan_play(
             if not running:
                 return paths
             done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-            finished += sum(future.result() for future in done)
+            finished += sum(_result(future) for future in done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,17 @@ class _Episode:
         demonstration.save(self.path)
         checkpoint.unlink(missing_ok=True)
         return len(demonstration.actions)
+
+
+def _result(episode: Future[int]) -> int:
+    """Steps of a planned episode."""
+    try:
+        return episode.result()
+    except BrokenProcessPool as error:
+        raise DemonstrationError(
+            "a process that planned has died: out of memory, killed, or a crash of the emulator. "
+            "Its progress is kept; run the same again to go on"
+        ) from error
 
 
 def _share(counter: Any) -> None:

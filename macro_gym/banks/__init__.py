@@ -30,11 +30,11 @@ def load_bank(game: str) -> MacroSet:
     rom = find_game(game, bank_names())
     if rom is None:
         raise MissingBankError(
-            f"there is no bank for {game!r}; there is one for {', '.join(bank_names())}. "
-            "For any other Atari game make your own in a few minutes:\n"
-            f"  macro-gym plan {game} --steps 6000 --output play\n"
-            f"  macro-gym extract play --k 512 --output {game}.json\n"
-            f'and give it to the environment: macros="{game}.json"'
+            f"there is no bank for {game!r}; there is one for {', '.join(bank_names())}. For "
+            "another Atari game make your own in a few minutes: run "
+            f"`macro-gym plan {game} --steps 6000 --output play/{game}`, then "
+            f"`macro-gym extract play/{game} --k 512 --output {game}.json`, and give the "
+            f'environment macros="{game}.json".'
         )
     with as_file(files(__name__) / f"{rom}.json") as path:
         return MacroSet.load(path)

@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,7 @@ class Demonstration:
             FileNotFoundError: There is no such file.
         """
         try:
-            with np.load(Path(path), allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
                 rewards = arrays.get("rewards", None)
                 actions = arrays["actions"]

@@ -140,10 +140,11 @@ def _require_countable(k: int, min_length: int, max_length: int, n_primitives: i
         raise InvalidMacroError(
             f"lengths {min_length}..{max_length} are no range; 1 <= min_length <= max_length"
         )
-    if n_primitives**max_length >= 2**63:
+    longest = next((n for n in range(1, 63) if n_primitives ** (n + 1) >= 2**63), max_length)
+    if max_length > longest:
         raise InvalidMacroError(
             f"max_length is {max_length}, but with {n_primitives} primitives sequences longer "
-            f"than {int(62 / np.log2(n_primitives))} do not fit 64 bits"
+            f"than {longest} do not fit 64 bits"
         )
 
 

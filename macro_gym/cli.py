@@ -1,0 +1,122 @@
+"""The command ``macro-gym``: show macro sets, plan play, extract macros from it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import tyro
+
+from macro_gym.banks import bank_names, load_bank
+from macro_gym.demonstrations import Demonstration
+from macro_gym.errors import DemonstrationError, MacroGymError
+from macro_gym.extraction import frequent_ngrams
+from macro_gym.macro_set import MacroSet
+
+
+def show(
+    name: str = "banks",
+    /,
+    top: int = 20,
+    plot: Path | None = None,
+) -> None:
+    """Show a macro set: where it comes from, its lengths, its most frequent macros.
+
+    Args:
+        name: A game that has a bank, a macro-set file, or "banks" for a list of the banks.
+        top: How many macros to show.
+        plot: A picture to draw them into, such as macros.png.
+    """
+    from macro_gym import report
+
+    if name == "banks":
+        for bank in bank_names():
+            macro_set = load_bank(bank)
+            print(f"{bank:<20}{len(macro_set.macros):>5} macros  {macro_set.hash[:12]}")
+        return
+    is_file = Path(name).suffix == ".json" or Path(name).is_file()
+    macro_set = MacroSet.load(name) if is_file else load_bank(name)
+    print(report.describe(macro_set, top))
+    if plot is not None:
+        report.plot(macro_set, plot, top)
+        print(f"\npicture    {plot}")
+
+
+def plan(
+    game: str,
+    /,
+    output: Path,
+    steps: int = 6000,
+    episode_steps: int = 1200,
+    seed: int = 0,
+    workers: int = 1,
+) -> None:
+    """Let the planner play a game; an interrupted run goes on where it stopped.
+
+    Args:
+        game: The game: breakout, Breakout or ALE/Breakout-v5.
+        output: Folder for the episodes, one file each; what is there already is kept.
+        steps: Steps (of 4 frames) to play in all, at least.
+        episode_steps: Steps after which an episode is cut.
+        seed: Seed of the first episode; the others count up from it.
+        workers: Episodes to plan at the same time, each on one core.
+    """
+    from macro_gym.demonstrations.planner import PlannerSettings
+    from macro_gym.play import plan_play
+
+    settings = PlannerSettings(steps=episode_steps)
+    for path in plan_play(game, output, steps, settings=settings, seed=seed, workers=workers):
+        demonstration = Demonstration.load(path)
+        print(f"{path}  {len(demonstration.actions)} steps  score {demonstration.score:g}")
+
+
+def extract(
+    play: tuple[Path, ...],
+    /,
+    output: Path,
+    k: int = 512,
+    max_length: int = 8,
+    min_length: int = 2,
+) -> None:
+    """Extract the most frequent action sequences of play as a macro set.
+
+    Args:
+        play: Files of play (.npz), or folders of such files.
+        output: The macro-set file (.json) to write.
+        k: How many macros to extract.
+        max_length: Steps in the longest macro.
+        min_length: Steps in the shortest macro.
+    """
+    demonstrations = [Demonstration.load(path) for path in _play_files(play)]
+    macro_set = frequent_ngrams(demonstrations, k, max_length, min_length)
+    macro_set.save(output)
+    print(f"{output}  {len(macro_set.macros)} macros from {macro_set.provenance.steps} steps")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv``, the process's own if None; return its exit code."""
+    commands: dict[str, Callable[..., None]] = {"show": show, "plan": plan, "extract": extract}
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog="macro-gym", description=__doc__, args=argv
+        )
+    except (MacroGymError, OSError) as error:
+        print(f"macro-gym: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _play_files(play: Sequence[Path]) -> list[Path]:
+    """The files of play among and within ``play``, each folder's in order of name."""
+    files: list[Path] = []
+    for path in play:
+        found = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        if not found:
+            raise DemonstrationError(
+                f"{path} holds no play (.npz); `macro-gym plan GAME --output {path}` makes some"
+            )
+        files += found
+    return files
+
+
+if __name__ == "__main__":
+    sys.exit(main())
