@@ -81,7 +81,7 @@ def plan_play(
                         counter.value += episode.stored_steps()
                 else:
                     running.add(pool.submit(episode.play))
-            bar.update(counter.value - bar.n)
+            bar.update(min(counter.value, steps) - bar.n)
             if not running:
                 return paths
             done, running = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
