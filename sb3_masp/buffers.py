@@ -14,15 +14,12 @@ from stable_baselines3.common.vec_env import VecNormalize
 from macro_gym.errors import ReplayBufferError
 from sb3_masp.decisions import primitive_rewards
 from sb3_masp.memory import available_memory, readable
-from sb3_masp.observation_store import ObservationStore, padded
+from sb3_masp.observation_store import WHOLE, ObservationStore, by_key, padded
 from sb3_masp.returns import decision_returns, n_step_returns, window_lengths
 from sb3_masp.sum_tree import SumTree
 
 # Added to every |TD error|, so that none is never drawn again (arXiv 1511.05952, section 3.3).
 MIN_PRIORITY = 1e-6
-
-# Key of the only observation where the space is not a Dict.
-WHOLE = ""
 
 
 class MacroReplaySamples(NamedTuple):
@@ -36,7 +33,7 @@ class MacroReplaySamples(NamedTuple):
             shape ``(batch, 1)``.
         rewards: Discounted return within the window, ``R``, shape ``(batch, 1)``.
         discounts: ``γ^τ`` over the window, what to bootstrap with, shape ``(batch, 1)``.
-        weights: Importance weights, at most 1; ones if uniform; shape ``(batch, 1)``.
+        weights: Importance weights over the batch's highest; ones if uniform; ``(batch, 1)``.
         indices: The decisions, for `MacroReplayBuffer.update_priorities`, shape ``(batch,)``.
     """
 
@@ -117,7 +114,7 @@ class MacroReplayBuffer(ReplayBuffer):
         self.priority_exponent = priority_exponent
         self.importance_exponent = importance_exponent
         entries = (self.buffer_size, n_envs)
-        self._store = _store(observation_space, self.obs_shape, *entries)
+        self._store = ObservationStore.of(observation_space, self.obs_shape, *entries)
         self.actions = np.zeros(
             (*entries, self.action_dim), dtype=self._maybe_cast_dtype(action_space.dtype)
         )
@@ -185,7 +182,7 @@ class MacroReplayBuffer(ReplayBuffer):
         paid, durations = primitive_rewards(infos, np.asarray(reward, dtype=np.float64))
         if self.clip_rewards:
             paid = paid.clip(-1, 1)
-        self._store.add(_by_key(obs), _by_key(next_obs))
+        self._store.add(by_key(obs), by_key(next_obs))
         row = self.pos
         self.actions[row] = np.reshape(action, (self.n_envs, self.action_dim))
         self.rewards[row] = decision_returns(paid, durations, self.gamma)
@@ -219,9 +216,10 @@ class MacroReplayBuffer(ReplayBuffer):
         if self._tree is None:
             return self._get_samples(np.random.randint(0, self.size(), size=batch_size), env)
         indices = self._tree.sample(batch_size)
-        probabilities = self._tree[indices] / self._tree.total
-        weights = (self.size() * self.n_envs * probabilities) ** -self.importance_exponent
-        return self._gather(indices, weights / weights.max(), env)
+        priorities = self._tree[indices]
+        # (N·P(i))^−β over the batch's highest: N and the sum of priorities cancel.
+        weights = (priorities.min() / priorities) ** self.importance_exponent
+        return self._gather(indices, weights, env)
 
     def update_priorities(
         self, indices: NDArray[np.int64], td_errors: th.Tensor | NDArray[Any]
@@ -264,18 +262,19 @@ class MacroReplayBuffer(ReplayBuffer):
         self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
     ) -> MacroReplaySamples:
         """The samples of entries ``indices``, which count row by row."""
-        rows, envs = np.divmod(indices, self.n_envs)
-        window = (rows[:, None] + np.arange(self.n_steps)) % self.buffer_size, envs[:, None]
-        ends = self._dones[window] | self._timeouts[window] | ~self._store.goes_on(*window)
+        entries = self.buffer_size * self.n_envs
+        window = (indices[:, None] + self.n_envs * np.arange(self.n_steps)) % entries
+        ends = _at(self._dones, window) | ~self._store.goes_on(window)
         lengths = window_lengths(ends)
-        returns = self._normalize_reward(self.rewards[window], env)
-        rewards, discounts = n_step_returns(returns, self.durations[window], lengths, self.gamma)
-        last = (rows + lengths - 1) % self.buffer_size
-        dones = self._dones[last, envs] & ~self._timeouts[last, envs]
+        returns = self._normalize_reward(_at(self.rewards, window), env)
+        durations = _at(self.durations, window)
+        rewards, discounts = n_step_returns(returns, durations, lengths, self.gamma)
+        last = (indices + self.n_envs * (lengths - 1)) % entries
+        dones = _at(self._dones, last) & ~_at(self._timeouts, last)
         return MacroReplaySamples(
-            self._tensors(self._store.before(rows, envs), env),
-            self._tensor(self.actions[rows, envs]),
-            self._tensors(self._store.after(last, envs), env),
+            self._tensors(self._store.before(indices), env),
+            self._tensor(self.actions.reshape(entries, -1).take(indices, axis=0)),
+            self._tensors(self._store.after(last), env),
             self._tensor(dones[:, None].astype(np.float32)),
             self._tensor(rewards),
             self._tensor(discounts),
@@ -326,14 +325,6 @@ def _require(name: str, value: float, fits: bool, allowed: str) -> None:
         raise ReplayBufferError(f"{name} is {value}; it must be {allowed}")
 
 
-def _store(space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int) -> ObservationStore:
-    """A store for the observations of ``space``, whose shape SB3 says."""
-    if isinstance(space, spaces.Dict):
-        dtypes = {key: np.dtype(part.dtype) for key, part in space.spaces.items()}
-        return ObservationStore(shape, dtypes, capacity, n_envs)
-    return ObservationStore({WHOLE: shape}, {WHOLE: np.dtype(space.dtype)}, capacity, n_envs)
-
-
-def _by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
-    """Observations by key, of Dict spaces or not."""
-    return obs if isinstance(obs, Mapping) else {WHOLE: obs}
+def _at(array: NDArray[Any], entries: NDArray[np.int64]) -> NDArray[Any]:
+    """Values of ``array``, shape ``(rows, environments)``, at entries that count row by row."""
+    return array.reshape(-1).take(entries)

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
+
+# Key of the only observation where the space is not a Dict.
+WHOLE = ""
 
 
 class ObservationStore:
@@ -46,6 +50,23 @@ class ObservationStore:
         self._place = np.zeros((capacity, n_envs), dtype=np.int32)
         self._vacant: list[int] = []
 
+    @classmethod
+    def of(
+        cls, space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int
+    ) -> "ObservationStore":
+        """A store for the observations of ``space``.
+
+        Args:
+            space: A Dict space, whose keys are kept, or any other.
+            shape: What SB3's ``get_obs_shape`` says of it; by key for a Dict space.
+            capacity: Rows of the ring.
+            n_envs: Entries in a row.
+        """
+        if isinstance(space, spaces.Dict):
+            dtypes = {key: np.dtype(part.dtype) for key, part in space.spaces.items()}
+            return cls(shape, dtypes, capacity, n_envs)
+        return cls({WHOLE: shape}, {WHOLE: np.dtype(space.dtype)}, capacity, n_envs)
+
     @property
     def nbytes(self) -> int:
         """Memory in bytes once full, with as many observations aside as there are now."""
@@ -71,25 +92,34 @@ class ObservationStore:
         self.newest = row
         self.filled = max(self.filled, row + 1)
 
-    def before(self, rows: NDArray[np.int64], envs: NDArray[np.int64]) -> Arrays:
-        """Observations before the entries, by key, shape ``(batch, *shape)``."""
-        return {key: ring[rows, envs] for key, ring in self._ring.items()}
+    def before(self, entries: NDArray[np.int64]) -> Arrays:
+        """Observations before ``entries``, by key, shape ``(batch, *shape)``.
 
-    def after(self, rows: NDArray[np.int64], envs: NDArray[np.int64]) -> Arrays:
-        """Observations after the entries, by key, shape ``(batch, *shape)``."""
-        place = self._place[rows, envs]
-        aside = place > 0
-        newest = rows == self.newest
-        arrays = self.before((rows + 1) % self.capacity, envs)
+        Args:
+            entries: Which ones, counting row by row: ``row · n_envs + environment``.
+        """
+        return {
+            key: ring.reshape(-1, *ring.shape[2:]).take(entries, axis=0)
+            for key, ring in self._ring.items()
+        }
+
+    def after(self, entries: NDArray[np.int64]) -> Arrays:
+        """Observations after ``entries``, by key, shape ``(batch, *shape)``."""
+        place = self._place.reshape(-1).take(entries)
+        aside = place.nonzero()
+        newest = (entries // self.n_envs == self.newest).nonzero()
+        arrays = self.before((entries + self.n_envs) % self._place.size)
         for key, array in arrays.items():
             array[aside] = self._aside[key][place[aside]]
-            array[newest] = self._head[key][envs[newest]]
+            array[newest] = self._head[key][entries[newest] % self.n_envs]
         return arrays
 
-    def goes_on(self, rows: NDArray[np.int64], envs: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the next entry starts from where each entry ended, in the entries' shape."""
-        here: NDArray[np.bool_] = (self._place[rows, envs] == 0) & (rows != self.newest)
-        return here
+    def goes_on(self, entries: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether the next entry starts where each one ended, in the shape of ``entries``."""
+        followed = entries // self.n_envs != self.newest
+        ended_here = self._place.reshape(-1).take(entries) != 0
+        begins: NDArray[np.bool_] = followed & ~ended_here
+        return begins
 
     def clear(self) -> None:
         """Forget all entries."""
@@ -144,6 +174,11 @@ class ObservationStore:
         self.__dict__.update(state)
         self._ring = {key: padded(array, self.capacity) for key, array in self._ring.items()}
         self._place = padded(self._place, self.capacity)
+
+
+def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
+    """Observations by key, of Dict spaces or not."""
+    return obs if isinstance(obs, Mapping) else {WHOLE: obs}
 
 
 def padded(array: Array, rows: int) -> Array:
