@@ -25,6 +25,11 @@ def game_name(rom: str) -> str:
     return rom.title().replace("_", "")
 
 
+def bare_name(name: str) -> str:
+    """Return the game in a whole id: ``MsPacman`` for ``ALE/MsPacman-v5``."""
+    return re.sub(r"^.*/|-v\d+$", "", name)
+
+
 def _key(name: str) -> str:
     """What all spellings of one game have in common."""
-    return re.sub(r"^.*/|-v\d+$|_", "", name).lower()
+    return bare_name(name).replace("_", "").lower()

@@ -6,7 +6,7 @@
 from importlib.resources import as_file, files
 
 from macro_gym.errors import MissingBankError
-from macro_gym.games import find_game
+from macro_gym.games import bare_name, find_game
 from macro_gym.macro_set import MacroSet
 
 __all__ = ["bank_names", "load_bank"]
@@ -29,12 +29,13 @@ def load_bank(game: str) -> MacroSet:
     """
     rom = find_game(game, bank_names())
     if rom is None:
+        name = bare_name(game)
         raise MissingBankError(
             f"there is no bank for {game!r}; there is one for {', '.join(bank_names())}. For "
             "another Atari game make your own in a few minutes: run "
-            f"`macro-gym plan {game} --steps 6000 --output play/{game}`, then "
-            f"`macro-gym extract play/{game} --k 512 --output {game}.json`, and give the "
-            f'environment macros="{game}.json".'
+            f"`macro-gym plan {name} --steps 6000 --output play/{name}`, then "
+            f"`macro-gym extract play/{name} --k 512 --output {name}.json`, and give the "
+            f'environment macros="{name}.json".'
         )
     with as_file(files(__name__) / f"{rom}.json") as path:
         return MacroSet.load(path)

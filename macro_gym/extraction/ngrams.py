@@ -28,8 +28,10 @@ def frequent_ngrams(
     - Two sequences are the same if their primitives have the same names in the same order.
     - Every window counts, so occurrences may overlap: a run of n LEFTs holds n − m + 1 times
       LEFT×m. No window spans two demonstrations.
-    - Lengths compete on equal terms. A prefix occurs at least as often as what it begins, so
-      short sequences come first and held actions dominate: see `MacroSet.names` of a bank.
+    - Lengths compete on equal terms. A prefix occurs at least as often as what it begins, so held
+      actions and short sequences come first. In Breakout's bank 28 of the first 32 macros hold
+      one action; 15, 26, 27, 25, 16, 13 and 6 of the first 128 have length 2, 3, ..., 8, and of
+      all 512 it is 16, 31, 47, 75, 99, 118 and 126.
     - Of equally frequent sequences the longer comes first, then the one whose first differing
       primitive comes first in ``primitives``; the demonstrations' order does not matter.
 

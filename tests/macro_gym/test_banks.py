@@ -1,0 +1,124 @@
+"""The banks: what their stored play gives, byte for byte, and that play what the planner gives."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import ale_py
+import numpy as np
+import pytest
+from ale_py import roms
+
+from macro_gym.banks import bank_names, load_bank, make
+from macro_gym.demonstrations import Demonstration, PlannerSettings, plan_episode
+from macro_gym.demonstrations.planner import DEFAULTS
+from macro_gym.errors import MissingBankError
+from macro_gym.games import find_game, game_name
+
+
+def stored_play(game):
+    return list((make.FOLDER / "play").glob(f"{game}-*.npz"))
+
+
+def test_there_are_the_banks_that_the_script_makes():
+    assert set(make.GAMES) == set(bank_names())
+    assert set(make.GAMES) == {path.stem.rpartition("-")[0] for path in stored_play("*")}
+
+
+@pytest.mark.parametrize("game", make.GAMES)
+def test_mining_the_stored_play_gives_the_bank_byte_for_byte(game, tmp_path):
+    shipped = (make.FOLDER / f"{game}.json").read_bytes()
+    made_by = load_bank(game).provenance.version
+    mined = make.mine(stored_play(game))
+    mined = replace(mined, provenance=replace(mined.provenance, version=made_by))
+    mined.save(tmp_path / "mined.json")
+    assert (tmp_path / "mined.json").read_bytes() == shipped
+
+
+@pytest.mark.parametrize("game", make.GAMES)
+def test_planning_anew_gives_the_first_stored_actions(game):
+    stored = Demonstration.load(make.FOLDER / "play" / f"{game}-1.npz")
+    again = plan_episode(game, replace(DEFAULTS, steps=8), seed=1)
+    np.testing.assert_array_equal(again.actions, stored.actions[:8])
+    assert again.source == stored.source.replace(f"steps={DEFAULTS.steps}", "steps=8")
+    assert (again.primitives, again.game) == (stored.primitives, stored.game)
+
+
+@pytest.mark.parametrize("game", make.GAMES)
+def test_replaying_a_stored_episode_pays_its_rewards(game):
+    stored = Demonstration.load(make.FOLDER / "play" / f"{game}-0.npz")
+    ale = ale_py.ALEInterface()
+    ale.setInt("random_seed", 0)
+    ale.setFloat("repeat_action_probability", 0.0)
+    ale.loadROM(roms.get_rom_path(game))
+    ale.reset_game()
+    codes = ale.getMinimalActionSet()
+    actions = stored.actions[:300]
+    rewards = [sum(ale.act(codes[action]) for _ in range(4)) for action in actions]
+    assert rewards == stored.rewards[:300].tolist()
+
+
+@pytest.mark.parametrize("game", make.GAMES)
+def test_a_bank_holds_512_macros_that_play_repeated_with_their_origin(game):
+    bank = load_bank(game)
+    ale = ale_py.ALEInterface()
+    ale.loadROM(roms.get_rom_path(game))
+    assert bank.primitives == tuple(code.name for code in ale.getMinimalActionSet())
+    assert len(bank.macros) == 512
+    assert min(bank.counts) >= 2
+    assert {len(macro) for macro in bank.macros} == set(range(2, 9))
+    origin = bank.provenance
+    play = [Demonstration.load(path) for path in stored_play(game)]
+    assert origin.game == game_name(game)
+    assert origin.frameskip == 4
+    assert origin.steps == sum(len(episode.actions) for episode in play) >= make.STEPS
+    assert sorted(origin.scores) == sorted(episode.score for episode in play)
+
+
+@pytest.mark.parametrize("name", ["ms_pacman", "MsPacman", "ALE/MsPacman-v5"])
+def test_a_game_may_be_spelled_as_any_id(name):
+    assert load_bank(name) == load_bank("ms_pacman")
+
+
+def test_every_game_of_the_emulator_is_found_by_its_name_in_gymnasium():
+    known = roms.get_all_rom_ids()
+    for rom in known:
+        assert find_game(f"ALE/{game_name(rom)}-v5", known) == rom
+        assert find_game(rom, known) == rom
+
+
+@pytest.mark.parametrize("name", ["Tetris", "ALE/Tetris-v5", "MacroALE/Tetris-v5"])
+def test_a_game_without_a_bank_says_how_to_make_one(name):
+    with pytest.raises(
+        MissingBankError,
+        match=rf"no bank for '{name}'.*`macro-gym plan Tetris .*--output play/Tetris`, then "
+        r"`macro-gym extract play/Tetris .*--output Tetris\.json`.*macros=\"Tetris\.json\"",
+    ):
+        load_bank(name)
+
+
+def test_loading_a_bank_needs_no_emulator():
+    code = (
+        "import sys, macro_gym.banks as banks; banks.load_bank('pong'); "
+        "sys.exit(bool({'ale_py', 'tyro', 'tqdm', 'matplotlib'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_making_a_bank_keeps_what_is_there_unless_fresh(tmp_path, monkeypatch):
+    tiny = PlannerSettings(plans=1, horizon=8, commit=8, steps=50)
+    monkeypatch.setattr(make, "DEFAULTS", tiny)
+    monkeypatch.setattr(make, "STEPS", 100)
+    monkeypatch.setattr(make, "MACROS", 17)
+    options = make.Options(games=("pong",), folder=tmp_path)
+    make.make(options)
+    bank = (tmp_path / "pong.json").read_bytes()
+    first = tmp_path / "play" / "pong-0.npz"
+    made = first.stat().st_mtime_ns
+    (tmp_path / "pong.json").unlink()
+    make.make(options)
+    assert (tmp_path / "pong.json").read_bytes() == bank
+    assert first.stat().st_mtime_ns == made
+    make.make(replace(options, fresh=True))
+    assert (tmp_path / "pong.json").read_bytes() == bank
+    assert first.stat().st_mtime_ns > made

@@ -1,0 +1,154 @@
+"""The command macro-gym, in process, on the real emulator."""
+
+import numpy as np
+import pytest
+
+from macro_gym import MacroSet
+from macro_gym.banks import bank_names, load_bank
+from macro_gym.cli import main
+from macro_gym.demonstrations import Demonstration
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def play(tmp_path):
+    """A folder with two stretches of play, of which one has no rewards."""
+    folder = tmp_path / "play"
+    names = ("NOOP", "UP", "DOWN")
+    one = np.array([1, 1, 1, 0, 2, 2, 0], dtype=np.uint8)
+    rewards = np.ones(7, dtype=np.float32)
+    Demonstration(names, one, rewards, "Freeway", 4, "a test").save(folder / "a.npz")
+    Demonstration(names, one[::-1].copy(), None, "Freeway", 4).save(folder / "b.npz")
+    return folder
+
+
+def failed(argv, capsys):
+    """The one line that a failing command prints."""
+    assert main([str(word) for word in argv]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("macro-gym: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    return err
+
+
+def test_planned_play_becomes_a_macro_set_that_can_be_shown(tmp_path, capsys):
+    folder, macros = str(tmp_path / "play"), str(tmp_path / "macros.json")
+    plan = ["plan", "ALE/Pong-v5", "--output", folder, "--steps", "10", "--episode-steps", "6"]
+    assert main(plan) == 0
+    out = capsys.readouterr().out
+    assert "pong-0.npz  6 steps  score 0" in out
+    assert "pong-1.npz  6 steps  score 0" in out
+    assert main(["extract", folder, "--k", "5", "--max-length", "3", "--output", macros]) == 0
+    assert "macros.json  5 macros from 12 steps" in capsys.readouterr().out
+    macro_set = MacroSet.load(macros)
+    assert main(["show", macros]) == 0
+    out = capsys.readouterr().out
+    assert macro_set.hash in out
+    assert "Pong" in out
+    assert "12 steps of 4 frames" in out
+
+
+def test_play_that_is_there_is_kept(tmp_path):
+    plan = ["plan", "pong", "--output", str(tmp_path), "--steps", "4", "--episode-steps", "4"]
+    assert main(plan) == 0
+    before = (tmp_path / "pong-0.npz").stat().st_mtime_ns
+    assert main(plan) == 0
+    assert (tmp_path / "pong-0.npz").stat().st_mtime_ns == before
+
+
+def test_files_and_folders_of_play_are_extracted_alike(play, tmp_path):
+    files = [str(play / "a.npz"), str(play / "b.npz")]
+    for name, what in (("folder", [str(play)]), ("files", files)):
+        output = str(tmp_path / f"{name}.json")
+        assert main(["extract", *what, "--k", "3", "--output", output]) == 0
+    assert (tmp_path / "folder.json").read_bytes() == (tmp_path / "files.json").read_bytes()
+    assert MacroSet.load(tmp_path / "files.json").counts == (4, 2, 2)
+
+
+def test_the_banks_are_listed(capsys):
+    assert main(["show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(bank_names())
+    assert all(load_bank(line.split()[0]).hash[:12] in line for line in lines)
+
+
+def test_a_bank_is_shown_with_its_lengths_and_first_macros(capsys):
+    bank = load_bank("breakout")
+    assert main(["show", "Breakout", "--top", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = lines.index("  rank   count  macro") + 1
+    assert [line.split() for line in lines[table:]] == [
+        [str(rank + 1), str(bank.counts[rank]), bank.names[len(bank.primitives) + rank]]
+        for rank in range(3)
+    ]
+    histogram = lines.index("length  macros") + 1
+    shown = {int(line.split()[0]): int(line.split()[1]) for line in lines[histogram : table - 2]}
+    lengths = [len(macro) for macro in bank.macros]
+    assert shown == {length: lengths.count(length) for length in set(lengths)}
+
+
+def test_macros_are_drawn(tmp_path, capsys):
+    picture = tmp_path / "macros.png"
+    assert main(["show", "pong", "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(PNG)
+    assert str(picture) in capsys.readouterr().out
+
+
+def test_a_set_without_macros_can_be_shown_and_drawn(tmp_path, capsys):
+    MacroSet(("NOOP", "UP")).save(tmp_path / "empty.json")
+    picture = tmp_path / "empty.png"
+    assert main(["show", str(tmp_path / "empty.json"), "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(PNG)
+    assert "macros     0" in capsys.readouterr().out
+
+
+def test_a_picture_of_no_known_kind_is_refused_and_nothing_written(tmp_path, capsys):
+    assert main(["show", "pong", "--plot", str(tmp_path / "macros.txt")]) == 2
+    assert "macros.txt is no picture to write; it must end in ." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_one_line_and_leave_nothing_half_written(play, tmp_path, capsys):
+    output = tmp_path / "macros.json"
+    extract = ["extract", play, "--output", output]
+    assert "k is 512, but the 14 steps" in failed(extract, capsys)
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no play (.npz); `macro-gym plan GAME" in failed(
+        ["extract", tmp_path / "empty", "--output", output], capsys
+    )
+    assert "nothing.npz" in failed(
+        ["extract", tmp_path / "nothing.npz", "--output", output], capsys
+    )
+    (play / "c.npz").write_bytes(b"half")
+    assert "c.npz is not a whole demonstration" in failed([*extract, "--k", "3"], capsys)
+    assert not output.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "play"]
+
+
+def test_unknown_games_are_refused(tmp_path, capsys):
+    plan = ["plan", "Brakeout", "--output", tmp_path]
+    assert "game is 'Brakeout', but ale-py has no such game" in failed(plan, capsys)
+    assert "no bank for 'Brakeout'" in failed(["show", "Brakeout"], capsys)
+    assert "nothing.json" in failed(["show", tmp_path / "nothing.json"], capsys)
+
+
+def test_amounts_out_of_range_are_refused(tmp_path, capsys):
+    plan = ["plan", "pong", "--output", tmp_path]
+    assert "workers is 0" in failed([*plan, "--workers", "0"], capsys)
+    assert "steps is 0" in failed([*plan, "--episode-steps", "0"], capsys)
+
+
+@pytest.mark.parametrize("command", [[], ["show"], ["plan"], ["extract"]])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--help"])
+    assert "usage: macro-gym" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argv", [[], ["sing"], ["plan", "pong"], ["extract", "--k", "many"]])
+def test_a_command_line_that_makes_no_sense_exits_with_2(argv, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(argv)
+    assert capsys.readouterr().err
