@@ -105,6 +105,11 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
     Source: arXiv 2506.13690; preprocessing of Machado et al. (2018).
     """
 
+    metadata: dict[str, Any] = {  # noqa: RUF012  # as gym.Env declares it
+        "render_modes": ["human", "rgb_array", "rgb_array_list"],
+        "render_fps": FRAMES_PER_SECOND // 4,
+    }
+
     def __init__(
         self,
         game: str,
@@ -145,10 +150,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         self._stack_size = stack_size
         self.frameskip = frameskip
         self.render_mode = render_mode
-        self.metadata = {
-            "render_modes": ["human", "rgb_array", "rgb_array_list"],
-            "render_fps": FRAMES_PER_SECOND // frameskip,
-        }
+        self.metadata = self.metadata | {"render_fps": FRAMES_PER_SECOND // frameskip}
         self._load_emulator()
         self.macro_set = _macro_set(game, tuple(self._atari.get_action_meanings()), k, macros)
         warn_of_other_frameskip(self.macro_set, frameskip)
