@@ -1,0 +1,145 @@
+"""Callbacks that count in emulator frames, the unit in which runs are compared."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+from tqdm import tqdm
+
+
+class Episode(NamedTuple):
+    """One finished episode of training.
+
+    Args:
+        frames: Emulator frames of the whole run when it ended.
+        decisions: Decisions of the whole run when it ended.
+        score: Sum of the rewards, unclipped.
+        length: Decisions in the episode.
+    """
+
+    frames: int
+    decisions: int
+    score: float
+    length: int
+
+
+class FrameBudget(BaseCallback):
+    """Ends training after a number of emulator frames, and lets schedules follow frames.
+
+    SB3 counts decisions. With macros the same number of decisions can be any number of frames, so
+    runs that are to be compared need the same number of frames; and ε or a learning rate that is
+    to fall over a share of the run has to fall over frames too. For environments that are no
+    emulators, a step counts as a frame.
+
+    Args:
+        frames: The budget.
+        progress_bar: Whether to show one, counting frames.
+    """
+
+    def __init__(self, frames: int, progress_bar: bool = False) -> None:
+        """Start at zero frames."""
+        super().__init__()
+        self.budget = frames
+        self.frames = 0
+        self._progress_bar = progress_bar
+        self._bar: Any = None
+
+    def _on_training_start(self) -> None:
+        """Ask the environment how many frames a step is."""
+        env = self.training_env
+        skip = env.get_attr("frameskip", indices=0)[0] if env.has_attr("frameskip") else 1
+        self._frameskip = max(int(skip), 1)
+        if self._progress_bar:
+            self._bar = tqdm(
+                total=self.budget, initial=self.frames, unit="frame", unit_scale=True, smoothing=0.1
+            )
+
+    def _on_step(self) -> bool:
+        """Count the frames of the decisions just made; False once the budget is spent."""
+        steps = sum(int(info.get("duration", 1)) for info in self.locals["infos"])
+        self.frames += steps * self._frameskip
+        # SB3 takes progress as decisions over this; it comes out as frames over the budget.
+        self.model._total_timesteps = self.num_timesteps * self.budget / self.frames  # type: ignore[assignment]
+        self.logger.record("time/frames", self.frames)
+        if self._bar is not None:
+            self._bar.update(min(self.frames, self.budget) - self._bar.n)
+            if self.model.ep_info_buffer:
+                scores = [episode["r"] for episode in self.model.ep_info_buffer]
+                self._bar.set_postfix(score=f"{np.mean(scores):.1f}", refresh=False)
+        return self.frames < self.budget
+
+    def _on_training_end(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a resumed run needs: the count, not the bar or the model."""
+        return {"budget": self.budget, "frames": self.frames}
+
+
+class EpisodeLog(BaseCallback):
+    """Keeps every finished episode, and how often each action was chosen.
+
+    Args:
+        budget: The callback that counts the frames; it must come first in the list.
+    """
+
+    def __init__(self, budget: FrameBudget) -> None:
+        """Start empty."""
+        super().__init__()
+        self._budget = budget
+        self.episodes: list[Episode] = []
+        self.action_counts = np.zeros(0, dtype=np.int64)
+
+    def _on_training_start(self) -> None:
+        """Learn how many actions there are."""
+        if self.action_counts.size == 0:
+            n_actions = int(self.model.action_space.n)  # type: ignore[attr-defined]
+            self.action_counts = np.zeros(n_actions, dtype=np.int64)
+
+    def _on_step(self) -> bool:
+        """Note the actions taken and the episodes that ended."""
+        np.add.at(self.action_counts, np.asarray(self.locals["actions"]).reshape(-1), 1)
+        for info in self.locals["infos"]:
+            if "episode" in info:
+                score, length = info["episode"]["r"], info["episode"]["l"]
+                self.episodes.append(
+                    Episode(self._budget.frames, self.num_timesteps, float(score), int(length))
+                )
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a resumed run needs."""
+        return {"episodes": self.episodes, "action_counts": self.action_counts}
+
+
+class Checkpoints(BaseCallback):
+    """Calls ``save`` every so many decisions, between two rollouts, where nothing is half done.
+
+    Args:
+        every: Decisions between two calls.
+        save: Writes a checkpoint.
+    """
+
+    def __init__(self, every: int, save: Callable[[], None]) -> None:
+        """Note both."""
+        super().__init__()
+        self._every = every
+        self._save = save
+
+    def _on_training_start(self) -> None:
+        """Count from here."""
+        self._last = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        """Do nothing: in the middle of a rollout the last transition is not stored yet."""
+        return True
+
+    def _on_rollout_start(self) -> None:
+        """Save if it is time."""
+        if self.model.num_timesteps - self._last >= self._every:
+            self._last = self.model.num_timesteps
+            self._save()

@@ -1,0 +1,95 @@
+"""Checkpoints from which a run goes on exactly as if it had never stopped.
+
+They hold the replay buffer, the environment in the middle of its episode and every random
+generator, as a pickle: they are private to the run that wrote them. What is meant to be shared is
+written beside them in open formats.
+"""
+
+import io
+import os
+import pickle
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from macro_gym.files import replacing
+
+
+class Resumed(NamedTuple):
+    """A run as it was.
+
+    Args:
+        model: The learner, with its environment and replay buffer.
+        extra: What else the checkpoint was given.
+    """
+
+    model: OffPolicyAlgorithm
+    extra: dict[str, Any]
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], model: OffPolicyAlgorithm, extra: Mapping[str, Any]
+) -> None:
+    """Write all that a run consists of; whole or not at all.
+
+    Args:
+        path: The file.
+        model: A learner between two rollouts, on environments in this process.
+        extra: Anything else that the run will need, to be pickled with it.
+    """
+    zipped = io.BytesIO()
+    model.save(zipped)
+    content = {
+        "class": type(model),
+        "model": zipped.getvalue(),
+        "env": model.env,
+        "replay_buffer": model.replay_buffer,
+        "generators": _generators(model),
+        "extra": dict(extra),
+    }
+    with replacing(path) as file:
+        pickle.dump(content, file, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def load_checkpoint(path: str | os.PathLike[str], device: th.device | str = "auto") -> Resumed:
+    """Read a checkpoint that this machine wrote; do not load one from a stranger.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    with Path(path).open("rb") as file:
+        content = pickle.load(file)
+    model = content["class"].load(
+        io.BytesIO(content["model"]), env=content["env"], device=device, force_reset=False
+    )
+    model.replay_buffer = content["replay_buffer"]
+    model.replay_buffer.device = model.device
+    # Last: building the model has drawn from the generators.
+    _restore_generators(model, content["generators"])
+    return Resumed(model, content["extra"])
+
+
+def _generators(model: OffPolicyAlgorithm) -> dict[str, Any]:
+    """State of every generator that learning draws from."""
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": th.get_rng_state(),
+        "cuda": th.cuda.get_rng_state_all() if th.cuda.is_available() else [],
+        "actions": model.action_space.np_random.bit_generator.state,
+    }
+
+
+def _restore_generators(model: OffPolicyAlgorithm, state: Mapping[str, Any]) -> None:
+    """Set every generator to where `_generators` found it."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    th.set_rng_state(state["torch"])
+    if state["cuda"] and th.cuda.is_available():
+        th.cuda.set_rng_state_all(state["cuda"])
+    model.action_space.np_random.bit_generator.state = state["actions"]

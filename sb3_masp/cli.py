@@ -1,0 +1,115 @@
+"""The command ``masp``: train learners on macro environments, and evaluate them."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import gymnasium as gym
+import tyro
+
+from macro_gym.errors import MacroGymError
+from macro_gym.files import replacing
+from sb3_masp import run
+from sb3_masp.dqn import MASPDQN
+from sb3_masp.evaluation import Evaluation
+from sb3_masp.evaluation import evaluate as evaluate_model
+
+
+def train(
+    config: Annotated[run.TrainConfig, tyro.conf.arg(name="")],
+    resume: Path | None = None,
+) -> None:
+    """Train MASPDQN; an interrupted run goes on with --resume FOLDER, exactly.
+
+    Args:
+        config: Settings of the run.
+        resume: Folder of a run to go on with; its own settings are used and no others.
+    """
+    folder = config.folder if resume is None else resume
+    try:
+        run.train(config) if resume is None else run.resume(resume)
+    except KeyboardInterrupt:
+        print(f"\nStopped. Go on with: masp train --resume {folder}", file=sys.stderr)
+        raise
+    print(f"{folder}: model.zip, similarity.safetensors, episodes.csv, plots/")
+
+
+def evaluate(
+    folder: Path,
+    /,
+    episodes: int = 30,
+    epsilon: float = 0.05,
+    seed: int = 1_000,
+    video: Path | None = None,
+) -> None:
+    """Play episodes with a run's trained model and with random actions.
+
+    Args:
+        folder: The run.
+        episodes: How many, of each.
+        epsilon: Share of random decisions of the trained model.
+        seed: Of the episodes.
+        video: Folder for a video of one episode more.
+    """
+    config = run.read_config(folder)
+    if not (folder / "model.zip").exists():
+        raise run.RunError(f"the run in {folder} is not finished: masp train --resume {folder}")
+    env = run.make_env(config, n_envs=1)
+    model = MASPDQN.load(folder / "model.zip", env=env, device=config.device)
+    results = {
+        "trained": evaluate_model(model, env, episodes, epsilon, seed),
+        "random": evaluate_model(model, env, episodes, 1.0, seed),
+    }
+    for name, result in results.items():
+        print(f"{name:<8} {result}")
+    _write_evaluation(folder / "evaluation.json", results)
+    if video is not None:
+        _film(config, model, video, seed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv``, the process's own if None; return its exit code."""
+    commands: dict[str, Callable[..., None]] = {"train": train, "evaluate": evaluate}
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog="masp", description=__doc__, args=argv)
+    except KeyboardInterrupt:
+        return 130
+    except (MacroGymError, OSError, gym.error.Error) as error:
+        print(f"masp: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
+    """Write every score."""
+    content = {
+        name: {
+            "mean": result.mean,
+            "interval": result.interval,
+            "epsilon": result.epsilon,
+            "scores": result.scores,
+            "decisions": result.decisions,
+        }
+        for name, result in results.items()
+    }
+    with replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _film(config: run.TrainConfig, model: MASPDQN, folder: Path, seed: int) -> None:
+    """Record one episode, every primitive of it."""
+    env = gym.make(config.env, render_mode="rgb_array_list", **config.env_kwargs)
+    env = gym.wrappers.RecordVideo(env, str(folder), name_prefix="episode")
+    observation, _ = env.reset(seed=seed)
+    over = False
+    while not over:
+        action, _ = model.predict(observation, deterministic=False)
+        observation, _, terminated, truncated, _ = env.step(int(action))
+        over = terminated or truncated
+    env.close()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

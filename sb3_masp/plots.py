@@ -1,0 +1,138 @@
+"""Plots of a run; matplotlib is loaded only here."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.errors import MacroGymError
+from macro_gym.files import replacing
+from sb3_masp.callbacks import Episode
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class PlotsMissingError(MacroGymError, ImportError):
+    """The libraries that draw plots are not installed."""
+
+
+def learning_curve(
+    path: str | os.PathLike[str], runs: Mapping[str, Sequence[Episode]], title: str = ""
+) -> None:
+    """Draw scores of training episodes over emulator frames, one colour a run.
+
+    Dots are episodes; a line is the mean of the last 30 (fewer at first).
+
+    Args:
+        path: The image to write.
+        runs: Episodes of each run, by its name in the legend.
+        title: Of the plot.
+    """
+    figure = _figure(8, 4.5)
+    axes = figure.add_subplot()
+    for name, episodes in runs.items():
+        frames = np.array([episode.frames for episode in episodes])
+        scores = np.array([episode.score for episode in episodes])
+        (line,) = axes.plot(frames, running_mean(scores, 30), linewidth=2, label=name)
+        axes.scatter(frames, scores, s=5, alpha=0.2, color=line.get_color(), linewidths=0)
+    axes.set(xlabel="emulator frames", ylabel="score of an episode of training", title=title)
+    axes.legend(frameon=False)
+    _write(figure, path)
+
+
+def similarity_map(
+    path: str | os.PathLike[str], similarity: NDArray[Any], names: Sequence[str]
+) -> None:
+    """Draw Σ as a heat map whose rows and columns are ordered so that like stands by like.
+
+    Args:
+        path: The image to write.
+        similarity: Σ, shape ``(actions, actions)``.
+        names: Names of the actions, in Σ's order.
+    """
+    order = cluster_order(similarity)
+    figure = _figure(9, 8)
+    axes = figure.add_subplot()
+    shown = similarity[np.ix_(order, order)]
+    image = axes.imshow(shown, cmap="viridis", interpolation="nearest")
+    figure.colorbar(image, label="share of the row's value that the column should explain")
+    every = max(1, len(names) // 40)
+    ticks = range(0, len(names), every)
+    labels = [names[order[tick]] for tick in ticks]
+    axes.set_xticks(ticks, [_short(label) for label in labels], rotation=90, fontsize=6)
+    axes.set_yticks(ticks, [_short(label) for label in labels], fontsize=6)
+    named = "" if every == 1 else f"; one in {every} actions named"
+    axes.set_title(f"Similarity Σ, actions ordered by cluster{named}", fontsize=10)
+    _write(figure, path)
+
+
+def action_usage(
+    path: str | os.PathLike[str], counts: NDArray[np.int64], names: Sequence[str], most: int = 40
+) -> None:
+    """Draw how often each of the most used actions was chosen in training.
+
+    Args:
+        path: The image to write.
+        counts: Decisions for each action.
+        names: Names of the actions.
+        most: How many actions to show.
+    """
+    order = np.argsort(-counts, kind="stable")[:most]
+    figure = _figure(7, 1.5 + 0.18 * len(order))
+    axes = figure.add_subplot()
+    share = counts[order] / max(counts.sum(), 1)
+    axes.barh(range(len(order)), 100 * share)
+    axes.set_yticks(range(len(order)), [_short(names[action]) for action in order], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("% of all decisions of training, exploration included")
+    axes.set_title(f"The {len(order)} most used of {len(names)} actions", fontsize=10)
+    _write(figure, path)
+
+
+def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Mean of each value and up to ``window - 1`` before it, same shape.
+
+    Example:
+        >>> running_mean(np.array([1.0, 3.0, 5.0]), 2)
+        array([1., 2., 4.])
+    """
+    totals = np.concatenate(([0.0], np.cumsum(values)))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    means: NDArray[np.float64] = (totals[ends] - totals[starts]) / (ends - starts)
+    return means
+
+
+def cluster_order(similarity: NDArray[Any]) -> list[int]:
+    """Order of the actions along the leaves of an average-linkage tree of Σ's rows."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    # An action's own entry says nothing of whom it is like.
+    rows = (similarity + similarity.T) / 2
+    np.fill_diagonal(rows, rows.max())
+    order: list[int] = leaves_list(linkage(rows, "average", optimal_ordering=True)).tolist()
+    return order
+
+
+def _short(name: str, longest: int = 28) -> str:
+    """A name cut to fit beside an axis."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """A figure that needs no screen, in inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotsMissingError("plots need: pip install 'macro-gym[plots]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _write(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write the image, whole or not at all."""
+    with replacing(path) as file:
+        figure.savefig(file, dpi=130, format=Path(path).suffix[1:] or "png")

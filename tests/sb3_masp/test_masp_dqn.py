@@ -1,0 +1,316 @@
+import io
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+
+from macro_gym import MacroAction, MacroSet
+from macro_gym.errors import MacroSetMismatchError
+from sb3_masp import MASPDQN, SoftmaxSimilarity, UnconstrainedSimilarity
+from sb3_masp.masp import MASPSettingError
+from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
+from sb3_masp.similarity import SimilarityError
+
+MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
+BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
+SMALL = {"buffer_size": 199, "learning_starts": 23, "seed": 3, "batch_size": 13}
+
+
+def cartpole():
+    return gym.make("CartPole-v1")
+
+
+def macro_cartpole(macros=MACROS):
+    return MacroAction(cartpole(), macros)
+
+
+def macro_breakout(**kwargs):
+    return gym.make("MacroALE/Breakout-v5", macros=BREAKOUT, **kwargs)
+
+
+class DictCartPole(gym.ObservationWrapper):
+    """CartPole in two keys."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        box = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+        self.observation_space = gym.spaces.Dict({"cart": box, "pole": box})
+
+    def observation(self, observation):
+        return {"cart": observation[:2], "pole": observation[2:]}
+
+
+def same_weights(first, second):
+    left, right = first.policy.state_dict(), second.policy.state_dict()
+    assert list(left) == list(right)
+    return all(th.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize(
+    ("policy", "make", "kwargs"),
+    [
+        ("MlpPolicy", cartpole, {"train_freq": 1, "target_update_interval": 37}),
+        ("MlpPolicy", cartpole, {"tau": 0.1, "target_update_interval": 1, "max_grad_norm": 0.1}),
+        ("MlpPolicy", cartpole, {"train_freq": (2, "episode"), "gradient_steps": -1}),
+        ("MlpPolicy", lambda: make_vec_env("CartPole-v1", 3), {"gradient_steps": 2}),
+        ("MultiInputPolicy", lambda: DictCartPole(cartpole()), {}),
+        ("CnnPolicy", lambda: macro_breakout(k=0), {"train_freq": 10}),
+        ("MlpPolicy", lambda: VecNormalize(make_vec_env("CartPole-v1", 2)), {}),
+    ],
+    ids=["mlp", "soft target", "episodes", "three envs", "dict", "breakout", "normalised"],
+)
+def test_without_penalty_and_conditioning_it_is_sb3s_dqn_weight_for_weight(policy, make, kwargs):
+    steps = 97 if policy == "CnnPolicy" else 401
+    sb3 = DQN(policy, make(), **SMALL, **kwargs).learn(steps)
+    ours = MASPDQN(
+        policy, make(), eta=0, embedding_dim=0, clip_rewards=False, **SMALL, **kwargs
+    ).learn(steps)
+    assert sb3._n_updates > 5
+    assert same_weights(sb3, ours)
+    assert sb3.num_timesteps == ours.num_timesteps
+
+
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_n_steps_without_macros_are_sb3s(n_steps):
+    settings = SMALL | {"n_steps": n_steps}
+    sb3 = DQN("MlpPolicy", cartpole(), **settings).learn(301)
+    ours = MASPDQN("MlpPolicy", cartpole(), eta=0, embedding_dim=0, **settings).learn(301)
+    assert same_weights(sb3, ours)
+
+
+def test_penalty_and_conditioning_each_change_the_weights():
+    plain = MASPDQN("MlpPolicy", macro_cartpole(), eta=0, embedding_dim=0, **SMALL).learn(101)
+    penal = MASPDQN("MlpPolicy", macro_cartpole(), eta=0.3, embedding_dim=0, **SMALL).learn(101)
+    assert not same_weights(plain, penal)
+    conditioned = MASPDQN("MlpPolicy", macro_cartpole(), eta=0, **SMALL).learn(101)
+    assert len(conditioned.policy.state_dict()) > len(plain.policy.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("policy", "make"),
+    [
+        ("MlpPolicy", macro_cartpole),
+        ("MlpPolicy", cartpole),
+        ("MultiInputPolicy", lambda: DictCartPole(macro_cartpole())),
+        ("CnnPolicy", macro_breakout),
+        ("MlpPolicy", lambda: DummyVecEnv([macro_cartpole] * 3)),
+    ],
+    ids=["mlp", "no macros", "dict", "cnn", "vector"],
+)
+@pytest.mark.parametrize("embedding", ["factored", "dense"])
+def test_every_policy_learns_and_moves_its_similarity(policy, make, embedding):
+    model = MASPDQN(
+        policy, make(), embedding=embedding, double_q=True, n_steps=2, meta_interval=1, **SMALL
+    ).learn(83)
+    assert model._n_updates > 5
+    sigma = model.similarity()
+    th.testing.assert_close(sigma.sum(dim=1), th.ones(len(sigma)))
+    moved = float((sigma - model.similarity.start).abs().max().detach())
+    # With two actions the only row-stochastic Σ without diagonal swaps them.
+    assert (moved > 0) == (model.action_space.n > 2)
+    assert th.equal(model.q_net.similarity, sigma.detach())
+
+
+def test_it_learns_a_frozen_lake_with_macros():
+    lake = gym.make("FrozenLake-v1", is_slippery=False, max_episode_steps=30)
+    env = MacroAction(lake, MacroSet(("LEFT", "DOWN", "RIGHT", "UP"), ((1, 1), (2, 2), (0, 3))))
+    model = MASPDQN(
+        "MlpPolicy",
+        env,
+        learning_rate=1e-3,
+        learning_starts=300,
+        gamma=0.8,
+        train_freq=2,
+        target_update_interval=100,
+        exploration_fraction=0.8,
+        double_q=True,
+        seed=1,
+    ).learn(4_000)
+    assert evaluate_policy(model, model.get_env(), 3) == (1.0, 0.0)
+
+
+def test_loading_what_was_saved_gives_it_back_and_learns_on_the_same(tmp_path):
+    model = MASPDQN("MlpPolicy", macro_cartpole(), meta_interval=1, **SMALL).learn(71)
+    model.save(tmp_path / "model")
+    loaded = MASPDQN.load(tmp_path / "model", env=macro_cartpole())
+    assert same_weights(model, loaded)
+    assert th.equal(model.similarity(), loaded.similarity())
+    assert th.equal(model.similarity.start, loaded.similarity.start)
+    assert loaded.macro_set == MACROS
+    first, second = model.meta_optimizer.state_dict(), loaded.meta_optimizer.state_dict()
+    assert th.equal(first["state"][0]["exp_avg_sq"], second["state"][0]["exp_avg_sq"])
+    assert first["state"][0]["step"] == second["state"][0]["step"]
+    observation = model.get_env().reset()
+    assert model.predict(observation, deterministic=True) == loaded.predict(
+        observation, deterministic=True
+    )
+    loaded.learn(31)
+
+
+def test_a_model_without_environment_predicts(tmp_path):
+    model = MASPDQN("MlpPolicy", macro_cartpole(), **SMALL)
+    model.save(tmp_path / "model")
+    loaded = MASPDQN.load(tmp_path / "model")
+    action, _ = loaded.predict(np.zeros(4, np.float32), deterministic=True)
+    assert 0 <= int(action) < MACROS.n_actions
+
+
+@pytest.mark.parametrize("other", [MACROS.top(3), MacroSet(("LEFT", "RIGHT"), ((0,) * 3,) * 0)])
+def test_loading_with_another_macro_set_names_both(tmp_path, other):
+    model = MASPDQN("MlpPolicy", macro_cartpole(), **SMALL)
+    model.save(tmp_path / "model")
+    both = f"{MACROS.hash[:12]}.*{other.hash[:12]}"
+    with pytest.raises(MacroSetMismatchError, match=both):
+        MASPDQN.load(tmp_path / "model", env=macro_cartpole(other))
+    with pytest.raises(MacroSetMismatchError, match=both):
+        model.set_env(macro_cartpole(other))
+    with pytest.raises(MacroSetMismatchError, match="no macro set"):
+        model.set_env(cartpole())
+
+
+def test_as_many_other_macros_are_noticed_though_the_spaces_agree(tmp_path):
+    other = MacroSet(MACROS.primitives, (*MACROS.macros[:-1], (1, 1, 0)))
+    file = io.BytesIO()
+    MASPDQN("MlpPolicy", macro_cartpole(), **SMALL).save(file)
+    file.seek(0)
+    with pytest.raises(MacroSetMismatchError, match=other.hash[:12]):
+        MASPDQN.load(file, env=macro_cartpole(other))
+    file.seek(0)
+    MASPDQN.load(file, env=macro_cartpole())
+
+
+def test_game_scores_are_clipped_for_learning_and_other_rewards_are_not():
+    assert MASPDQN("CnnPolicy", macro_breakout(), **SMALL).replay_buffer.clip_rewards
+    assert not MASPDQN("MlpPolicy", macro_cartpole(), **SMALL).replay_buffer.clip_rewards
+    model = MASPDQN("CnnPolicy", macro_breakout(), clip_rewards=False, **SMALL)
+    assert not model.replay_buffer.clip_rewards
+
+
+def test_the_logger_gets_losses_gradient_norm_and_health(tmp_path):
+    model = MASPDQN("MlpPolicy", macro_cartpole(), meta_interval=1, **SMALL)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(401, log_interval=1)
+    model.logger.close()
+    header = (tmp_path / "progress.csv").read_text().splitlines()[0].split(",")
+    assert {
+        "train/loss",
+        "train/penalty",
+        "meta/outer_loss",
+        "meta/gradient_norm",
+        "similarity/entropy",
+        "similarity/off_diagonal_mass",
+        "similarity/effective_rank",
+        "similarity/distance_from_start",
+    } <= set(header)
+
+
+def test_collapse_is_warned_of_once_and_only_after_a_move():
+    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity="softmax_diagonal", **SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model._watch_for_collapse(model.similarity().detach())  # uniform, as it started
+    identity = th.eye(7)
+    with pytest.warns(UserWarning, match="collapsed to identity after 0 updates"):
+        model._watch_for_collapse(identity)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model._watch_for_collapse(identity)
+
+
+def test_coming_back_to_uniform_is_a_collapse_too():
+    model = MASPDQN("MlpPolicy", macro_cartpole(), **SMALL)
+    uniform = model.similarity().detach()
+    model._watch_for_collapse(th.rand(7, 7))
+    with pytest.warns(UserWarning, match="collapsed to uniform"):
+        model._watch_for_collapse(uniform)
+
+
+def test_a_frozen_similarity_stays_and_costs_no_outer_step():
+    model = MASPDQN(
+        "MlpPolicy", macro_cartpole(), similarity_start="overlap", similarity_frozen=True, **SMALL
+    )
+    start = model.similarity().detach().clone()
+    model.learn(101)
+    assert th.equal(model.similarity(), start)
+    assert model.meta_optimizer.state_dict()["state"] == {}
+
+
+def test_a_given_similarity_is_copied_saved_and_loaded(tmp_path):
+    given = UnconstrainedSimilarity(th.rand(7, 7))
+    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity=given, meta_interval=1, **SMALL)
+    model.learn(61)
+    assert not th.equal(model.similarity(), given())
+    model.save(tmp_path / "model")
+    assert th.equal(MASPDQN.load(tmp_path / "model").similarity(), model.similarity())
+    with pytest.raises(SimilarityError, match=r"over 5 actions.*has 7"):
+        MASPDQN("MlpPolicy", macro_cartpole(), similarity=SoftmaxSimilarity(th.ones(5, 5)))
+
+
+def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
+    model = MASPDQN("MlpPolicy", macro_cartpole(), prioritized_replay=True, **SMALL).learn(201)
+    leaves = model.replay_buffer._tree[np.arange(100)]
+    assert len(np.unique(leaves)) > 20
+    assert model.replay_buffer.importance_exponent > 0.9
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"eta": -0.1}, "eta is -0.1; it must be at least 0"),
+        ({"meta_interval": 0}, "meta_interval is 0"),
+        ({"meta_gradient": "some"}, "meta_gradient is 'some'"),
+        ({"penalty_reduction": "max"}, "penalty_reduction is 'max'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(setting, message):
+    with pytest.raises(MASPSettingError, match=message):
+        MASPDQN("MlpPolicy", macro_cartpole(), **setting)
+
+
+def test_an_optimizer_without_a_written_step_is_refused_before_training():
+    kwargs = {"policy_kwargs": {"optimizer_class": th.optim.Adagrad}}
+    with pytest.raises(UnsupportedOptimizerError, match="Adagrad"):
+        MASPDQN("MlpPolicy", macro_cartpole(), **kwargs)
+    MASPDQN("MlpPolicy", macro_cartpole(), similarity_frozen=True, **kwargs, **SMALL).learn(41)
+
+
+def test_a_buffer_that_knows_no_durations_is_warned_of():
+    with pytest.warns(UserWarning, match="ReplayBuffer does not know how long"):
+        MASPDQN("MlpPolicy", macro_cartpole(), replay_buffer_class=ReplayBuffer, **SMALL).learn(41)
+
+
+def test_memory_is_stated_before_learning_and_the_default_fits(capsys):
+    model = MASPDQN("CnnPolicy", macro_breakout(), verbose=1)
+    assert "replay buffer: 200,000 decisions, 5.3 GiB when full" in capsys.readouterr().out
+    assert model.replay_buffer.nbytes < 8 * 2**30
+
+
+@pytest.mark.filterwarnings("ignore:rich is experimental")  # SB3's own progress bar
+def test_sb3_tools_work_on_it(tmp_path):
+    callback = EvalCallback(
+        make_vec_env(macro_cartpole), eval_freq=50, n_eval_episodes=2, verbose=0
+    )
+    model = MASPDQN("MlpPolicy", macro_cartpole(), tensorboard_log=str(tmp_path), **SMALL)
+    model.learn(1e2, callback=callback, progress_bar=True)
+    assert list(tmp_path.glob("MASPDQN_1/events*"))
+    assert len(callback.evaluations_timesteps) == 0 or callback.last_mean_reward > 0
+    model.save_replay_buffer(tmp_path / "buffer")
+    size = model.replay_buffer.size()
+    model.load_replay_buffer(tmp_path / "buffer")
+    assert model.replay_buffer.size() == size
+
+
+def test_environments_in_other_processes_work():
+    env = SubprocVecEnv([macro_cartpole] * 2)
+    model = MASPDQN("MlpPolicy", env, **SMALL).learn(60)
+    assert model.macro_set == MACROS
+    env.close()

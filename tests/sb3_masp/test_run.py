@@ -1,0 +1,206 @@
+"""Runs, checkpoints and the command line that starts them, on the real emulator."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch as th
+
+from macro_gym import MacroSet
+from sb3_masp import MASPDQN, load_similarity, run
+from sb3_masp.callbacks import Checkpoints
+from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
+from sb3_masp.cli import main
+from sb3_masp.evaluation import Evaluation, evaluate
+
+BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
+
+
+@pytest.fixture
+def config(tmp_path):
+    BREAKOUT.save(tmp_path / "macros.json")
+    return run.TrainConfig(
+        env="MacroALE/Breakout-v5",
+        frames=6_000,
+        macros=tmp_path / "macros.json",
+        obs_type="ram",
+        seed=7,
+        net_arch=(13,),
+        threads=1,
+        run=tmp_path / "run",
+        checkpoint_every=150,
+        learner=run.LearnerConfig(
+            buffer_size=500,
+            learning_starts=53,
+            target_update_interval=70,
+            exploration_fraction=0.5,
+            meta_interval=2,
+            n_steps=2,
+            prioritized_replay=True,
+        ),
+    )
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process."""
+
+
+def interrupt_after(monkeypatch, decisions):
+    """Let any run stop in the middle of a rollout, some decisions after a checkpoint."""
+    original = Checkpoints._on_step
+
+    def on_step(self):
+        if self.num_timesteps == decisions:
+            raise Interrupted
+        return original(self)
+
+    monkeypatch.setattr(Checkpoints, "_on_step", on_step)
+
+
+def same_content(first, second, names):
+    return [name for name in names if (first / name).read_bytes() != (second / name).read_bytes()]
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+def test_a_run_stopped_and_resumed_equals_the_one_that_was_not(config, monkeypatch, n_envs):
+    config = replace(config, n_envs=n_envs)
+    whole = run.train(replace(config, run=config.run / "whole"), progress_bar=False)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 410)
+        with pytest.raises(Interrupted):
+            run.train(replace(config, run=config.run / "parts"), progress_bar=False)
+    assert not (config.run / "parts" / "model.zip").exists()
+    np.random.seed(99)
+    th.manual_seed(99)
+    resumed = run.resume(config.run / "parts", progress_bar=False)
+    assert resumed.num_timesteps == whole.num_timesteps > 420
+    for name, tensor in whole.policy.state_dict().items():
+        assert th.equal(tensor, resumed.policy.state_dict()[name]), name
+    assert th.equal(whole.similarity(), resumed.similarity())
+    for ours, theirs in ((whole.policy.optimizer, resumed.policy.optimizer),):
+        for left, right in zip(
+            ours.state_dict()["state"].values(), theirs.state_dict()["state"].values(), strict=True
+        ):
+            assert all(th.equal(left[key], right[key]) for key in left)
+    tables = ["episodes.csv", "actions.csv"]
+    assert same_content(config.run / "whole", config.run / "parts", tables) == []
+
+
+def test_a_finished_run_leaves_its_settings_log_model_similarity_and_plots(config):
+    model = run.train(config, progress_bar=False)
+    folder = config.run
+    assert run.read_config(folder) == config
+    assert MacroSet.load(folder / "macro_set.json") == model.macro_set
+    similarity, about = load_similarity(folder / "similarity.safetensors")
+    assert th.equal(similarity(), model.similarity())
+    assert about.actions == model.macro_set.names
+    assert about.macro_set == model.macro_set.hash
+    for plot in ("learning_curve", "similarity", "action_usage"):
+        assert (folder / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+    assert list((folder / "tensorboard").glob("events*"))
+    assert not (folder / "checkpoint.pkl").exists()
+    episodes = run.read_episodes(folder)
+    assert len(episodes) > 2
+    assert episodes[-1].frames <= config.frames + 4 * 3
+    rows = (folder / "actions.csv").read_text().splitlines()[1:]
+    assert sum(int(row.rpartition(",")[2]) for row in rows) == model.num_timesteps
+    assert json.loads((folder / "config.json").read_text())["versions"]["torch"]
+
+
+def test_the_budget_counts_frames_and_exploration_falls_over_them(config):
+    rates = {}
+
+    class Spy(Checkpoints):
+        def _on_step(self):
+            rates[budget.frames] = self.model.exploration_rate
+            return True
+
+    model = run.make_model(config, run.make_env(config))
+    budget = run.FrameBudget(config.frames)
+    model.learn(10**9, callback=[budget, Spy(10**9, lambda: None)])
+    emulated = model.get_env().get_attr("ale")[0].getFrameNumber()
+    # A reset runs no frames of its own, but an episode's last step may be cut short.
+    assert config.frames <= budget.frames <= config.frames + 12
+    assert abs(budget.frames - emulated) < 4 * len(model.ep_info_buffer) + 4
+    frames = np.array(list(rates))
+    halfway = frames[np.searchsorted(frames, config.frames // 4)]
+    assert rates[halfway] == pytest.approx(1 - 0.95 / 2, abs=0.01)
+    assert list(rates.values())[-1] == pytest.approx(0.05)
+
+
+def test_a_checkpoint_holds_the_environment_in_the_middle_of_an_episode(config, tmp_path):
+    model = run.make_model(config, run.make_env(config)).learn(101)
+    save_checkpoint(tmp_path / "checkpoint.pkl", model, {"note": 5})
+    resumed = load_checkpoint(tmp_path / "checkpoint.pkl")
+    assert resumed.extra == {"note": 5}
+    for action in (4, 0, 5, 6, 7, 3):
+        first, second = (m.env.step(np.array([action])) for m in (model, resumed.model))
+        np.testing.assert_array_equal(first[0], second[0])
+        np.testing.assert_array_equal(first[1], second[1])
+
+
+def test_learner_settings_are_those_of_the_learner():
+    from inspect import signature
+
+    parameters = signature(MASPDQN).parameters
+    for name, value in vars(run.LearnerConfig()).items():
+        assert parameters[name].default == value, name
+
+
+def test_the_command_line_trains_evaluates_and_refuses_to_overwrite(tmp_path, capsys):
+    folder = tmp_path / "pole"
+    words = ["train", "CartPole-v1", "--frames", "400", "--run", str(folder), "--seed", "3"]
+    assert main(words) == 0
+    assert main(words) == 2
+    assert "masp train --resume" in capsys.readouterr().err
+    assert main(["train", "--resume", str(folder)]) == 2
+    assert "is finished" in capsys.readouterr().err
+    assert main(["evaluate", str(folder), "--episodes", "3"]) == 0
+    assert "over 3 episodes" in capsys.readouterr().out
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert len(result["trained"]["scores"]) == len(result["random"]["scores"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--resume", "nowhere"], "holds no run"),
+        (["evaluate", "nowhere"], "holds no run"),
+        (["train", "MacroALE/Braekout-v5"], "Did you mean"),
+        (["train", "--k", "999999"], "k may be 0"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong_in_a_line(words, message, capsys, tmp_path):
+    if words[0] == "train" and "--resume" not in words:
+        words = [*words, "--run", str(tmp_path / "run")]
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"]])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: masp" in capsys.readouterr().out
+
+
+def test_a_video_shows_every_primitive(config, tmp_path, monkeypatch):
+    run.train(replace(config, frames=1_500), progress_bar=False)
+    monkeypatch.setattr(run, "read_config", lambda folder: replace(config, frames=1_500))
+    words = ["evaluate", str(config.run), "--episodes", "1", "--video", str(tmp_path / "film")]
+    assert main(words) == 0
+    assert [path.suffix for path in (tmp_path / "film").iterdir()] == [".mp4"]
+
+
+def test_evaluation_gives_the_mean_and_an_interval_around_it(config):
+    model = run.make_model(config, run.make_env(config))
+    result = evaluate(model, model.get_env(), 5, epsilon=1.0, seed=2)
+    again = evaluate(model, model.get_env(), 5, epsilon=1.0, seed=2)
+    assert result == again
+    assert result != evaluate(model, model.get_env(), 5, epsilon=1.0, seed=3)
+    low, high = result.interval
+    assert low <= result.mean == np.mean(result.scores) <= high
+    assert Evaluation((2.0,) * 7, (1,) * 7, 0.0).interval == (2.0, 2.0)
