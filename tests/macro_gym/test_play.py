@@ -1,12 +1,15 @@
 """Planned play on disk: the same files, however it was made."""
 
+import multiprocessing
+import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
 from macro_gym.demonstrations import Demonstration, PlannerSettings, plan_episode
 from macro_gym.errors import DemonstrationError
-from macro_gym.play import plan_play
+from macro_gym.play import _result, plan_play
 
 TINY = PlannerSettings(plans=2, horizon=7, commit=3, steps=11, holds=(1, 2))
 
@@ -77,6 +80,16 @@ def test_a_checkpoint_of_other_settings_stops_the_run(tmp_path):
     )
     with pytest.raises(DemonstrationError, match="progress of other play"):
         played(tmp_path, steps=5)
+
+
+def test_a_process_that_dies_is_reported_with_what_to_do():
+    with (
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
+        pytest.raises(
+            DemonstrationError, match=r"process that planned has died.*run the same again"
+        ),
+    ):
+        _result(pool.submit(os._exit, 1))
 
 
 def test_the_progress_bar_ends_at_the_steps_done(play, capsys):
