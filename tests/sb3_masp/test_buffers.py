@@ -5,6 +5,7 @@ from collections import deque
 from copy import deepcopy
 from itertools import pairwise
 
+import ale_py
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,13 +14,17 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3 import DQN
+from stable_baselines3.common.atari_wrappers import ClipRewardEnv
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from macro_gym.errors import ReplayBufferError
+from macro_gym.macro_action import MacroAction
+from macro_gym.macro_set import MacroSet
 from sb3_masp import buffers
 from sb3_masp.buffers import MacroReplayBuffer
 
+gym.register_envs(ale_py)
 ACTIONS = spaces.Discrete(7)
 SPACES = {
     "vector": spaces.Box(-1, 1, (5,)),
@@ -294,6 +299,53 @@ def test_one_episode_of_primitives_gives_one_return_however_it_is_cut_into_decis
         np.testing.assert_allclose(samples.discounts[whole].numpy(), 0.9**29, rtol=1e-5)
         assert samples.dones[whole].all()
         assert (samples.next_observations[whole] == 29).all()
+
+
+def pac_man():
+    return gym.make("ALE/MsPacman-v5", obs_type="ram", repeat_action_probability=0.0)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_on_the_emulator_macros_return_what_their_primitives_do(clip):
+    # Law 7: Ms. Pac-Man by macros, and again by the primitives one after the other.
+    rng = np.random.default_rng(17)
+    plain = pac_man()
+    names = tuple(plain.unwrapped.get_action_meanings())
+    macros = MacroSet(names, ((2, 2, 2, 2, 2), (3, 3, 3), (1, 4, 4, 4), (7, 6)))
+    env = MacroAction(pac_man(), macros)
+    buffer = MacroReplayBuffer(
+        151, env.observation_space, env.action_space, "cpu", n_steps=7, clip_rewards=clip
+    )
+    plain.reset(seed=19)
+    obs, _ = env.reset(seed=19)
+    played, rams = [], []
+    for action in rng.integers(env.action_space.n, size=131):
+        next_obs, reward, terminated, truncated, info = env.step(action)
+        assert not terminated
+        assert not truncated
+        buffer.add(obs[None], next_obs[None], action, np.array([reward]), [False], [info])
+        played.append([plain.step(primitive)[:2] for primitive in macros.expand(int(action))])
+        rams.append(played[-1][-1][0])
+        obs = next_obs
+    samples = buffer.sample(200)
+    assert samples.rewards.max() > (2 if clip else 20)  # it is paid more than once in a window
+    for index, ram, total, discount in zip(
+        samples.indices, samples.next_observations, samples.rewards, samples.discounts, strict=True
+    ):
+        rewards = [float(r) for decision in played[index : index + 7] for _, r in decision]
+        if clip:
+            rewards = [min(max(r, -1.0), 1.0) for r in rewards]
+        direct = sum(0.99**i * r for i, r in enumerate(rewards))
+        assert total.item() == pytest.approx(direct, rel=1e-5)
+        assert discount.item() == pytest.approx(0.99 ** len(rewards), rel=1e-5)
+        np.testing.assert_array_equal(ram, rams[min(index + 6, 130)])
+
+
+def test_clipping_around_the_macro_environment_is_refused_in_learning():
+    cart_pole = MacroAction(gym.make("CartPole-v1"), MacroSet(("LEFT", "RIGHT"), ((0, 1, 0),)))
+    model = DQN("MlpPolicy", ClipRewardEnv(cart_pole), replay_buffer_class=MacroReplayBuffer)
+    with pytest.raises(ReplayBufferError, match=r"sum to [23] .* the reward is 1\..*ClipRewardEnv"):
+        model.learn(50)
 
 
 def test_an_unchanged_observation_of_nan_is_no_reset():
