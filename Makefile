@@ -1,21 +1,42 @@
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/installed
+INSTALLED := .venv/installed
 
 .PHONY: demo test lint bench docs smoke banks clean
 
-demo: $(STAMP)
+demo: $(INSTALLED)  ## train on Breakout beside a plain DQN, and compare (about 7 minutes)
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)
+test: $(INSTALLED)  ## the tests
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(STAMP): pyproject.toml constraints.txt
+bench: $(INSTALLED)  ## the figures in benchmarks/results
+	$(BIN)/python -m benchmarks.stepping
+	$(BIN)/python -m benchmarks.update
+
+docs: $(INSTALLED)  ## the documentation, in docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build
+
+smoke: $(INSTALLED)  ## every example and benchmark at its smallest
+	$(BIN)/python examples/quickstart.py --smoke
+	$(BIN)/python examples/existing_sb3_script.py --smoke
+	$(BIN)/python examples/any_discrete_env.py --smoke
+	$(BIN)/python examples/demo.py --smoke --output build/demo
+	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
+	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
+
+banks: $(INSTALLED)  ## play every game that has a bank, and mine it again (hours)
+	$(BIN)/python -m macro_gym.banks.make
+
+clean:
+	rm -rf .venv build docs/_build
+
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -35,14 +35,20 @@ class FrameBudget(BaseCallback):
     Args:
         frames: The budget.
         progress_bar: Whether to show one, counting frames.
+        label: What to write before the bar.
+        line: Line of the screen for it, from 0, where several runs share one.
     """
 
-    def __init__(self, frames: int, progress_bar: bool = False) -> None:
+    def __init__(
+        self, frames: int, progress_bar: bool = False, label: str = "", line: int = 0
+    ) -> None:
         """Start at zero frames."""
         super().__init__()
         self.budget = frames
         self.frames = 0
         self._progress_bar = progress_bar
+        self._label = label
+        self._line = line
         self._bar: Any = None
 
     def _on_training_start(self) -> None:
@@ -52,7 +58,13 @@ class FrameBudget(BaseCallback):
         self._frameskip = max(int(skip), 1)
         if self._progress_bar:
             self._bar = tqdm(
-                total=self.budget, initial=self.frames, unit="frame", unit_scale=True, smoothing=0.1
+                desc=self._label or None,
+                total=self.budget,
+                initial=self.frames,
+                unit="frame",
+                unit_scale=True,
+                smoothing=0.1,
+                position=self._line,
             )
 
     def _on_step(self) -> bool:

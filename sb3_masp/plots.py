@@ -1,5 +1,6 @@
 """Plots of a run; matplotlib is loaded only here."""
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def learning_curve(
         (line,) = axes.plot(frames, running_mean(scores, 30), linewidth=2, label=name)
         axes.scatter(frames, scores, s=5, alpha=0.2, color=line.get_color(), linewidths=0)
     axes.set(xlabel="emulator frames", ylabel="score of an episode of training", title=title)
+    axes.xaxis.set_major_formatter(_thousands)
     axes.legend(frameon=False)
     _write(figure, path)
 
@@ -58,7 +60,8 @@ def similarity_map(
     figure = _figure(9, 8)
     axes = figure.add_subplot()
     shown = similarity[np.ix_(order, order)]
-    image = axes.imshow(shown, cmap="viridis", interpolation="nearest")
+    # Square roots: a few large entries would leave the rest black.
+    image = axes.imshow(shown, cmap="viridis", interpolation="nearest", norm=_root_scale(shown))
     figure.colorbar(image, label="share of the row's value that the column should explain")
     every = max(1, len(names) // 40)
     ticks = range(0, len(names), every)
@@ -119,8 +122,27 @@ def cluster_order(similarity: NDArray[Any]) -> list[int]:
 
 
 def _short(name: str, longest: int = 28) -> str:
-    """A name cut to fit beside an axis."""
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    """A name that fits beside an axis: runs counted, then cut.
+
+    Example:
+        >>> _short("LEFT,LEFT,LEFT,FIRE")
+        'LEFT×3,FIRE'
+    """
+    runs = [(word, len(list(run))) for word, run in itertools.groupby(name.split(","))]
+    counted = ",".join(word if length == 1 else f"{word}×{length}" for word, length in runs)
+    return counted if len(counted) <= longest else counted[: longest - 1] + "…"
+
+
+def _thousands(value: float, _position: int | None = None) -> str:
+    """``600k``, ``1.5M``: frames beside an axis."""
+    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
+
+
+def _root_scale(values: NDArray[Any]) -> Any:
+    """Colours by square root; plain ones where there are negative values."""
+    from matplotlib.colors import Normalize, PowerNorm
+
+    return PowerNorm(0.5, vmin=0.0) if values.min() >= 0 else Normalize()
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -149,8 +149,16 @@ class TrainConfig:
         return {name: value for name, value in chosen.items() if value is not None}
 
 
-def train(config: TrainConfig, *, progress_bar: bool = True) -> MASPDQN:
+def train(
+    config: TrainConfig, *, progress_bar: bool = True, label: str = "", line: int = 0
+) -> MASPDQN:
     """Start a run and see it through.
+
+    Args:
+        config: Its settings.
+        progress_bar: Whether to show one.
+        label: What to write before the bar.
+        line: Line of the screen for it, where several runs share one.
 
     Raises:
         RunError: The folder holds a run already.
@@ -167,12 +175,12 @@ def train(config: TrainConfig, *, progress_bar: bool = True) -> MASPDQN:
     _write_json(folder / "config.json", _about(config))
     if model.macro_set is not None:
         model.macro_set.save(folder / "macro_set.json")
-    budget = FrameBudget(config.frames, progress_bar)
+    budget = FrameBudget(config.frames, progress_bar, label, line)
     return _learn(config, model, budget, EpisodeLog(budget), fresh=True)
 
 
-def resume(folder: Path, *, progress_bar: bool = True) -> MASPDQN:
-    """Go on with a run that was stopped, exactly as if it had not been.
+def resume(folder: Path, *, progress_bar: bool = True, label: str = "", line: int = 0) -> MASPDQN:
+    """Go on with a run that was stopped, exactly as if it had not been; arguments as `train`'s.
 
     Raises:
         RunError: The folder holds no run that can be continued.
@@ -188,7 +196,7 @@ def resume(folder: Path, *, progress_bar: bool = True) -> MASPDQN:
     if config.threads is not None:
         th.set_num_threads(config.threads)
     model, extra = load_checkpoint(folder / CHECKPOINT, config.device)
-    budget = FrameBudget(config.frames, progress_bar)
+    budget = FrameBudget(config.frames, progress_bar, label, line)
     log = EpisodeLog(budget)
     budget.__dict__.update(extra["budget"])
     log.__dict__.update(extra["log"])
