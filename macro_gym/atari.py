@@ -1,6 +1,7 @@
 """MacroAtariEnv: the Arcade Learning Environment with macros, what ``MacroALE/<Game>-v5`` makes."""
 
 import difflib
+import math
 import os
 from functools import partial
 from typing import Any, Literal
@@ -16,13 +17,13 @@ from macro_gym.errors import FrameSkipError, RestoreError, UnknownGameError
 from macro_gym.frames import (
     Emulator,
     Frames,
-    Image,
     MemoryFrames,
     ScreenFrames,
     warn_of_other_frameskip,
 )
 from macro_gym.macro_action import decision_info
 from macro_gym.macro_set import MacroSet
+from macro_gym.resize import Image
 
 FRAMES_PER_SECOND = 60
 DEFAULT_K = 128
@@ -54,7 +55,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
     ``MacroAction(FrameStackObservation(AtariPreprocessing(AtariEnv(frameskip=1)), 4))``: after each
     decision the last four steps, each the maximum of the last two screens of ``frameskip`` frames,
     grey, resized to 84×84. Rewards are the game's score, neither clipped nor scaled. It takes less
-    time, since only those four steps are resized.
+    time, since only those four steps are drawn.
 
     ``info`` holds ``duration`` (primitives run), ``primitive_rewards`` (float32, as long as the
     longest macro, zero after ``duration``), ``lives``, ``episode_frame_number`` and
@@ -160,8 +161,9 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
         self._np_random = self._atari.np_random
         self._rendered: list[RenderFrame] = []
-        self._episode_start: bytes | None = None
         self._played = bytearray()
+        self._lives_foretell_end = obs_type != "ram" and not terminal_on_life_loss
+        self._begin_episode()
 
     @property
     def ale(self) -> ale_py.ALEInterface:
@@ -189,25 +191,25 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
                 info.update(self._atari_info())
                 if self._emulator.terminated() or self._emulator.truncated():
                     info = self._reset_emulator(seed, options)
-        self._episode_start = self.ale.cloneState(include_rng=True).serialize()
-        self._played.clear()
-        self._frames.reset(self._emulator)
-        self._rendered.clear()
-        self._keep_render()
+        self._begin_episode()
         return self._frames.observation(self._emulator), info
 
     def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
         """Run the primitives of ``action``, up to the episode's end."""
+        primitives = self.macro_set.expand(int(action))
+        unseen = self._unseen_steps(len(primitives))
         rewards: list[float] = []
-        for primitive in self.macro_set.expand(int(action)):
-            reward, terminated, truncated = self._frames.step(
-                self._emulator, self._ale_actions[primitive]
-            )
+        for primitive in primitives:
+            run = self._frames.skip if len(rewards) < unseen else self._frames.step
+            reward, terminated, truncated = run(self._emulator, self._ale_actions[primitive])
             self._played.append(primitive)
             rewards.append(reward)
             self._keep_render()
             if terminated or truncated:
                 break
+        if unseen and len(rewards) < len(primitives):
+            self._lives_foretell_end = False
+            self._frames = self._replay_episode()
         info = self._atari_info() | decision_info(rewards, self.macro_set.max_length)
         return self._frames.observation(self._emulator), sum(rewards), terminated, truncated, info
 
@@ -224,7 +226,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         state = self.__dict__.copy()
         for name in ("_atari", "_emulator", "_ale_actions"):
             del state[name]
-        state["_memory"] = self.ale.getRAM() if self._episode_start else None
+        state["_memory"] = self.ale.getRAM()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -232,9 +234,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         memory = state.pop("_memory")
         self.__dict__.update(state)
         self._load_emulator()
-        if self._episode_start is None:
-            return
-        self._replay_episode(self._episode_start)
+        self._replay_episode()
         if not np.array_equal(self.ale.getRAM(), memory):
             raise RestoreError(
                 f"playing the episode of {self._emulator_settings['game']} again did not lead to "
@@ -280,15 +280,43 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         if self.render_mode == "rgb_array_list":
             self._rendered.append(self.ale.getScreenRGB())
 
-    def _replay_episode(self, start: bytes) -> None:
-        """Play the episode again from its start, leaving the observations as they are."""
-        # After a reset the emulator repeats NOOP, as it did where the episode began.
+    def _begin_episode(self) -> None:
+        """Take the emulator's present state as the start of an episode."""
+        self._episode_start = self.ale.cloneState(include_rng=True).serialize()
+        self._played.clear()
+        self._frames.reset(self._emulator)
+        self._rendered.clear()
+        self._keep_render()
+
+    def _replay_episode(self) -> Frames:
+        """Play the episode again from its start; return its steps, all of them drawn."""
+        # The emulator's saved states lack the action that sticky actions repeat. Right after a
+        # reset it is NOOP, here as it was then.
         self.ale.reset_game()
-        self.ale.restoreState(ale_py.ALEState(start))
+        self.ale.restoreState(ale_py.ALEState(self._episode_start))
         frames = self._new_frames()
         frames.reset(self._emulator)
         for primitive in self._played:
             frames.step(self._emulator, self._ale_actions[primitive])
+        return frames
+
+    def _unseen_steps(self, steps: int) -> int:
+        """How many of the next ``steps`` no observation shows, unless the episode ends in them.
+
+        If it did, they would be shown, so they are left undrawn only while there are lives and
+        frames to spare. A few games end all the same: their episode is played again, drawn, and
+        their lives are not relied on any more. (Replaying just these steps from a saved state
+        would not do: see `_replay_episode`.)
+        """
+        unseen = steps - max(self._stack_size, 2)
+        frames = self.ale.getEpisodeFrameNumber() + steps * self.frameskip
+        goes_on = (
+            self._lives_foretell_end
+            and len(self._played) >= self._stack_size
+            and self.ale.lives() > 1
+            and frames < (self._emulator_settings["max_num_frames_per_episode"] or math.inf)
+        )
+        return max(unseen, 0) if goes_on else 0
 
 
 def _macro_set(

@@ -1,17 +1,15 @@
 """Frame skip, max-pooling, resizing and stacking, with the drawing put off until it is seen."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from macro_gym.errors import FrameSkipError
 from macro_gym.macro_set import MacroSet
-
-Image: TypeAlias = NDArray[np.uint8]
+from macro_gym.resize import Image, resizer
 
 
 class Emulator(Protocol):
@@ -45,6 +43,9 @@ class Frames(Protocol):
     def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
         """Run one step; return its reward and whether the episode terminated or truncated."""
 
+    def skip(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
+        """Run one step that no observation will show."""
+
     def observation(self, emulator: Emulator) -> Image:
         """Return what the agent sees now, in a new array."""
 
@@ -52,12 +53,9 @@ class Frames(Protocol):
 class ScreenFrames:
     """Screens as ``AtariPreprocessing`` within ``FrameStackObservation`` shows them, bit for bit.
 
-    Of every step the last two screens are read and pooled, at the emulator's own resolution: where
-    an episode will end is not known, and at its end Gymnasium shows the steps before it. What is
-    put off is resizing, the greater part of drawing: it is done for the steps that an observation
-    shows, when it is asked for. (Skipping the screens too, and replaying from a saved state when an
-    episode ends, would be exact without sticky actions only: the Arcade Learning Environment does
-    not save which action it is repeating.)
+    A step is drawn in two parts. Its last two screens are read and pooled, at the emulator's own
+    resolution, when it is run; resizing, the larger part, waits until an observation shows it.
+    A step that is skipped is not read at all.
 
     Args:
         raw_shape: Shape of the emulator's screens, ``(height, width)`` or ``(height, width, 3)``.
@@ -78,7 +76,6 @@ class ScreenFrames:
     ) -> None:
         """Allocate the buffers."""
         self.frameskip = frameskip
-        self.screen_size = screen_size
         self.stack_size = stack_size
         self.terminal_on_life_loss = terminal_on_life_loss
         self._lives = 0
@@ -87,13 +84,15 @@ class ScreenFrames:
         self._penultimate = np.zeros(raw_shape, np.uint8)
         self._shown = np.zeros((stack_size, *screen_size[::-1], *raw_shape[2:]), np.uint8)
         self._unshown = 0
+        self._resize = resizer(raw_shape, screen_size[::-1])
 
     def reset(self, emulator: Emulator) -> None:
         """Fill the stack with the present screen."""
         self._lives = emulator.lives()
         emulator.draw(self._pooled[self._newest])
         self._penultimate.fill(0)
-        self._shown[:] = resized([self._pooled[self._newest]], self.screen_size)
+        self._resize(self._pooled[self._newest], self._shown[0])
+        self._shown[1:] = self._shown[0]
         self._unshown = 0
 
     def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
@@ -121,12 +120,25 @@ class ScreenFrames:
             np.maximum(pooled, self._penultimate, out=pooled)
         return reward, terminated, truncated
 
+    def skip(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
+        """Run up to ``frameskip`` frames and read none.
+
+        The observation is right again ``max(stack_size, 2)`` whole steps later, no earlier.
+        """
+        reward, terminated, truncated = 0.0, False, False
+        for _ in range(self.frameskip):
+            reward += emulator.act(action)
+            terminated, truncated = emulator.terminated(), emulator.truncated()
+            if terminated or truncated:
+                break
+        return reward, terminated, truncated
+
     def observation(self, emulator: Emulator) -> Image:
         """Return the last steps, oldest first: shape ``(stack_size, height, width[, 3])``."""
         if self._unshown:
             self._shown[: -self._unshown] = self._shown[self._unshown :]
-            rows = [self._pooled[self._newest - back] for back in range(self._unshown)][::-1]
-            self._shown[-self._unshown :] = resized(rows, self.screen_size)
+            for back in range(self._unshown - 1, -1, -1):
+                self._resize(self._pooled[self._newest - back], self._shown[-1 - back])
             self._unshown = 0
         return self._shown.copy()
 
@@ -168,26 +180,13 @@ class MemoryFrames:
         lost = self.terminal_on_life_loss and self._lives < before
         return reward, emulator.terminated() or lost, emulator.truncated()
 
+    skip = step
+
     def observation(self, emulator: Emulator) -> Image:
         """Return the memory: shape ``(size,)``."""
         memory = np.empty(self.size, np.uint8)
         emulator.memory(memory)
         return memory
-
-
-def resized(images: Sequence[Image], size: tuple[int, int]) -> Image:
-    """Resize images as ``AtariPreprocessing`` does, by the area that a pixel covers.
-
-    Args:
-        images: At least one image, each of shape ``(height, width)`` or ``(height, width, 3)``.
-        size: Width and height of the results, in pixels.
-
-    Returns:
-        The results, shape ``(images, height, width[, 3])``.
-    """
-    import cv2
-
-    return np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images])
 
 
 def frames_per_step(env: gym.Env[Any, Any]) -> int:
