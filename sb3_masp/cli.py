@@ -59,8 +59,8 @@ def evaluate(
     env = run.make_env(config, n_envs=1)
     model = MASPDQN.load(folder / "model.zip", env=env, device=config.device)
     results = {
-        "trained": evaluate_model(model, env, episodes, epsilon, seed),
-        "random": evaluate_model(model, env, episodes, 1.0, seed),
+        "trained": evaluate_model(model, env, episodes, epsilon, seed, progress_bar=True),
+        "random": evaluate_model(model, env, episodes, 1.0, seed, progress_bar=True),
     }
     for name, result in results.items():
         print(f"{name:<8} {result}")

@@ -1,12 +1,14 @@
 """Scores of a trained model, and how sure they are."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.dqn import DQN
+from tqdm import tqdm
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,12 @@ class Evaluation:
 
 
 def evaluate(
-    model: DQN, env: VecEnv, episodes: int, epsilon: float = 0.05, seed: int = 0
+    model: DQN,
+    env: VecEnv,
+    episodes: int,
+    epsilon: float = 0.05,
+    seed: int = 0,
+    progress_bar: bool = False,
 ) -> Evaluation:
     """Play ``episodes`` episodes with an ε-greedy policy.
 
@@ -57,17 +64,29 @@ def evaluate(
         epsilon: Share of random decisions: 0.05 as in Mnih et al. (2015), so that a greedy policy
             cannot wait for ever; 1 for the random policy.
         seed: Of the policy and the environments.
+        progress_bar: Whether to show one, counting episodes.
     """
     set_random_seed(seed)
     env.seed(seed)
     env.action_space.seed(seed)
     before, model.exploration_rate = model.exploration_rate, epsilon
+    bar = tqdm(total=episodes, unit="episode", disable=not progress_bar, leave=False)
+
+    def count(state: dict[str, Any], _: dict[str, Any]) -> None:
+        bar.update(int(state["done"]))
+
     try:
         scores, lengths = evaluate_policy(
-            model, env, episodes, deterministic=False, return_episode_rewards=True
+            model,
+            env,
+            episodes,
+            deterministic=False,
+            callback=count,
+            return_episode_rewards=True,
         )
     finally:
         model.exploration_rate = before
+        bar.close()
     assert isinstance(scores, list)
     assert isinstance(lengths, list)
     return Evaluation(tuple(map(float, scores)), tuple(map(int, lengths)), epsilon)

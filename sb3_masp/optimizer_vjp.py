@@ -177,7 +177,8 @@ def _parameter_vjp(
     if parameter.grad is None:
         return th.zeros_like(cotangent)
     gradient, state, lr = parameter.grad, optimizer.state[parameter], float(group["lr"])
-    if group["weight_decay"] and not isinstance(optimizer, AdamW):
+    decoupled = isinstance(optimizer, AdamW) or group.get("decoupled_weight_decay", False)
+    if group["weight_decay"] and not decoupled:
         gradient = gradient + group["weight_decay"] * old
     if isinstance(optimizer, SGD):
         return sgd_vjp(cotangent, lr=lr, momentum=group["momentum"], nesterov=group["nesterov"])

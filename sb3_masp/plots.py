@@ -133,7 +133,7 @@ def _short(name: str, longest: int = 28) -> str:
     return counted if len(counted) <= longest else counted[: longest - 1] + "…"
 
 
-def _thousands(value: float, _position: int | None = None) -> str:
+def _thousands(value: float, _position: float = 0.0) -> str:
     """``600k``, ``1.5M``: frames beside an axis."""
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
 

@@ -172,6 +172,7 @@ def train(
     if config.threads is not None:
         th.set_num_threads(config.threads)
     model = make_model(config, make_env(config))
+    print(model.replay_buffer.memory_statement())
     _write_json(folder / "config.json", _about(config))
     if model.macro_set is not None:
         model.macro_set.save(folder / "macro_set.json")

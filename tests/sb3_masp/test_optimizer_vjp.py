@@ -43,9 +43,10 @@ def jacobian_by_steps(make, gradient, history, cotangent, step=1e-6):
         lambda p: Adam(p, lr=0.01, eps=1e-3),
         lambda p: Adam(p, lr=0.01, eps=1e-3, weight_decay=0.3),
         lambda p: AdamW(p, lr=0.01, eps=1e-3, weight_decay=0.3),
+        lambda p: Adam(p, lr=0.01, eps=1e-3, weight_decay=0.3, decoupled_weight_decay=True),
         lambda p: RMSprop(p, lr=0.01, alpha=0.9, eps=1e-2),
     ],
-    ids=["sgd", "momentum", "nesterov", "adam", "adam+decay", "adamw", "rmsprop"],
+    ids=["sgd", "momentum", "nesterov", "adam", "adam+decay", "adamw", "decoupled", "rmsprop"],
 )
 def test_vjp_matches_finite_differences_of_the_optimizer_itself(make, steps_before):
     generator = th.Generator().manual_seed(steps_before)
