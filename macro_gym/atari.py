@@ -1,19 +1,17 @@
 """MacroAtariEnv: the Arcade Learning Environment with macros, what ``MacroALE/<Game>-v5`` makes."""
 
-import difflib
 import math
 import os
-from functools import partial
 from typing import Any, Literal
 
 import ale_py
 import gymnasium as gym
 import numpy as np
-from ale_py import roms
 from gymnasium import spaces
 from gymnasium.core import RenderFrame
 
-from macro_gym.errors import FrameSkipError, RestoreError, UnknownGameError
+from macro_gym.ale import AleEmulator, require_game
+from macro_gym.errors import FrameSkipError, RestoreError
 from macro_gym.frames import (
     Emulator,
     Frames,
@@ -30,22 +28,6 @@ DEFAULT_K = 128
 
 ObservationType = Literal["grayscale", "rgb", "ram"]
 RenderMode = Literal["human", "rgb_array", "rgb_array_list"]
-
-
-class AleEmulator:
-    """An ``ALEInterface`` under the names of `macro_gym.frames.Emulator`.
-
-    Its methods are the interface's own, so that a frame costs no further Python call.
-    """
-
-    def __init__(self, ale: ale_py.ALEInterface, *, colour: bool) -> None:
-        """Bind the methods; ``colour`` chooses what ``draw`` draws."""
-        self.act = ale.act
-        self.terminated = partial(ale.game_over, with_truncation=False)
-        self.truncated = ale.game_truncated
-        self.lives = ale.lives
-        self.draw = ale.getScreenRGB if colour else ale.getScreenGrayscale
-        self.memory = ale.getRAM
 
 
 class MacroAtariEnv(gym.Env[Image, np.int64]):
@@ -131,7 +113,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         render_mode: RenderMode | None = None,
     ) -> None:
         """Load the game and match the macros to its actions."""
-        _require_game(game)
+        require_game(game)
         _require_frameskip(frameskip)
         self._emulator_settings: dict[str, Any] = {
             "game": game,
@@ -335,18 +317,6 @@ def _macro_set(
         return bank.remap(names).top(DEFAULT_K if k is None else k)
     macro_set = macros if isinstance(macros, MacroSet) else MacroSet.load(macros)
     return macro_set.remap(names).top(len(macro_set.macros) if k is None else k)
-
-
-def _require_game(game: str) -> None:
-    """Refuse a game that ale-py does not have."""
-    games = roms.get_all_rom_ids()
-    if game not in games:
-        close = difflib.get_close_matches(game.lower(), games)
-        advice = f" Did you mean {', '.join(close)}?" if close else ""
-        raise UnknownGameError(
-            f"game is {game!r}, which ale-py does not have; games are written in snake_case, "
-            f"such as 'ms_pacman'.{advice}"
-        )
 
 
 def _require_frameskip(frameskip: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from macro_gym.errors import InvalidMacroError, MacroSetFileError, RemapError
+from macro_gym.errors import ActionSpaceError, InvalidMacroError, MacroSetFileError, RemapError
 from macro_gym.files import replacing
 
 SCHEMA = 1
@@ -104,7 +104,16 @@ class MacroSet:
         return _digest({"primitives": self.primitives, "macros": self.macros})
 
     def expand(self, action: int) -> tuple[int, ...]:
-        """Return the primitives that ``action`` runs, first to last."""
+        """Return the primitives that ``action`` runs, first to last.
+
+        Raises:
+            ActionSpaceError: There is no such action.
+        """
+        if not 0 <= action < self.n_actions:
+            raise ActionSpaceError(
+                f"action is {action}, but the set has actions 0..{self.n_actions - 1}: "
+                f"{len(self.primitives)} primitives and {len(self.macros)} macros"
+            )
         if action < len(self.primitives):
             return (int(action),)
         return self.macros[action - len(self.primitives)]
@@ -162,9 +171,11 @@ class MacroSet:
             rng: Source of randomness.
 
         Raises:
-            InvalidMacroError: The set has no macro to copy a length from, or there are not
-                ``n`` further sequences of those lengths to be found.
+            InvalidMacroError: ``n`` is negative, the set has no macro to copy a length from, or
+                there are not ``n`` further sequences of those lengths to be found.
         """
+        if n < 0:
+            raise InvalidMacroError(f"n is {n}: negative; it is how many macros to add")
         lengths = [len(macro) for macro in self.macros]
         if n and not lengths:
             raise InvalidMacroError("with_noise copies the lengths of macros, but the set has none")

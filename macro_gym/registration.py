@@ -6,6 +6,8 @@ from pathlib import Path
 
 import gymnasium as gym
 
+from macro_gym.games import game_name
+
 # They have no single-player game, so ale-py does not register them either.
 MULTIPLAYER_ONLY = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
@@ -14,7 +16,7 @@ def register_envs() -> None:
     """Register ``MacroALE/<Game>-v5`` for each ``ALE/<Game>-v5``; nothing without ale-py."""
     for game in atari_games():
         gym.register(
-            id=f"MacroALE/{game.title().replace('_', '')}-v5",
+            id=f"MacroALE/{game_name(game)}-v5",
             entry_point="macro_gym.atari:MacroAtariEnv",
             kwargs={"game": game},
         )

@@ -1,0 +1,37 @@
+"""The Arcade Learning Environment as an emulator of `macro_gym.frames`."""
+
+import difflib
+from functools import partial
+
+import ale_py
+from ale_py import roms
+
+from macro_gym.errors import UnknownGameError
+
+
+class AleEmulator:
+    """An ``ALEInterface`` under the names of `macro_gym.frames.Emulator`.
+
+    Its methods are the interface's own, so that a frame costs no further Python call.
+    """
+
+    def __init__(self, ale: ale_py.ALEInterface, *, colour: bool) -> None:
+        """Bind the methods; ``colour`` chooses what ``draw`` draws."""
+        self.act = ale.act
+        self.terminated = partial(ale.game_over, with_truncation=False)
+        self.truncated = ale.game_truncated
+        self.lives = ale.lives
+        self.draw = ale.getScreenRGB if colour else ale.getScreenGrayscale
+        self.memory = ale.getRAM
+
+
+def require_game(game: str) -> None:
+    """Refuse a game that ale-py does not have."""
+    games = roms.get_all_rom_ids()
+    if game not in games:
+        close = difflib.get_close_matches(game.lower(), games)
+        advice = f" Did you mean {', '.join(close)}?" if close else ""
+        raise UnknownGameError(
+            f"game is {game!r}, which ale-py does not have; games are written in snake_case, "
+            f"such as 'ms_pacman'.{advice}"
+        )
