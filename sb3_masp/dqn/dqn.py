@@ -1,6 +1,6 @@
 """MASPDQN: deep Q-learning that shares credit among similar actions."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch as th
 from stable_baselines3 import DQN
@@ -9,7 +9,6 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import nn
-from typing_extensions import Self
 
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SimilarityQNetwork
