@@ -2,7 +2,7 @@
 
 import math
 import os
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import ale_py
 import gymnasium as gym
@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.core import RenderFrame
 
 from macro_gym.ale import AleEmulator, require_game
-from macro_gym.errors import FrameSkipError, RestoreError
+from macro_gym.errors import EnvironmentSettingError, FrameSkipError, RestoreError
 from macro_gym.frames import (
     Emulator,
     Frames,
@@ -70,6 +70,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
 
     Raises:
         UnknownGameError: There is no such game.
+        EnvironmentSettingError: Another setting is out of range.
         FrameSkipError: ``frameskip`` is not a positive integer.
         MissingBankError: No macros were given and none are shipped for the game.
         InvalidMacroError: ``k`` is larger than the number of macros.
@@ -115,6 +116,10 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         """Load the game and match the macros to its actions."""
         require_game(game)
         _require_frameskip(frameskip)
+        _require_one_of("obs_type", obs_type, get_args(ObservationType))
+        _require_one_of("render_mode", render_mode, (None, *get_args(RenderMode)))
+        _require_at_least("stack_size", stack_size, 1)
+        _require_at_least("noop_max", noop_max, 0)
         self._emulator_settings: dict[str, Any] = {
             "game": game,
             "mode": mode,
@@ -133,7 +138,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         self._stack_size = stack_size
         self.frameskip = frameskip
         self.render_mode = render_mode
-        self.metadata = self.metadata | {"render_fps": FRAMES_PER_SECOND // frameskip}
+        self.metadata = self.metadata | {"render_fps": max(FRAMES_PER_SECOND // frameskip, 1)}
         self._load_emulator()
         self.macro_set = _macro_set(game, tuple(self._atari.get_action_meanings()), k, macros)
         warn_of_other_frameskip(self.macro_set, frameskip)
@@ -326,3 +331,17 @@ def _require_frameskip(frameskip: int) -> None:
             f"frameskip is {frameskip!r}, but a primitive runs a fixed number of frames, at "
             "least 1. A random frameskip would make macros of the same primitives differ."
         )
+
+
+def _require_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    """Refuse settings that are none of a list."""
+    if value not in allowed:
+        raise EnvironmentSettingError(
+            f"{name} is {value!r}; it may be {', '.join(map(repr, allowed))}"
+        )
+
+
+def _require_at_least(name: str, value: int, least: int) -> None:
+    """Refuse numbers that are too small."""
+    if value < least:
+        raise EnvironmentSettingError(f"{name} is {value}; it must be at least {least}")

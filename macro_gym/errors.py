@@ -47,3 +47,7 @@ class ActionSpaceError(MacroGymError, ValueError):
 
 class RestoreError(MacroGymError, RuntimeError):
     """A saved environment that could not be brought back to the state that was saved."""
+
+
+class EnvironmentSettingError(MacroGymError, ValueError):
+    """An environment's setting that is out of range."""
