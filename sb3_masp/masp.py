@@ -35,6 +35,16 @@ class MASPSettingError(MacroGymError, ValueError):
     """A setting of a MASP learner that is out of range."""
 
 
+def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
+    """Refuse a setting that does not fit.
+
+    Raises:
+        MASPSettingError: It does not; the message says what is allowed.
+    """
+    if not fits:
+        raise MASPSettingError(f"{name} is {value!r}; it must be {allowed}")
+
+
 class TDLoss(NamedTuple):
     """A batch's TD loss, and what else its computation gave.
 
@@ -116,8 +126,7 @@ class MASP(OffPolicyAlgorithm, ABC):
             ),
         }
         for name, (value, fits, allowed) in rules.items():
-            if not fits:
-                raise MASPSettingError(f"{name} is {value!r}; it must be {allowed}")
+            require_setting(name, value, fits, allowed)
 
     @property
     @abstractmethod
@@ -317,6 +326,7 @@ class MASP(OffPolicyAlgorithm, ABC):
         cls: type[SelfMASP],
         path: str | pathlib.Path | io.BufferedIOBase,
         env: GymEnv | None = None,
+        device: th.device | str = "auto",
         **kwargs: Any,
     ) -> SelfMASP:
         """Load a model with its Σ; arguments as SB3's.
@@ -331,7 +341,7 @@ class MASP(OffPolicyAlgorithm, ABC):
             require_same_macros((data or {}).get("macro_set"), macro_set_of(env))
             if isinstance(path, io.BufferedIOBase):
                 path.seek(0)
-        return super().load(path, env, **kwargs)
+        return super().load(path, env, device, **kwargs)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What is saved as state dicts and as tensors."""

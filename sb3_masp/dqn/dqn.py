@@ -1,5 +1,6 @@
 """MASPDQN: deep Q-learning that shares credit among similar actions."""
 
+import warnings
 from typing import Any, ClassVar, Literal, Self
 
 import torch as th
@@ -7,15 +8,24 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.dqn import policies as sb3
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import nn
 
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SimilarityQNetwork
 from sb3_masp.losses import Reduction, td_loss, td_target
-from sb3_masp.masp import MASP, TDLoss
+from sb3_masp.masp import MASP, TDLoss, require_setting
 from sb3_masp.similarity import Similarity
+from sb3_masp.similarity.embedding import EMBEDDINGS
 from sb3_masp.similarity.initial import Start
+
+CONDITIONED: dict[type[DQNPolicy], type[DQNPolicy]] = {
+    sb3.MlpPolicy: MlpPolicy,
+    sb3.CnnPolicy: CnnPolicy,
+    sb3.MultiInputPolicy: MultiInputPolicy,
+}
+"""SB3's policies and ours that stand for them, where a script names the class."""
 
 
 class MASPDQN(MASP, DQN):
@@ -139,9 +149,20 @@ class MASPDQN(MASP, DQN):
         self.prioritized_replay = prioritized_replay
         self.n_step_decisions = n_steps
         self._require_settings()
+        require_setting("embedding_dim", embedding_dim, embedding_dim >= 0, "at least 0")
+        require_setting(
+            "embedding", embedding, embedding in EMBEDDINGS, f"one of {', '.join(EMBEDDINGS)}"
+        )
+        policy = policy if isinstance(policy, str) else CONDITIONED.get(policy, policy)
         policy_kwargs = dict(policy_kwargs or {})
         if isinstance(policy, str) or issubclass(policy, MlpPolicy):
             policy_kwargs |= {"embedding_dim": embedding_dim, "embedding": embedding}
+        elif embedding_dim and _init_setup_model:
+            warnings.warn(
+                f"{policy.__name__} is not conditioned on Σ: derive it from a policy of "
+                "sb3_masp.dqn, or say embedding_dim=0.",
+                stacklevel=2,
+            )
         super().__init__(
             policy,
             env,

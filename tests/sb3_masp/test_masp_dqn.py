@@ -12,6 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+from stable_baselines3.dqn import policies as sb3
 
 from macro_gym import MacroAction, MacroSet
 from macro_gym.errors import MacroSetMismatchError
@@ -79,21 +80,21 @@ def same_weights(first, second):
 )
 def test_without_penalty_and_conditioning_it_is_sb3s_dqn_weight_for_weight(policy, make, kwargs):
     steps = 97 if policy == "CnnPolicy" else 401
-    sb3 = DQN(policy, make(), **SMALL, **kwargs).learn(steps)
+    theirs = DQN(policy, make(), **SMALL, **kwargs).learn(steps)
     ours = MASPDQN(
         policy, make(), eta=0, embedding_dim=0, clip_rewards=False, **SMALL, **kwargs
     ).learn(steps)
-    assert sb3._n_updates > 5
-    assert same_weights(sb3, ours)
-    assert sb3.num_timesteps == ours.num_timesteps
+    assert theirs._n_updates > 5
+    assert same_weights(theirs, ours)
+    assert theirs.num_timesteps == ours.num_timesteps
 
 
 @pytest.mark.parametrize("n_steps", [1, 3])
 def test_n_steps_without_macros_are_sb3s(n_steps):
     settings = SMALL | {"n_steps": n_steps}
-    sb3 = DQN("MlpPolicy", small_rewards(), **settings).learn(301)
+    theirs = DQN("MlpPolicy", small_rewards(), **settings).learn(301)
     ours = MASPDQN("MlpPolicy", small_rewards(), eta=0, embedding_dim=0, **settings).learn(301)
-    assert same_weights(sb3, ours)
+    assert same_weights(theirs, ours)
 
 
 def test_penalty_and_conditioning_each_change_the_weights():
@@ -278,6 +279,8 @@ def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
         ({"meta_interval": 0}, "meta_interval is 0"),
         ({"meta_gradient": "some"}, "meta_gradient is 'some'"),
         ({"penalty_reduction": "max"}, "penalty_reduction is 'max'"),
+        ({"embedding_dim": -1}, "embedding_dim is -1"),
+        ({"embedding": "sparse"}, "embedding is 'sparse'; it must be one of factored, dense"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message):
@@ -323,3 +326,19 @@ def test_environments_in_other_processes_work():
     model = MASPDQN("MlpPolicy", env, **SMALL).learn(60)
     assert model.macro_set == MACROS
     env.close()
+
+
+def test_scripts_that_name_sb3s_policy_class_are_conditioned_too():
+    model = MASPDQN(sb3.MlpPolicy, macro_cartpole(), **SMALL)
+    assert model.q_net.similarity.shape == (7, 7)
+    model = MASPDQN(sb3.MlpPolicy, macro_cartpole(), embedding_dim=0, **SMALL)
+    assert type(model.q_net) is sb3.QNetwork
+
+
+def test_a_policy_of_the_users_own_that_is_not_conditioned_is_warned_of():
+    class Own(sb3.DQNPolicy):
+        pass
+
+    with pytest.warns(UserWarning, match="Own is not conditioned"):
+        MASPDQN(Own, macro_cartpole(), **SMALL)
+    MASPDQN(Own, macro_cartpole(), embedding_dim=0, **SMALL).learn(41)
