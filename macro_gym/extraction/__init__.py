@@ -1,5 +1,6 @@
 """Ways to mine macros from play, each a pure function from demonstrations to a `MacroSet`."""
 
-from macro_gym.extraction.ngrams import frequent_ngrams
+from macro_gym.extraction.ngrams import frequent_ngrams, mine_ngrams
+from macro_gym.extraction.settings import ExtractionSettings
 
-__all__ = ["frequent_ngrams"]
+__all__ = ["ExtractionSettings", "frequent_ngrams", "mine_ngrams"]

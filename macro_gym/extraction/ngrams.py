@@ -1,17 +1,21 @@
 """Frequent n-grams: the action sequences that play repeats most, as macros."""
 
-from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from macro_gym.demonstrations.demonstration import Demonstration
-from macro_gym.errors import DemonstrationError, InvalidMacroError, RemapError
-from macro_gym.macro_set import MacroSet, Provenance
+from macro_gym.errors import InvalidMacroError
+from macro_gym.extraction.indexed import Actions, IndexedPlay
+from macro_gym.extraction.settings import ExtractionSettings
+from macro_gym.macro_set import MacroSet
 
 Codes = NDArray[np.int64]
 """N-grams as numbers: the indices of the primitives are the digits, first the highest."""
+
+BATCH = 2**22
+"""Windows that are sorted at a time; eight bytes each."""
 
 
 def frequent_ngrams(
@@ -53,49 +57,127 @@ def frequent_ngrams(
 
     Source: arXiv 2506.13690, section 4; its choice of lengths and counting is not published.
     """
-    play = list(demonstrations)
-    _require_comparable(play)
-    names = tuple(play[0].primitives if primitives is None else primitives)
-    _require_countable(k, min_length, max_length, len(names))
-    sequences = [_indexed(demonstration, names) for demonstration in play]
-    stream = np.concatenate([np.append(sequence, -1) for sequence in sequences])
-    lengths, codes, counts = _count(stream, len(names), min_length, max_length)
-    if k > len(codes):
-        raise InvalidMacroError(
-            f"k is {k}, but the {sum(map(len, sequences))} steps of play given hold only "
-            f"{len(codes)} distinct sequences of length {min_length}..{max_length}. "
-            "Give more play, or a larger max_length."
-        )
-    # By falling count, then falling length, then the digits from the first on.
-    best = np.lexsort((codes, -lengths, -counts))[:k]
-    return MacroSet(
-        names,
-        tuple(_digits(int(codes[i]), int(lengths[i]), len(names)) for i in best),
-        tuple(counts[best].tolist()),
-        _provenance(play, k, min_length, max_length),
+    names = None if primitives is None else tuple(primitives)
+    return mine_ngrams(
+        list(demonstrations), ExtractionSettings(k, max_length, min_length, 1, names)
     )
 
 
-def _count(
-    stream: Codes, base: int, min_length: int, max_length: int
-) -> tuple[Codes, Codes, Codes]:
-    """Lengths, codes and counts of the distinct windows of ``stream``, each shape ``(ngrams,)``.
+def mine_ngrams(demonstrations: Sequence[Demonstration], settings: ExtractionSettings) -> MacroSet:
+    """Return the most frequent action sequences: `frequent_ngrams` with all the settings.
 
-    Negative entries of ``stream`` separate the demonstrations; no window may hold one.
+    Only the windows of ``max_length`` are sorted. An n-gram occurs wherever it begins a longer
+    one and once more for each demonstration that ends with it, so the other lengths follow from
+    the few distinct windows; of each length only the ``k`` best are kept, which loses none.
+
+    Raises:
+        DemonstrationError: As `frequent_ngrams`, or frame skip or weights do not fit the play.
+        RemapError: As `frequent_ngrams`.
+        InvalidMacroError: As `frequent_ngrams`.
     """
-    found = []
-    codes = np.zeros(len(stream) + 1, dtype=np.int64)
-    inside = np.ones(len(stream) + 1, dtype=bool)
-    for length in range(1, max_length + 1):
-        # The window of `length` at i is that of `length - 1` at i and one more action.
-        last = stream[length - 1 :]
-        codes = codes[: len(last)] * base + last
-        inside = inside[: len(last)] & (last >= 0)
-        if length >= min_length:
-            distinct, counts = np.unique(codes[inside], return_counts=True)
-            found.append((np.full_like(distinct, length), distinct, counts))
-    lengths, distinct, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return lengths, distinct, counts
+    play = IndexedPlay.of(demonstrations, settings)
+    base = len(play.primitives)
+    _require_countable(settings.max_length, base)
+    found, total = [], 0
+    for length, codes, counts in _by_falling_length(play, settings.max_length):
+        if length >= settings.min_length:
+            often = counts >= settings.min_count
+            total += int(often.sum())
+            best = _most_frequent(codes[often], counts[often], settings.k)
+            found.append((np.full(len(best[0]), length), *best))
+    play.require_enough(total)
+    lengths, codes, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    # By falling count, then falling length, then the digits from the first on.
+    order = np.lexsort((codes, -lengths, -counts))[: settings.k]
+    return MacroSet(
+        play.primitives,
+        tuple(_digits(int(codes[i]), int(lengths[i]), base) for i in order),
+        tuple(counts[order].tolist()),
+        play.provenance(
+            f"frequent n-grams: k={settings.k}, lengths {settings.lengths}, every window counts"
+        ),
+    )
+
+
+def _by_falling_length(play: IndexedPlay, longest: int) -> Iterator[tuple[int, Codes, Codes]]:
+    """Each length from ``longest`` to 1, with its distinct n-grams in order and their counts."""
+    base = len(play.primitives)
+    ends = _endings(play, longest)
+    weights = np.array(play.weights)
+    batches = [_windows(batch, weight, longest, base) for batch, weight in _batches(play)]
+    codes, counts = _tallied(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
+    yield longest, codes, counts
+    for length in range(longest - 1, 0, -1):
+        ending = ends[:, length - 1] >= 0
+        codes, counts = _tallied(
+            np.concatenate([codes // base, ends[ending, length - 1]]),
+            np.concatenate([counts, weights[ending]]),
+        )
+        yield length, codes, counts
+
+
+def _batches(play: IndexedPlay) -> Iterator[tuple[list[Actions], int]]:
+    """The sequences, in order, in lists of equal weight and about `BATCH` steps."""
+    batch: list[Actions] = []
+    steps = 0
+    for index, (sequence, weight) in enumerate(zip(play.sequences, play.weights, strict=True)):
+        batch.append(sequence)
+        steps += len(sequence)
+        if steps >= BATCH or play.weights[index + 1 : index + 2] != (weight,):
+            yield batch, weight
+            batch, steps = [], 0
+
+
+def _windows(
+    sequences: Sequence[Actions], weight: int, length: int, base: int
+) -> tuple[Codes, Codes]:
+    """Distinct windows of ``length`` in order, and their counts times ``weight``."""
+    sizes = [max(len(sequence) - length + 1, 0) for sequence in sequences]
+    codes = np.zeros(sum(sizes), np.int64)
+    stop = 0
+    for sequence, size in zip(sequences, sizes, strict=True):
+        part = codes[stop : stop + size]
+        for offset in range(length):
+            part *= base
+            part += sequence[offset : offset + size]
+        stop += size
+    codes.sort()
+    first = _firsts(codes)
+    return codes[first], np.diff(first, append=len(codes)) * weight
+
+
+def _tallied(codes: Codes, counts: Codes) -> tuple[Codes, Codes]:
+    """Distinct ``codes`` in order, and the sum of the counts of each."""
+    order = np.argsort(codes, kind="stable")  # merges what is in order already
+    codes, counts = codes[order], counts[order]
+    first = _firsts(codes)
+    return codes[first], np.add.reduceat(counts, first) if len(first) else counts
+
+
+def _firsts(ordered: Codes) -> NDArray[np.intp]:
+    """Where each distinct value of ``ordered`` first occurs."""
+    return np.flatnonzero(
+        np.concatenate([[True] * (len(ordered) > 0), ordered[1:] != ordered[:-1]])
+    )
+
+
+def _endings(play: IndexedPlay, longest: int) -> Codes:
+    """What each demonstration ends with, shape ``(demonstrations, longest)``.
+
+    Column n holds the last n + 1 actions as a code, or −1 if the demonstration is shorter.
+    """
+    ends = np.full((len(play.sequences), longest), -1, np.int64)
+    for row, sequence in zip(ends, play.sequences, strict=True):
+        last = sequence[::-1][:longest].astype(np.int64)
+        place = np.cumprod([1] + [len(play.primitives)] * (len(last) - 1))[: len(last)]
+        row[: len(last)] = np.cumsum(last * place)
+    return ends
+
+
+def _most_frequent(codes: Codes, counts: Codes, k: int) -> tuple[Codes, Codes]:
+    """At most ``k`` of the n-grams in ``codes``, which are in order: by count, then by code."""
+    best = np.argsort(-counts, kind="stable")[:k]
+    return codes[best], counts[best]
 
 
 def _digits(code: int, length: int, base: int) -> tuple[int, ...]:
@@ -107,59 +189,11 @@ def _digits(code: int, length: int, base: int) -> tuple[int, ...]:
     return tuple(reversed(digits))
 
 
-def _indexed(demonstration: Demonstration, names: tuple[str, ...]) -> Codes:
-    """The demonstration's actions as indices into ``names``."""
-    index = {name: position for position, name in enumerate(names)}
-    actions = np.asarray(demonstration.actions)
-    table = np.array([index.get(name, -1) for name in demonstration.primitives], dtype=np.int64)
-    lost = [demonstration.primitives[action] for action in np.unique(actions) if table[action] < 0]
-    if lost:
-        raise RemapError(
-            f"a demonstration ({demonstration.source or 'of unknown source'}) uses "
-            f"{', '.join(lost)}, but the primitives are {', '.join(names)}. "
-            "Name the action set to index with primitives=..."
-        )
-    return table[actions]
-
-
-def _require_comparable(play: Sequence[Demonstration]) -> None:
-    """Refuse no play at all, and steps of different durations."""
-    if not play:
-        raise DemonstrationError("there are no demonstrations to mine")
-    frameskips = sorted({demonstration.frameskip for demonstration in play})
-    if len(frameskips) > 1:
-        raise DemonstrationError(
-            f"the demonstrations' frameskips differ: {', '.join(map(str, frameskips))}. The same "
-            "sequence then lasts different times; mine each frameskip by itself"
-        )
-
-
-def _require_countable(k: int, min_length: int, max_length: int, n_primitives: int) -> None:
-    """Refuse a count or lengths that make no sense, or codes beyond 64 bits."""
-    if k < 0:
-        raise InvalidMacroError(f"k is {k}; it must be at least 0")
-    if not 1 <= min_length <= max_length:
-        raise InvalidMacroError(
-            f"lengths {min_length}..{max_length} are no range; 1 <= min_length <= max_length"
-        )
+def _require_countable(max_length: int, n_primitives: int) -> None:
+    """Refuse lengths whose codes are beyond 64 bits."""
     longest = next((n for n in range(1, 63) if n_primitives ** (n + 1) >= 2**63), max_length)
     if max_length > longest:
         raise InvalidMacroError(
             f"max_length is {max_length}, but with {n_primitives} primitives sequences longer "
             f"than {longest} do not fit 64 bits"
         )
-
-
-def _provenance(play: Sequence[Demonstration], k: int, shortest: int, longest: int) -> Provenance:
-    """What was mined and how."""
-    return Provenance(
-        source="; ".join(sorted({demonstration.source for demonstration in play} - {""})),
-        method=f"frequent n-grams: k={k}, lengths {shortest}..{longest}, every window counts",
-        game=", ".join(sorted({demonstration.game for demonstration in play} - {""})),
-        frameskip=play[0].frameskip,
-        steps=sum(len(demonstration.actions) for demonstration in play),
-        scores=tuple(
-            demonstration.score for demonstration in play if demonstration.rewards is not None
-        ),
-        version=version("macro-gym"),
-    )

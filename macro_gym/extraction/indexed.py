@@ -1,0 +1,144 @@
+"""IndexedPlay: demonstrations of one action set, ready to be counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.errors import DemonstrationError, InvalidMacroError, RemapError
+from macro_gym.extraction.settings import ExtractionSettings
+from macro_gym.macro_set import Provenance
+
+Actions = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedPlay:
+    """Demonstrations as indices into the same primitives.
+
+    Args:
+        primitives: Names of the actions.
+        sequences: Indices into ``primitives``, one array of shape ``(steps,)`` a demonstration,
+            of the smallest unsigned type.
+        weights: How often each demonstration counts.
+        demonstrations: Where the sequences come from.
+        settings: What the play is mined for.
+    """
+
+    primitives: tuple[str, ...]
+    sequences: tuple[Actions, ...]
+    weights: tuple[int, ...]
+    demonstrations: Sequence[Demonstration]
+    settings: ExtractionSettings
+
+    @classmethod
+    def of(
+        cls, demonstrations: Sequence[Demonstration], settings: ExtractionSettings
+    ) -> "IndexedPlay":
+        """Index ``demonstrations`` by name, if they may be counted together.
+
+        Raises:
+            DemonstrationError: No demonstration is given, frame skips differ or are not the one
+                asked for, or there is not one weight for each demonstration.
+            RemapError: A demonstration uses an action that ``settings.primitives`` lacks.
+        """
+        _require_comparable(demonstrations, settings)
+        names = demonstrations[0].primitives if settings.primitives is None else settings.primitives
+        return cls(
+            tuple(names),
+            tuple(_indexed(demonstration, tuple(names)) for demonstration in demonstrations),
+            settings.weights or (1,) * len(demonstrations),
+            demonstrations,
+            settings,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps of play, each counted once whatever its weight."""
+        return sum(map(len, self.sequences))
+
+    def stream(self) -> NDArray[np.signedinteger[Any]]:
+        """All sequences one after another, each followed by −1, shape ``(steps + sequences,)``."""
+        dtype = np.dtype(np.int16 if len(self.primitives) < 2**15 else np.int64)
+        stream: NDArray[np.signedinteger[Any]] = np.full(
+            self.steps + len(self.sequences), -1, dtype
+        )
+        start = 0
+        for sequence in self.sequences:
+            stream[start : start + len(sequence)] = sequence
+            start += len(sequence) + 1
+        return stream
+
+    def require_enough(self, found: int) -> None:
+        """Refuse to return fewer macros than were asked for.
+
+        Raises:
+            InvalidMacroError: ``found`` is below ``settings.k``.
+        """
+        settings = self.settings
+        if settings.k > found:
+            often = f" at least {settings.min_count} times" if settings.min_count > 1 else ""
+            raise InvalidMacroError(
+                f"k is {settings.k}, but the {self.steps} steps of play given hold{often} only "
+                f"{found} distinct sequences of length {settings.lengths}. "
+                "Give more play, or a larger max_length."
+            )
+
+    def provenance(self, method: str) -> Provenance:
+        """What was mined, and how."""
+        play = self.demonstrations
+        return Provenance(
+            source="; ".join(sorted({demonstration.source for demonstration in play} - {""})),
+            method=method + self.settings.restrictions,
+            game=", ".join(sorted({demonstration.game for demonstration in play} - {""})),
+            frameskip=play[0].frameskip,
+            steps=self.steps,
+            scores=tuple(
+                demonstration.score for demonstration in play if demonstration.rewards is not None
+            ),
+            version=version("macro-gym"),
+        )
+
+
+def _indexed(demonstration: Demonstration, names: tuple[str, ...]) -> Actions:
+    """The demonstration's actions as indices into ``names``."""
+    index = {name: position for position, name in enumerate(names)}
+    actions = np.asarray(demonstration.actions)
+    known = np.array([name in index for name in demonstration.primitives])
+    dtype = np.min_scalar_type(len(names))
+    table = np.array([index.get(name, 0) for name in demonstration.primitives], dtype=dtype)
+    used = np.flatnonzero(np.bincount(actions, minlength=len(known)))
+    lost = [demonstration.primitives[action] for action in used if not known[action]]
+    if lost:
+        raise RemapError(
+            f"a demonstration ({demonstration.source or 'of unknown source'}) uses "
+            f"{', '.join(lost)}, but the primitives are {', '.join(names)}. "
+            "Name the action set to index with primitives=..."
+        )
+    return table[actions]
+
+
+def _require_comparable(play: Sequence[Demonstration], settings: ExtractionSettings) -> None:
+    """Refuse no play at all, steps of different durations, and weights that do not fit."""
+    if not play:
+        raise DemonstrationError("there are no demonstrations to mine")
+    frameskips = sorted({demonstration.frameskip for demonstration in play})
+    if len(frameskips) > 1:
+        raise DemonstrationError(
+            f"the demonstrations' frameskips differ: {', '.join(map(str, frameskips))}. The same "
+            "sequence then lasts different times; mine each frameskip by itself"
+        )
+    if settings.frameskip is not None and frameskips != [settings.frameskip]:
+        raise DemonstrationError(
+            f"the demonstrations' frameskip is {frameskips[0] or '0 (unknown)'}, but "
+            f"{settings.frameskip} was asked for. A macro lasts as long as in the play that it was "
+            "mined from only at the same frameskip"
+        )
+    if settings.weights and len(settings.weights) != len(play):
+        raise DemonstrationError(
+            f"{len(settings.weights)} weights for {len(play)} demonstrations; give one for each"
+        )
