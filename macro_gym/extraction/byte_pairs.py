@@ -1,0 +1,145 @@
+"""Byte-pair merges: macros by joining, again and again, the two tokens most often side by side."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.extraction.indexed import IndexedPlay
+from macro_gym.extraction.settings import ExtractionSettings
+from macro_gym.macro_set import MacroSet
+
+Macro = tuple[int, ...]
+Stream = NDArray[np.int32]
+Counts = NDArray[np.int64]
+Indices = NDArray[np.intp]
+
+
+def mine_byte_pairs(
+    demonstrations: Sequence[Demonstration], settings: ExtractionSettings
+) -> MacroSet:
+    """Return the first ``k`` tokens that byte-pair encoding makes of play.
+
+    The primitives are the first tokens. At each step the pair of neighbouring tokens that is most
+    frequent becomes a token, and replaces the pair wherever it stands, from left to right. Choices:
+
+    - Neighbours are counted with overlap, as byte-pair encoders do: A A A holds (A, A) twice.
+      No pair spans two demonstrations.
+    - Of equally frequent pairs, that with the older left token is joined, then that with the older
+      right token; the primitives are the oldest, in order.
+    - Two pairs that spell the same macro become the same token.
+    - A pair longer than ``max_length`` is never joined. Tokens shorter than ``min_length`` are
+      made, since longer ones consist of them, but are not returned.
+    - The first ``k`` tokens are the macros. (The paper makes more and then prunes them.)
+
+    With the same ceiling on lengths, or none, the tokens are those of the ``tokenizers`` library,
+    in the same order (`tests/macro_gym/test_byte_pairs.py`), which takes longer.
+
+    Args:
+        demonstrations: The play.
+        settings: What to mine; ``min_count`` is how often a pair must stand side by side.
+
+    Returns:
+        The set in order of creation; a macro's count is how often its pair stood side by side when
+        it was first joined, counted by weight.
+
+    Raises:
+        DemonstrationError: The play cannot be counted together.
+        RemapError: A demonstration uses an action that the primitives lack.
+        InvalidMacroError: Fewer than ``k`` such macros come about.
+
+    Source: arXiv 2309.04459, section 3; Gage 1994, "A new algorithm for data compression".
+    """
+    play = IndexedPlay.of(demonstrations, settings)
+    found: dict[Macro, int] = {}
+    if settings.k:
+        for macro, count in _merges(play):
+            if len(macro) >= settings.min_length:
+                found.setdefault(macro, count)
+            if len(found) == settings.k:
+                break
+    play.require_enough(len(found))
+    method = f"byte-pair merges: k={settings.k}, lengths {settings.lengths}, in order of creation"
+    return MacroSet(play.primitives, tuple(found), tuple(found.values()), play.provenance(method))
+
+
+def _merges(play: IndexedPlay) -> Iterator[tuple[Macro, int]]:
+    """Each merge's macro and the count of its pair, until no pair is frequent enough."""
+    stream = play.stream().astype(np.int32)
+    weights = np.repeat(play.weights, [len(sequence) + 1 for sequence in play.sequences])
+    tokens: list[Macro] = [(primitive,) for primitive in range(len(play.primitives))]
+    ids = {macro: token for token, macro in enumerate(tokens)}
+    pairs = _Pairs(len(tokens), play.settings.max_length)
+    pairs.add(stream, np.arange(len(stream) - 1), weights[:-1])
+    while True:
+        left, right, count = pairs.most_frequent()
+        if count < play.settings.min_count:
+            return
+        macro = tokens[left] + tokens[right]
+        if macro not in ids:
+            ids[macro] = len(tokens)
+            tokens.append(macro)
+            pairs.know(ids[macro], len(macro))
+        yield macro, count
+        stream, weights = _joined(stream, weights, (left, right), ids[macro], pairs)
+
+
+class _Pairs:
+    """How often each two tokens stand side by side, where both together are not too long."""
+
+    def __init__(self, primitives: int, max_length: int) -> None:
+        """Know the primitives, each of length one."""
+        self._lengths: Counts = np.ones(primitives, np.int64)
+        self._counts: Counts = np.zeros((primitives, primitives), np.int64)
+        self._max_length = max_length
+
+    def know(self, token: int, length: int) -> None:
+        """Make room for one more token."""
+        if token == len(self._lengths):
+            self._lengths = np.pad(self._lengths, (0, token))
+            self._counts = np.pad(self._counts, (0, token))
+        self._lengths[token] = length
+
+    def add(self, stream: Stream, at: Indices, weights: Counts) -> None:
+        """Add ``weights`` to the pairs that begin ``at`` these places; -1 in ``stream`` is none."""
+        left, right = stream[at], stream[at + 1]
+        fits = (left >= 0) & (right >= 0)
+        fits &= self._lengths[left] + self._lengths[right] <= self._max_length
+        flat = self._counts.reshape(-1)
+        np.add.at(
+            flat, left[fits].astype(np.int64) * len(self._lengths) + right[fits], weights[fits]
+        )
+
+    def most_frequent(self) -> tuple[int, int, int]:
+        """Left token, right token and count of the most frequent pair, of those the oldest."""
+        left, right = divmod(int(self._counts.argmax()), len(self._lengths))
+        return left, right, int(self._counts[left, right])
+
+
+def _joined(
+    stream: Stream, weights: Counts, pair: tuple[int, int], token: int, pairs: _Pairs
+) -> tuple[Stream, Counts]:
+    """Replace ``pair`` by ``token`` in ``stream``, and keep the count of the pairs up to date."""
+    at = np.flatnonzero((stream[:-1] == pair[0]) & (stream[1:] == pair[1]))
+    if pair[0] == pair[1]:
+        at = _disjoint(at)
+    # at - 1 may be -1: the last entry, which is no token. So is what follows the last pair.
+    touched = np.unique(np.concatenate([at - 1, at, at + 1]))
+    pairs.add(stream, touched, -weights[touched])
+    keep = np.ones(len(stream), bool)
+    keep[at + 1] = False
+    stream[at] = token
+    stream, weights = stream[keep], weights[keep]
+    at -= np.arange(len(at))
+    touched = np.unique(np.concatenate([at - 1, at]))
+    pairs.add(stream, touched, weights[touched])
+    return stream, weights
+
+
+def _disjoint(at: Indices) -> Indices:
+    """The 1st, 3rd, 5th ... position of each run of consecutive ones."""
+    starts = np.flatnonzero(np.diff(at, prepend=-2) > 1)
+    place = np.arange(len(at)) - np.repeat(starts, np.diff(starts, append=len(at)))
+    disjoint: Indices = at[place % 2 == 0]
+    return disjoint
