@@ -51,3 +51,7 @@ class RestoreError(MacroGymError, RuntimeError):
 
 class EnvironmentSettingError(MacroGymError, ValueError):
     """An environment's setting that is out of range."""
+
+
+class MissingDependencyError(MacroGymError, ImportError):
+    """An optional package that is needed but not installed."""

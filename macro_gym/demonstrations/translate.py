@@ -1,0 +1,102 @@
+"""Play in one action set as play in another, matched by what the actions' names say."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from macro_gym.demonstrations.actions import ALE_ACTIONS
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.errors import RemapError
+
+PARTS = ("FIRE", "DOWN", "UP", "LEFT", "RIGHT")
+"""Parts of an ALE action's name, the first dropped first where either could be."""
+
+Changes = Counter[tuple[str, str]]
+"""How many steps were changed from which action to which other one."""
+
+
+def translate(demonstration: Demonstration, names: Sequence[str]) -> tuple[Demonstration, Changes]:
+    """Return the play in terms of ``names``, and what had to be changed.
+
+    Args:
+        demonstration: Play in any action set.
+        names: The action set wanted.
+
+    Returns:
+        The play, and how many steps became another action than they were.
+
+    Raises:
+        RemapError: ``names`` has nothing near an action that the play uses.
+    """
+    wanted = tuple(names)
+    if demonstration.primitives == wanted:
+        return demonstration, Counter()
+    actions = np.asarray(demonstration.actions)
+    used, counts = np.unique(actions, return_counts=True)
+    table = np.zeros(len(demonstration.primitives), dtype=np.min_scalar_type(len(wanted)))
+    changes: Changes = Counter()
+    for action, count in zip(used.tolist(), counts.tolist(), strict=True):
+        old = demonstration.primitives[action]
+        new = nearest_action(old, wanted)
+        table[action] = wanted.index(new)
+        if new != old:
+            changes[old, new] += count
+    return replace(demonstration, primitives=wanted, actions=table[actions]), changes
+
+
+@cache
+def nearest_action(name: str, names: tuple[str, ...]) -> str:
+    """Return the action that is left of ``name`` when the parts that a game ignores are dropped.
+
+    It has nothing that ``name`` has not, and as much of it as possible; of equals, what keeps
+    LEFT or RIGHT comes before what keeps UP or DOWN, and both before FIRE. ``NOOP`` is what is
+    left if the game ignores every part.
+
+    Args:
+        name: An Atari action, ``UPFIRE``, or a combination of buttons, ``UP+B``.
+        names: The actions that the game has.
+
+    Raises:
+        RemapError: ``names`` lacks even NOOP.
+
+    Example:
+        >>> nearest_action("UPFIRE", ("NOOP", "FIRE", "RIGHT", "LEFT"))
+        'FIRE'
+    """
+    if name in names:
+        return name
+    parts = _parts(name)
+    within = [other for other in names if _parts(other) <= parts and _is_combination(other)]
+    if not within or not _is_combination(name):
+        raise RemapError(
+            f"a play uses {name}, but the actions wanted are only {', '.join(names)}, and none is "
+            f"a part of {name}. Is it of another game?"
+        )
+    return max(within, key=lambda other: (len(_parts(other)), _weight(_parts(other))))
+
+
+def union(sets: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Return all names of several action sets, each once, in order of appearance."""
+    return tuple(dict.fromkeys(name for names in sets for name in names))
+
+
+def _is_combination(name: str) -> bool:
+    """Whether a name says which buttons it presses."""
+    return not name.isdecimal()
+
+
+def _parts(name: str) -> frozenset[str]:
+    """The buttons that an action presses."""
+    if name == "NOOP":
+        return frozenset()
+    if name in ALE_ACTIONS:
+        return frozenset(part for part in PARTS if part in name)
+    return frozenset(name.split("+"))
+
+
+def _weight(parts: frozenset[str]) -> int:
+    """A number that is higher the later in `PARTS` the parts kept stand."""
+    return sum(2 ** PARTS.index(part) for part in parts if part in PARTS)
