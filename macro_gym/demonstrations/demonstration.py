@@ -40,6 +40,8 @@ class Demonstration:
         actions = np.asarray(self.actions)
         if actions.ndim != 1:
             raise DemonstrationError(f"actions has shape {actions.shape}; it must be (steps,)")
+        if actions.dtype.kind not in "iu":
+            raise DemonstrationError(f"actions are {actions.dtype}; they must be indices, integers")
         if actions.size and not 0 <= actions.min() <= actions.max() < len(self.primitives):
             raise DemonstrationError(
                 f"actions range over {actions.min()}..{actions.max()}, but there are "
@@ -76,11 +78,11 @@ class Demonstration:
                 about = json.loads(str(arrays["about"]))
                 rewards = arrays.get("rewards", None)
                 actions = arrays["actions"]
-        except FileNotFoundError:
+            return cls(tuple(about.pop("primitives")), actions, rewards, **about)
+        except (FileNotFoundError, DemonstrationError):
             raise
         except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for a bad file
             raise DemonstrationError(f"{path} is not a whole demonstration: {error}") from error
-        return cls(tuple(about.pop("primitives")), actions, rewards, **about)
 
     def _about(self) -> str:
         """Everything but the arrays, as JSON."""

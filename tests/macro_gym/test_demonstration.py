@@ -72,6 +72,21 @@ def test_a_file_of_other_arrays_is_refused(tmp_path):
         Demonstration.load(tmp_path / "other.npz")
 
 
+@pytest.mark.parametrize(
+    ("about", "actions", "problem"),
+    [
+        ("{}", [1], "not a whole demonstration: 'primitives'"),
+        ("[]", [1], "not a whole demonstration"),
+        ('{"primitives": ["A"], "colour": 1}', [0], "not a whole demonstration: .*colour"),
+        ('{"primitives": ["A", "B"]}', [0.5], "actions are float64; they must be indices"),
+    ],
+)
+def test_a_file_that_describes_no_play_is_refused(tmp_path, about, actions, problem):
+    np.savez(tmp_path / "play.npz", about=np.array(about), actions=np.array(actions))
+    with pytest.raises(DemonstrationError, match=problem):
+        Demonstration.load(tmp_path / "play.npz")
+
+
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
         Demonstration.load(tmp_path / "nothing.npz")
