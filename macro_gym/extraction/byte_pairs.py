@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from macro_gym.demonstrations.demonstration import Demonstration
-from macro_gym.extraction.indexed import IndexedPlay
+from macro_gym.extraction.indexed import IndexedPlay, separated
 from macro_gym.extraction.settings import ExtractionSettings
 from macro_gym.macro_set import MacroSet
 
@@ -14,6 +14,9 @@ Macro = tuple[int, ...]
 Stream = NDArray[np.int32]
 Counts = NDArray[np.int64]
 Indices = NDArray[np.intp]
+
+BATCH = 2**18
+"""Steps that are joined at a time, so that they stay in the processor's cache."""
 
 
 def mine_byte_pairs(
@@ -66,12 +69,12 @@ def mine_byte_pairs(
 
 def _merges(play: IndexedPlay) -> Iterator[tuple[Macro, int]]:
     """Each merge's macro and the count of its pair, until no pair is frequent enough."""
-    stream = play.stream().astype(np.int32)
-    weights = np.repeat(play.weights, [len(sequence) + 1 for sequence in play.sequences])
+    batches = [(separated(batch), weight) for batch, weight in play.batches(BATCH)]
     tokens: list[Macro] = [(primitive,) for primitive in range(len(play.primitives))]
     ids = {macro: token for token, macro in enumerate(tokens)}
     pairs = _Pairs(len(tokens), play.settings.max_length)
-    pairs.add(stream, np.arange(len(stream) - 1), weights[:-1])
+    for stream, weight in batches:
+        pairs.add(stream, np.arange(len(stream) - 1), weight)
     while True:
         left, right, count = pairs.most_frequent()
         if count < play.settings.min_count:
@@ -82,7 +85,8 @@ def _merges(play: IndexedPlay) -> Iterator[tuple[Macro, int]]:
             tokens.append(macro)
             pairs.know(ids[macro], len(macro))
         yield macro, count
-        stream, weights = _joined(stream, weights, (left, right), ids[macro], pairs)
+        for index, (stream, weight) in enumerate(batches):
+            batches[index] = _joined(stream, weight, (left, right), ids[macro], pairs), weight
 
 
 class _Pairs:
@@ -101,15 +105,13 @@ class _Pairs:
             self._counts = np.pad(self._counts, (0, token))
         self._lengths[token] = length
 
-    def add(self, stream: Stream, at: Indices, weights: Counts) -> None:
-        """Add ``weights`` to the pairs that begin ``at`` these places; -1 in ``stream`` is none."""
+    def add(self, stream: Stream, at: Indices, weight: int) -> None:
+        """Add ``weight`` to the pairs that begin ``at`` these places; -1 in ``stream`` is none."""
         left, right = stream[at], stream[at + 1]
         fits = (left >= 0) & (right >= 0)
         fits &= self._lengths[left] + self._lengths[right] <= self._max_length
-        flat = self._counts.reshape(-1)
-        np.add.at(
-            flat, left[fits].astype(np.int64) * len(self._lengths) + right[fits], weights[fits]
-        )
+        pairs = left[fits].astype(np.int64) * len(self._lengths) + right[fits]
+        np.add.at(self._counts.reshape(-1), pairs, weight)
 
     def most_frequent(self) -> tuple[int, int, int]:
         """Left token, right token and count of the most frequent pair, of those the oldest."""
@@ -118,23 +120,23 @@ class _Pairs:
 
 
 def _joined(
-    stream: Stream, weights: Counts, pair: tuple[int, int], token: int, pairs: _Pairs
-) -> tuple[Stream, Counts]:
+    stream: Stream, weight: int, pair: tuple[int, int], token: int, pairs: _Pairs
+) -> Stream:
     """Replace ``pair`` by ``token`` in ``stream``, and keep the count of the pairs up to date."""
     at = np.flatnonzero((stream[:-1] == pair[0]) & (stream[1:] == pair[1]))
+    if not len(at):
+        return stream
     if pair[0] == pair[1]:
         at = _disjoint(at)
     # at - 1 may be -1: the last entry, which is no token. So is what follows the last pair.
-    touched = np.unique(np.concatenate([at - 1, at, at + 1]))
-    pairs.add(stream, touched, -weights[touched])
+    pairs.add(stream, np.unique(np.concatenate([at - 1, at, at + 1])), -weight)
     keep = np.ones(len(stream), bool)
     keep[at + 1] = False
     stream[at] = token
-    stream, weights = stream[keep], weights[keep]
+    stream = stream[keep]
     at -= np.arange(len(at))
-    touched = np.unique(np.concatenate([at - 1, at]))
-    pairs.add(stream, touched, weights[touched])
-    return stream, weights
+    pairs.add(stream, np.unique(np.concatenate([at - 1, at])), weight)
+    return stream
 
 
 def _disjoint(at: Indices) -> Indices:

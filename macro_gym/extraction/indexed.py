@@ -1,6 +1,6 @@
 """IndexedPlay: demonstrations of one action set, ready to be counted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -61,17 +61,16 @@ class IndexedPlay:
         """Steps of play, each counted once whatever its weight."""
         return sum(map(len, self.sequences))
 
-    def stream(self) -> NDArray[np.signedinteger[Any]]:
-        """All sequences one after another, each followed by −1, shape ``(steps + sequences,)``."""
-        dtype = np.dtype(np.int16 if len(self.primitives) < 2**15 else np.int64)
-        stream: NDArray[np.signedinteger[Any]] = np.full(
-            self.steps + len(self.sequences), -1, dtype
-        )
-        start = 0
-        for sequence in self.sequences:
-            stream[start : start + len(sequence)] = sequence
-            start += len(sequence) + 1
-        return stream
+    def batches(self, steps: int) -> Iterator[tuple[list[Actions], int]]:
+        """The sequences, in order, in lists of one weight and of ``steps`` steps or little more."""
+        batch: list[Actions] = []
+        held = 0
+        for index, (sequence, weight) in enumerate(zip(self.sequences, self.weights, strict=True)):
+            batch.append(sequence)
+            held += len(sequence)
+            if held >= steps or self.weights[index + 1 : index + 2] != (weight,):
+                yield batch, weight
+                batch, held = [], 0
 
     def require_enough(self, found: int) -> None:
         """Refuse to return fewer macros than were asked for.
@@ -102,6 +101,16 @@ class IndexedPlay:
             ),
             version=version("macro-gym"),
         )
+
+
+def separated(sequences: Sequence[Actions]) -> NDArray[np.int32]:
+    """The sequences one after another, each followed by -1, shape ``(steps + sequences,)``."""
+    stream: NDArray[np.int32] = np.full(sum(map(len, sequences)) + len(sequences), -1, np.int32)
+    start = 0
+    for sequence in sequences:
+        stream[start : start + len(sequence)] = sequence
+        start += len(sequence) + 1
+    return stream
 
 
 def _indexed(demonstration: Demonstration, names: tuple[str, ...]) -> Actions:

@@ -15,7 +15,7 @@ Codes = NDArray[np.int64]
 """N-grams as numbers: the indices of the primitives are the digits, first the highest."""
 
 BATCH = 2**22
-"""Windows that are sorted at a time; eight bytes each."""
+"""Steps whose windows are sorted at a time; eight bytes each."""
 
 
 def frequent_ngrams(
@@ -104,7 +104,7 @@ def _by_falling_length(play: IndexedPlay, longest: int) -> Iterator[tuple[int, C
     base = len(play.primitives)
     ends = _endings(play, longest)
     weights = np.array(play.weights)
-    batches = [_windows(batch, weight, longest, base) for batch, weight in _batches(play)]
+    batches = [_windows(batch, weight, longest, base) for batch, weight in play.batches(BATCH)]
     codes, counts = _tallied(*(np.concatenate(parts) for parts in zip(*batches, strict=True)))
     yield longest, codes, counts
     for length in range(longest - 1, 0, -1):
@@ -114,18 +114,6 @@ def _by_falling_length(play: IndexedPlay, longest: int) -> Iterator[tuple[int, C
             np.concatenate([counts, weights[ending]]),
         )
         yield length, codes, counts
-
-
-def _batches(play: IndexedPlay) -> Iterator[tuple[list[Actions], int]]:
-    """The sequences, in order, in lists of equal weight and about `BATCH` steps."""
-    batch: list[Actions] = []
-    steps = 0
-    for index, (sequence, weight) in enumerate(zip(play.sequences, play.weights, strict=True)):
-        batch.append(sequence)
-        steps += len(sequence)
-        if steps >= BATCH or play.weights[index + 1 : index + 2] != (weight,):
-            yield batch, weight
-            batch, steps = [], 0
 
 
 def _windows(

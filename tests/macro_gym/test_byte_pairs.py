@@ -119,3 +119,11 @@ def test_provenance_says_how():
     macro_set = mine_byte_pairs([play("ABAB")], ExtractionSettings(1, min_count=2))
     method = "byte-pair merges: k=1, lengths 2..8, in order of creation, at least 2 times"
     assert macro_set.provenance.method == method
+
+
+def test_batches_do_not_change_the_merges(monkeypatch):
+    rng = np.random.default_rng(7)
+    texts = ["".join(rng.choice(list("AB"), size)) for size in (11, 0, 3, 29, 2, 17)]
+    expected = merged(texts, weights=(1, 1, 3, 3, 1, 1))
+    monkeypatch.setattr("macro_gym.extraction.byte_pairs.BATCH", 13)
+    assert mined(texts, len(expected), weights=(1, 1, 3, 3, 1, 1)) == expected
