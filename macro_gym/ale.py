@@ -18,6 +18,7 @@ class AleEmulator:
     def __init__(self, ale: ale_py.ALEInterface, *, colour: bool) -> None:
         """Bind the methods; ``colour`` chooses what ``draw`` draws."""
         self.act = ale.act
+        self.over = ale.game_over
         self.terminated = partial(ale.game_over, with_truncation=False)
         self.truncated = ale.game_truncated
         self.lives = ale.lives

@@ -176,7 +176,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
             for _ in range(int(self.np_random.integers(1, self._noop_max + 1))):
                 self._emulator.act(self._ale_actions[0])
                 info.update(self._atari_info())
-                if self._emulator.terminated() or self._emulator.truncated():
+                if self._emulator.over():
                     info = self._reset_emulator(seed, options)
         self._begin_episode()
         return self._frames.observation(self._emulator), info
@@ -185,15 +185,17 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         """Run the primitives of ``action``, up to the episode's end."""
         primitives = self.macro_set.expand(int(action))
         unseen = self._unseen_steps(len(primitives))
+        frames, emulator, ale_actions = self._frames, self._emulator, self._ale_actions
         rewards: list[float] = []
         for primitive in primitives:
-            run = self._frames.skip if len(rewards) < unseen else self._frames.step
-            reward, terminated, truncated = run(self._emulator, self._ale_actions[primitive])
-            self._played.append(primitive)
+            run = frames.skip if len(rewards) < unseen else frames.step
+            reward, terminated, truncated = run(emulator, ale_actions[primitive])
             rewards.append(reward)
-            self._keep_render()
+            if self.render_mode == "rgb_array_list":
+                self._rendered.append(self.ale.getScreenRGB())
             if terminated or truncated:
                 break
+        self._played.extend(primitives[: len(rewards)])
         if unseen and len(rewards) < len(primitives):
             self._lives_foretell_end = False
             self._frames = self._replay_episode()
@@ -262,18 +264,14 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         """What ``AtariEnv`` says after a step."""
         return dict(self._atari._get_info())
 
-    def _keep_render(self) -> None:
-        """Keep the present screen if every primitive's is asked for."""
-        if self.render_mode == "rgb_array_list":
-            self._rendered.append(self.ale.getScreenRGB())
-
     def _begin_episode(self) -> None:
         """Take the emulator's present state as the start of an episode."""
         self._episode_start = self.ale.cloneState(include_rng=True).serialize()
         self._played.clear()
         self._frames.reset(self._emulator)
-        self._rendered.clear()
-        self._keep_render()
+        self._rendered = []
+        if self.render_mode == "rgb_array_list":
+            self._rendered.append(self.ale.getScreenRGB())
 
     def _replay_episode(self) -> Frames:
         """Play the episode again from its start; return its steps, all of them drawn."""
@@ -296,14 +294,11 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         would not do: see `_replay_episode`.)
         """
         unseen = steps - max(self._stack_size, 2)
+        if unseen <= 0 or not self._lives_foretell_end or len(self._played) < self._stack_size:
+            return 0
         frames = self.ale.getEpisodeFrameNumber() + steps * self.frameskip
-        goes_on = (
-            self._lives_foretell_end
-            and len(self._played) >= self._stack_size
-            and self.ale.lives() > 1
-            and frames < (self._emulator_settings["max_num_frames_per_episode"] or math.inf)
-        )
-        return max(unseen, 0) if goes_on else 0
+        limit = self._emulator_settings["max_num_frames_per_episode"] or math.inf
+        return unseen if self.ale.lives() > 1 and frames < limit else 0
 
 
 def _macro_set(

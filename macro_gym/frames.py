@@ -18,6 +18,9 @@ class Emulator(Protocol):
     def act(self, action: int, /) -> float:
         """Run one frame with ``action`` (in the emulator's own numbering); return its reward."""
 
+    def over(self) -> bool:
+        """Say whether the episode has ended, for whichever reason."""
+
     def terminated(self) -> bool:
         """Say whether the game is over."""
 
@@ -101,13 +104,12 @@ class ScreenFrames:
         self._newest = (self._newest + 1) % self.stack_size
         self._unshown = min(self._unshown + 1, self.stack_size)
         pooled = self._pooled[self._newest]
-        reward, terminated, truncated = 0.0, False, False
+        # Every look-up counts here: the emulator leaves nothing of ours in the CPU's caches.
+        act, over, mortal = emulator.act, emulator.over, self.terminal_on_life_loss
+        reward, lost = 0.0, False
         for to_go in range(self.frameskip - 1, -1, -1):
-            reward += emulator.act(action)
-            terminated, truncated = emulator.terminated(), emulator.truncated()
-            if self.terminal_on_life_loss:
-                terminated = self._lost_a_life(emulator) or terminated
-            if terminated or truncated:
+            reward += act(action)
+            if (mortal and (lost := self._lost_a_life(emulator))) or over():
                 # Gymnasium reads no screen of the frame that ends an episode: the step before
                 # stays in view.
                 pooled[:] = previous
@@ -118,20 +120,20 @@ class ScreenFrames:
                 emulator.draw(pooled)
         if self.frameskip > 1:
             np.maximum(pooled, self._penultimate, out=pooled)
-        return reward, terminated, truncated
+        return reward, lost or emulator.terminated(), emulator.truncated()
 
     def skip(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
-        """Run up to ``frameskip`` frames and read none.
+        """Run ``frameskip`` frames and read none.
 
-        The observation is right again ``max(stack_size, 2)`` whole steps later, no earlier.
+        The observation is right again ``max(stack_size, 2)`` whole steps later, no earlier. Should
+        the episode end in the step, the emulator is asked for its other frames all the same: it
+        runs none, but its random numbers move on.
         """
-        reward, terminated, truncated = 0.0, False, False
+        act = emulator.act
+        reward = 0.0
         for _ in range(self.frameskip):
-            reward += emulator.act(action)
-            terminated, truncated = emulator.terminated(), emulator.truncated()
-            if terminated or truncated:
-                break
-        return reward, terminated, truncated
+            reward += act(action)
+        return reward, emulator.terminated(), emulator.truncated()
 
     def observation(self, emulator: Emulator) -> Image:
         """Return the last steps, oldest first: shape ``(stack_size, height, width[, 3])``."""

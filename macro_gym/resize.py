@@ -61,27 +61,25 @@ class AreaResizer:
 class _Weights:
     """Which of ``source`` pixels each of ``target`` covers, and how much of it is which.
 
-    ``index`` and ``weight`` have shapes ``(terms, target)`` and ``(terms, target, 1)``; pixels that
-    cover fewer than ``terms`` have zero weights at the end, which change no sum.
+    ``index`` and ``weight`` list the first term of every target, then every second, and so on:
+    shapes ``(terms · target,)`` and ``(terms · target, 1)``. Pixels that cover fewer than ``terms``
+    have zero weights at the end, which change no sum.
     """
 
     def __init__(self, source: int, target: int) -> None:
         covered = [_covered(position, source, target) for position in range(target)]
-        terms = max(len(pixels) for pixels in covered)
-        self.index = np.zeros((terms, target), np.intp)
-        self.weight = np.zeros((terms, target, 1), np.float32)
-        for position, pixels in enumerate(covered):
-            for term, (pixel, weight) in enumerate(pixels):
-                self.index[term, position] = pixel
-                self.weight[term, position] = weight
+        self.terms = max(len(pixels) for pixels in covered)
+        padded = [pixels + [(0, 0.0)] * (self.terms - len(pixels)) for pixels in covered]
+        table = [pixels[term] for term in range(self.terms) for pixels in padded]
+        self.index = np.array([pixel for pixel, _ in table], np.intp)
+        self.weight = np.array([[weight] for _, weight in table], np.float32)
 
     def sum(self, lines: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weighted sums of lines, term after term: ``(source, n)`` to ``(target, n)``."""
-        total: NDArray[np.float32] = lines.take(self.index[0], axis=0)
-        total *= self.weight[0]
-        for index, weight in zip(self.index[1:], self.weight[1:], strict=True):
-            term = lines.take(index, axis=0)
-            term *= weight
+        products = lines.take(self.index, axis=0)
+        products *= self.weight
+        total, *terms = products.reshape(self.terms, -1, lines.shape[1])
+        for term in terms:
             total += term
         return total
 
