@@ -64,7 +64,8 @@ def _movie(path: Path, game: str) -> Iterator[Demonstration]:
 
     if missing := sorted(set(MEMBERS) - set(zip_members(path))):
         raise DemonstrationError(f"{path} is no movie of stable-retro: it lacks {missing[0]}")
-    system = _system(path, _text(path, "Header.txt"))
+    header = _text(path, "Header.txt")
+    system = _system(path, header)
     pressed = _pressed(path, _text(path, "Input Log.txt"))
     zip_member(path, "Core.bin")
     try:
@@ -79,7 +80,8 @@ def _movie(path: Path, game: str) -> Iterator[Demonstration]:
             f"{path}: stable-retro does not read from it the keys that are written in it; are "
             f"they those of the {system}?"
         )
-    named = _full_name(movie.get_game())
+    # Not from Movie.get_game, which fails on names that are not UTF-8.
+    named = _full_name(_fields(header).get("GameName", ""))
     if game and _full_name(game) != named:
         return
     for player in range(movie.players):
@@ -93,10 +95,15 @@ def _text(path: Path, member: str) -> str:
     return zip_member(path, member).decode("latin-1").replace("\r\n", "\n")
 
 
+def _fields(header: str) -> dict[str, str]:
+    """What the header states, by name."""
+    pairs = (line.partition(" ") for line in header.splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
 def _system(path: Path, header: str) -> str:
     """The console that the header names."""
-    fields = dict(line.partition(" ")[::2] for line in header.splitlines())
-    platform = fields.get("Platform", "").strip()
+    platform = _fields(header).get("Platform", "")
     if platform not in SYSTEMS:
         raise DemonstrationError(
             f"{path}: Platform is {platform!r} in Header.txt; it must be one of "
@@ -159,4 +166,4 @@ def _combinations(
 
 def _full_name(game: str) -> str:
     """A game's id with its version: old movies name it without."""
-    return game if re.search(r"-v\d+$", game) else f"{game}-v0"
+    return game if not game or re.search(r"-v\d+$", game) else f"{game}-v0"
