@@ -1,0 +1,74 @@
+"""Write docs/performance.md from the results, so that no figure stands there without its run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from macro_gym.files import replacing
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+INTRODUCTION = """\
+# Performance
+
+Written by `python -m benchmarks.page` from the files in `benchmarks/results`. Each of those was
+made by one command in which all contenders took turns; `make bench` makes them again. Compare
+ratios: absolute times are of one shared machine.
+"""
+
+STEPPING = """\
+## Stepping Breakout
+
+Emulator frames per second as a share of what `ALE.act` alone does, with random macros of one
+length.
+"""
+
+UPDATE = """\
+## One update
+
+Nature CNN, batch 32, 4 + 128 actions, one thread: time as a multiple of SB3's DQN update. The
+meta-step is the exact one unless it says otherwise; *double backward* is the same meta-gradient by
+`create_graph=True`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    stepping, update = (_result(name) for name in ("stepping", "update"))
+    sections = [
+        INTRODUCTION,
+        STEPPING,
+        _table(("environment", "share of the bare emulator"), stepping["ratios"]),
+        _about(stepping),
+        UPDATE,
+        _table(("update", "times SB3's DQN"), update["ratios"]),
+        _about(update),
+    ]
+    return "\n".join(sections)
+
+
+def _result(name: str) -> dict[str, Any]:
+    """A benchmark's result."""
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return content
+
+
+def _table(header: tuple[str, str], ratios: dict[str, float]) -> str:
+    """A table of ratios, in their order."""
+    rows = [f"| {name} | {ratio:.2f} |" for name, ratio in ratios.items()]
+    return "\n".join([f"| {header[0]} | {header[1]} |", "|---|---|", *rows, ""])
+
+
+def _about(result: dict[str, Any]) -> str:
+    """The machine, the versions and the command."""
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    machine = result["machine"]
+    command = f"`{result['command']}` on {machine['cpu']}, {machine['cores']} cores"
+    return f"{command}; {versions}.\n"
+
+
+if __name__ == "__main__":
+    with replacing(PAGE) as file:
+        file.write(page().encode())
