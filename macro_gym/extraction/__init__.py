@@ -1,7 +1,14 @@
 """Ways to mine macros from play, each a pure function from demonstrations to a `MacroSet`."""
 
 from macro_gym.extraction.byte_pairs import mine_byte_pairs
+from macro_gym.extraction.grammar import mine_grammar
 from macro_gym.extraction.ngrams import frequent_ngrams, mine_ngrams
 from macro_gym.extraction.settings import ExtractionSettings
 
-__all__ = ["ExtractionSettings", "frequent_ngrams", "mine_byte_pairs", "mine_ngrams"]
+__all__ = [
+    "ExtractionSettings",
+    "frequent_ngrams",
+    "mine_byte_pairs",
+    "mine_grammar",
+    "mine_ngrams",
+]
