@@ -8,7 +8,9 @@ import tyro
 
 from macro_gym.banks import bank_names, load_bank
 from macro_gym.demonstrations import Demonstration
-from macro_gym.errors import DemonstrationError, MacroGymError
+from macro_gym.demonstrations.gather import gather
+from macro_gym.demonstrations.sources import Format
+from macro_gym.errors import MacroGymError
 from macro_gym.extraction import frequent_ngrams
 from macro_gym.macro_set import MacroSet
 
@@ -76,19 +78,35 @@ def extract(
     k: int = 512,
     max_length: int = 8,
     min_length: int = 2,
+    format: Format | None = None,
+    game: str = "",
+    frameskip: int | None = None,
+    skip_bad: bool = False,
+    full_action_space: bool = False,
 ) -> None:
     """Extract the most frequent action sequences of play as a macro set.
 
     Args:
-        play: Files of play (.npz), or folders of such files.
+        play: Files of play or folders of them; for Minari, ids of datasets will do.
         output: The macro-set file (.json) to write.
         k: How many macros to extract.
         max_length: Steps in the longest macro.
         min_length: Steps in the shortest macro.
+        format: The format of the play; recognised by the names of files if omitted.
+        game: The game, to choose it among several or where the play does not name it.
+        frameskip: Frames per step to resample the play to, such as people's at 60 Hz.
+        skip_bad: Go on past malformed files, and count them.
+        full_action_space: Keep all 18 Atari actions instead of translating play to the game's
+            minimal set.
     """
-    demonstrations = [Demonstration.load(path) for path in _play_files(play)]
-    macro_set = frequent_ngrams(demonstrations, k, max_length, min_length)
+    gathered = gather(
+        play, format, game, frameskip, skip_bad=skip_bad, full_action_space=full_action_space
+    )
+    macro_set = frequent_ngrams(gathered.play, k, max_length, min_length)
     macro_set.save(output)
+    for error in gathered.skipped:
+        print(f"macro-gym: skipped: {error}", file=sys.stderr)
+    print(gathered)
     print(f"{output}  {len(macro_set.macros)} macros from {macro_set.provenance.steps} steps")
 
 
@@ -103,19 +121,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"macro-gym: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _play_files(play: Sequence[Path]) -> list[Path]:
-    """The files of play among and within ``play``, each folder's in order of name."""
-    files: list[Path] = []
-    for path in play:
-        found = sorted(path.glob("*.npz")) if path.is_dir() else [path]
-        if not found:
-            raise DemonstrationError(
-                f"{path} holds no play (.npz); `macro-gym plan GAME --output {path}` makes some"
-            )
-        files += found
-    return files
 
 
 if __name__ == "__main__":

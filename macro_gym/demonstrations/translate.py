@@ -1,7 +1,7 @@
 """Play in one action set as play in another, matched by what the actions' names say."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -18,12 +18,15 @@ Changes = Counter[tuple[str, str]]
 """How many steps were changed from which action to which other one."""
 
 
-def translate(demonstration: Demonstration, names: Sequence[str]) -> tuple[Demonstration, Changes]:
+def translate(
+    demonstration: Demonstration, names: Sequence[str], effects: Mapping[str, str] | None = None
+) -> tuple[Demonstration, Changes]:
     """Return the play in terms of ``names``, and what had to be changed.
 
     Args:
         demonstration: Play in any action set.
         names: The action set wanted.
+        effects: Which of them to use for actions that they lack; `nearest_action` if None.
 
     Returns:
         The play, and how many steps became another action than they were.
@@ -40,7 +43,7 @@ def translate(demonstration: Demonstration, names: Sequence[str]) -> tuple[Demon
     changes: Changes = Counter()
     for action, count in zip(used.tolist(), counts.tolist(), strict=True):
         old = demonstration.primitives[action]
-        new = nearest_action(old, wanted)
+        new = nearest_action(old, wanted) if effects is None else effects[old]
         table[action] = wanted.index(new)
         if new != old:
             changes[old, new] += count
@@ -68,9 +71,8 @@ def nearest_action(name: str, names: tuple[str, ...]) -> str:
     """
     if name in names:
         return name
-    parts = _parts(name)
-    within = [other for other in names if _parts(other) <= parts and _is_combination(other)]
-    if not within or not _is_combination(name):
+    within = parts_of(name, names)
+    if not within:
         raise RemapError(
             f"a play uses {name}, but the actions wanted are only {', '.join(names)}, and none is "
             f"a part of {name}. Is it of another game?"
@@ -78,14 +80,22 @@ def nearest_action(name: str, names: tuple[str, ...]) -> str:
     return max(within, key=lambda other: (len(_parts(other)), _weight(_parts(other))))
 
 
+def parts_of(name: str, names: Sequence[str]) -> list[str]:
+    """Return those of ``names`` that press nothing but what ``name`` presses.
+
+    Example:
+        >>> parts_of("UPFIRE", ("NOOP", "FIRE", "UPRIGHT", "0"))
+        ['NOOP', 'FIRE']
+    """
+    if name.isdecimal():
+        return []
+    parts = _parts(name)
+    return [other for other in names if _parts(other) <= parts]
+
+
 def union(sets: Iterable[Sequence[str]]) -> tuple[str, ...]:
     """Return all names of several action sets, each once, in order of appearance."""
     return tuple(dict.fromkeys(name for names in sets for name in names))
-
-
-def _is_combination(name: str) -> bool:
-    """Whether a name says which buttons it presses."""
-    return not name.isdecimal()
 
 
 def _parts(name: str) -> frozenset[str]:

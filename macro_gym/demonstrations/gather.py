@@ -1,0 +1,132 @@
+"""Play from any number of sources, made comparable: one game, one action set, one frame skip."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from macro_gym.demonstrations.actions import ALE_ACTIONS, atari_actions, known_game
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.effects import same_effects
+from macro_gym.demonstrations.reading import refuse
+from macro_gym.demonstrations.resample import resample
+from macro_gym.demonstrations.sources import Format, read_play
+from macro_gym.demonstrations.translate import Changes, translate, union
+from macro_gym.errors import DemonstrationError
+
+SOURCES_NAMED = 5
+"""Of more sources of one kind than these, only the number is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Comparable play and what it took to make it so.
+
+    Args:
+        play: Demonstrations of one game, action set and frame skip.
+        steps: Steps as they were recorded, before resampling.
+        changes: Recorded steps that became another action than they were.
+        skipped: The errors of the files that were passed over.
+    """
+
+    play: tuple[Demonstration, ...]
+    steps: int
+    changes: Changes
+    skipped: tuple[DemonstrationError, ...]
+
+    def __str__(self) -> str:
+        """Counts in words, a line each."""
+        kept = sum(len(demonstration.actions) for demonstration in self.play)
+        lines = [f"read        {len(self.play)} episodes, {self.steps} steps"]
+        if kept != self.steps:
+            lines.append(f"resampled   to {kept} steps of {self.play[0].frameskip} frames")
+        if self.changes:
+            listed = (f"{old} to {new} {n}" for (old, new), n in self.changes.most_common())
+            lines.append(f"translated  {self.changes.total()} steps: {', '.join(listed)}")
+        if self.skipped:
+            lines.append(f"skipped     {len(self.skipped)} bad files")
+        return "\n".join(lines)
+
+
+def gather(
+    paths: Sequence[Path],
+    format: Format | None = None,
+    game: str = "",
+    frameskip: int | None = None,
+    *,
+    skip_bad: bool = False,
+    full_action_space: bool = False,
+) -> Gathered:
+    """Read the play in ``paths``, translate it to the game's action set and resample it.
+
+    Args:
+        paths: Files or folders that `read_play` reads.
+        format: Their format; recognised, each by itself, if None.
+        game: The game, to choose it or where the paths do not tell it.
+        frameskip: Frames per step of the result; those of the play if None.
+        skip_bad: Whether to pass over malformed files.
+        full_action_space: Whether Atari's action set is to be all 18 actions, instead of the
+            game's minimal set, to which people's other combinations are translated.
+
+    Raises:
+        DemonstrationError: A file is malformed, there is no play, or it is of several games.
+        FrameSkipError: The play cannot be resampled to ``frameskip``.
+        FileNotFoundError: There is no such path.
+    """
+    skipped: list[DemonstrationError] = []
+    on_bad = skipped.append if skip_bad else refuse
+    play: list[Demonstration] = []
+    changes: Changes = Counter()
+    steps = 0
+    for path in paths:
+        for demonstration in read_play(path, format, game, on_bad):
+            translated, changed = _in_game(demonstration, game, full_action_space)
+            changes += changed
+            steps += len(demonstration.actions)
+            play.append(translated if frameskip is None else resample(translated, frameskip))
+    if not play:
+        raise DemonstrationError(
+            f"there is no play{f' of {game}' if game else ''} in {', '.join(map(str, paths))}; "
+            f"{len(skipped)} bad files were skipped"
+        )
+    _require_one_game(play)
+    return Gathered(tuple(_alike(play)), steps, changes, tuple(skipped))
+
+
+def _in_game(demonstration: Demonstration, game: str, full: bool) -> tuple[Demonstration, Changes]:
+    """Atari play in the game's action set; any other play as it is."""
+    named = known_game(game or demonstration.game)
+    if not named or not set(demonstration.primitives) <= set(ALE_ACTIONS):
+        return demonstration, Counter()
+    names = atari_actions(named, full=full)
+    if full or set(demonstration.primitives) <= set(names):
+        return translate(demonstration, names)
+    return translate(demonstration, names, same_effects(named))
+
+
+def _require_one_game(play: Iterable[Demonstration]) -> None:
+    """Refuse play of several games."""
+    games = sorted({demonstration.game for demonstration in play} - {""})
+    if len(games) > 1:
+        raise DemonstrationError(
+            f"the play is of several games, {', '.join(games)}; choose one (--game)"
+        )
+
+
+def _alike(play: Sequence[Demonstration]) -> Iterable[Demonstration]:
+    """The play in the union of its action sets, its sources counted where they are many."""
+    names = union(demonstration.primitives for demonstration in play)
+    sources = _summarised({demonstration.source for demonstration in play})
+    for demonstration in play:
+        same, _ = translate(demonstration, names)
+        yield replace(same, source=sources[same.source])
+
+
+def _summarised(sources: Iterable[str]) -> dict[str, str]:
+    """Each source, or how many there are of its kind, which stands before the colon."""
+    kinds = {source: source.partition(": ")[0] for source in sources}
+    counts = Counter(kinds.values())
+    return {
+        source: source if counts[kind] <= SOURCES_NAMED else f"{kind}: {counts[kind]} parts"
+        for source, kind in kinds.items()
+    }
