@@ -153,9 +153,8 @@ def split_rows(
     starts, ends, lines = _lines(text, first_line)
     if len(lines) == 0:
         raise DemonstrationError(f"{name} holds no rows; was it cut short while copying?")
-    marks = np.append(np.flatnonzero(text == delimiter[0]), len(text))
-    first = np.searchsorted(marks, starts)
-    found = np.searchsorted(marks, ends) - first + 1
+    marks = np.flatnonzero(text == delimiter[0])
+    inner, found = _field_ends(marks, starts, ends, fields)
     bad = (found != fields) if exact else (found < fields)
     if bad.any():
         row = int(np.argmax(bad))
@@ -163,12 +162,36 @@ def split_rows(
             f"{name}, line {lines[row]}: {found[row]} fields where {fields} are due; "
             "was the file cut short, or is it of another format?"
         )
-    inner = marks[first + np.arange(fields)[:, None]]
     field_starts = np.concatenate([starts[None], inner[:-1] + 1])
     field_ends = np.minimum(inner, ends)
     if SPACE in content:
         _strip(text, field_starts, field_ends)
     return Rows(name, text, lines, field_starts, field_ends)
+
+
+def _field_ends(
+    marks: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64], fields: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each row's fields end, and how many fields it has.
+
+    Args:
+        marks: Where the delimiters are, ascending, shape ``(delimiters,)``.
+        starts: Where the rows start, shape ``(rows,)``.
+        ends: Where they end, shape ``(rows,)``.
+        fields: How many fields to find.
+
+    Returns:
+        Ends, shape ``(fields, rows)``, beyond the row's own end for a field that it lacks; and
+        numbers of fields, shape ``(rows,)``.
+    """
+    if fields > 1 and len(marks) == len(starts) * (fields - 1):
+        inner = marks.reshape(len(starts), fields - 1).T
+        if (inner[0] >= starts).all() and (inner[-1] < ends).all():
+            return np.concatenate([inner, ends[None]]), np.full(len(starts), fields)
+    marks = np.append(marks, np.iinfo(np.int64).max)
+    first = np.searchsorted(marks, starts)
+    found = np.searchsorted(marks, ends) - first + 1
+    return marks.take(first + np.arange(fields)[:, None], mode="clip"), found
 
 
 def _lines(
