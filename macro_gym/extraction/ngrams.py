@@ -76,27 +76,34 @@ def mine_ngrams(demonstrations: Sequence[Demonstration], settings: ExtractionSet
         InvalidMacroError: As `frequent_ngrams`.
     """
     play = IndexedPlay.of(demonstrations, settings)
-    base = len(play.primitives)
+    macros, counts, total = count_ngrams(play, settings.k)
+    play.require_enough(total)
+    method = f"frequent n-grams: k={settings.k}, lengths {settings.lengths}, every window counts"
+    return MacroSet(play.primitives, macros, counts, play.provenance(method))
+
+
+def count_ngrams(
+    play: IndexedPlay, k: int
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], int]:
+    """The ``k`` best n-grams of ``play``, or all it has; their counts; and how many it has.
+
+    Raises:
+        InvalidMacroError: The longest do not fit 64 bits.
+    """
+    settings, base = play.settings, len(play.primitives)
     _require_countable(settings.max_length, base)
     found, total = [], 0
     for length, codes, counts in _by_falling_length(play, settings.max_length):
         if length >= settings.min_length:
             often = counts >= settings.min_count
             total += int(often.sum())
-            best = _most_frequent(codes[often], counts[often], settings.k)
+            best = _most_frequent(codes[often], counts[often], k)
             found.append((np.full(len(best[0]), length), *best))
-    play.require_enough(total)
     lengths, codes, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
     # By falling count, then falling length, then the digits from the first on.
-    order = np.lexsort((codes, -lengths, -counts))[: settings.k]
-    return MacroSet(
-        play.primitives,
-        tuple(_digits(int(codes[i]), int(lengths[i]), base) for i in order),
-        tuple(counts[order].tolist()),
-        play.provenance(
-            f"frequent n-grams: k={settings.k}, lengths {settings.lengths}, every window counts"
-        ),
-    )
+    order = np.lexsort((codes, -lengths, -counts))[:k]
+    macros = tuple(_digits(int(codes[i]), int(lengths[i]), base) for i in order)
+    return macros, tuple(counts[order].tolist()), total
 
 
 def _by_falling_length(play: IndexedPlay, longest: int) -> Iterator[tuple[int, Codes, Codes]]:

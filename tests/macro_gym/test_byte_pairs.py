@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, trainers
 
@@ -68,6 +68,7 @@ def tokenized(texts, **settings):
     return [word for word in sorted(vocabulary, key=vocabulary.get) if len(word) > 1]
 
 
+@settings(deadline=None)
 @given(texts, st.data())
 def test_merges_are_greedy_with_the_oldest_tokens_first_among_ties(texts, data):
     weights = tuple(data.draw(st.integers(1, 5)) for _ in texts)
@@ -79,6 +80,7 @@ def test_merges_are_greedy_with_the_oldest_tokens_first_among_ties(texts, data):
     assert mined(texts, k, **limits) == expected[:k]
 
 
+@settings(deadline=None)
 @given(texts)
 def test_tokens_are_those_of_the_tokenizers_library(texts):
     expected = tokenized(texts, min_frequency=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from macro_gym.demonstrations import Demonstration
@@ -38,6 +38,7 @@ def counted(texts, weights, min_length, max_length, min_count):
     return sorted(often, key=lambda item: (-item[1], -len(item[0]), item[0]))
 
 
+@settings(deadline=None)
 @given(texts, st.data())
 def test_the_k_best_are_those_of_a_naive_weighted_count(texts, data):
     weights = tuple(data.draw(st.integers(1, 7)) for _ in texts)
@@ -48,6 +49,7 @@ def test_the_k_best_are_those_of_a_naive_weighted_count(texts, data):
     assert mined(texts, k=k, weights=weights, **limits) == expected[:k]
 
 
+@settings(deadline=None)
 @given(texts, st.integers(2, 3))
 def test_a_weight_counts_as_giving_the_play_so_many_times(texts, weight):
     weights = (weight, *(1 for _ in texts[1:]))

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from macro_gym.demonstrations import Demonstration
@@ -66,13 +66,16 @@ def written_out(grammar, weights):
     return written
 
 
+@settings(deadline=None)
 @given(texts)
 def test_a_grammar_writes_out_what_it_has_read(texts):
     grammar = sequitur(indexed(texts))
     assert [list(grammar.expand(sequence)) for sequence in grammar.sequences] == indexed(texts)
 
 
+@settings(deadline=None)
 @given(texts)
+@example(["CAAACABAA"])  # the first AA goes, and the one that overlapped it must take over
 def test_no_pair_stands_in_two_places_that_do_not_overlap(texts):
     pairs = Counter(
         pair for body in bodies(sequitur(indexed(texts))) for pair in disjoint_pairs(body)
@@ -80,6 +83,7 @@ def test_no_pair_stands_in_two_places_that_do_not_overlap(texts):
     assert set(pairs.values()) <= {1}
 
 
+@settings(deadline=None)
 @given(texts)
 def test_each_rule_is_used_twice_and_stands_for_two_symbols_or_more(texts):
     grammar = sequitur(indexed(texts))
@@ -113,6 +117,7 @@ def test_small_grammars_are_those_made_by_hand(text, sequence, rules):
     assert (grammar.sequences, grammar.rules) == ((sequence,), rules)
 
 
+@settings(deadline=None)
 @given(texts, st.data())
 def test_macros_are_the_rules_by_uses_in_the_text_written_out(texts, data):
     weights = tuple(data.draw(st.integers(1, 4)) for _ in texts)
