@@ -27,12 +27,14 @@ class Gathered:
         steps: Steps as they were recorded, before resampling.
         changes: Recorded steps that became another action than they were.
         skipped: The errors of the files that were passed over.
+        episodes: How many of the demonstrations each path gave.
     """
 
     play: tuple[Demonstration, ...]
     steps: int
     changes: Changes
     skipped: tuple[DemonstrationError, ...]
+    episodes: tuple[int, ...]
 
     def __str__(self) -> str:
         """Counts in words, a line each."""
@@ -78,19 +80,22 @@ def gather(
     play: list[Demonstration] = []
     changes: Changes = Counter()
     steps = 0
+    episodes: list[int] = []
     for path in paths:
+        before = len(play)
         for demonstration in read_play(path, format, game, on_bad):
             translated, changed = _in_game(demonstration, game, full_action_space)
             changes += changed
             steps += len(demonstration.actions)
             play.append(translated if frameskip is None else resample(translated, frameskip))
+        episodes.append(len(play) - before)
     if not play:
         raise DemonstrationError(
             f"there is no play{f' of {game}' if game else ''} in {', '.join(map(str, paths))}; "
             f"{len(skipped)} bad files were skipped"
         )
     _require_one_game(play)
-    return Gathered(tuple(_alike(play)), steps, changes, tuple(skipped))
+    return Gathered(tuple(_alike(play)), steps, changes, tuple(skipped), tuple(episodes))
 
 
 def _in_game(demonstration: Demonstration, game: str, full: bool) -> tuple[Demonstration, Changes]:

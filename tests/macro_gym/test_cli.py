@@ -7,6 +7,7 @@ from macro_gym import MacroSet
 from macro_gym.banks import bank_names, load_bank
 from macro_gym.cli import main
 from macro_gym.demonstrations import Demonstration
+from macro_gym.extraction import METHODS, ExtractionSettings
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -65,6 +66,33 @@ def test_files_and_folders_of_play_are_extracted_alike(play, tmp_path):
         assert main(["extract", *what, "--k", "3", "--output", output]) == 0
     assert (tmp_path / "folder.json").read_bytes() == (tmp_path / "files.json").read_bytes()
     assert MacroSet.load(tmp_path / "files.json").counts == (4, 2, 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_extracts_by_its_name(method, play, tmp_path):
+    output = tmp_path / "macros.json"
+    argv = ["extract", str(play), "--k", "1", "--method", method, "--output", str(output)]
+    assert main([*argv, "--min-count", "2"]) == 0
+    demonstrations = [Demonstration.load(play / name) for name in ("a.npz", "b.npz")]
+    expected = METHODS[method](demonstrations, ExtractionSettings(1, min_count=2))
+    mined = MacroSet.load(output)
+    assert (mined.macros, mined.counts) == (expected.macros, expected.counts)
+    assert mined.provenance.method == expected.provenance.method
+
+
+def test_paths_have_weights(play, tmp_path):
+    argv = ["extract", str(play / "a.npz"), str(play), "--k", "2", "--max-length", "2"]
+    output = tmp_path / "macros.json"
+    assert main([*argv, "--output", str(output), "--weights", "5", "2"]) == 0
+    # (1, 1) stands twice in either file: 5·2 alone, and 2·4 in the folder.
+    assert MacroSet.load(output).counts == (18, 9)
+    with pytest.raises(SystemExit):
+        main([*argv, "--output", str(output), "--weights", "0.5", "2"])
+
+
+def test_weights_that_do_not_fit_the_paths_are_refused(play, tmp_path, capsys):
+    extract = ["extract", play, "--k", "2", "--output", tmp_path / "macros.json"]
+    assert "2 weights for 1 paths of play" in failed([*extract, "--weights", "1", "2"], capsys)
 
 
 def test_the_banks_are_listed(capsys):
