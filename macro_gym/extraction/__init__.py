@@ -2,6 +2,7 @@
 
 from macro_gym.extraction.byte_pairs import mine_byte_pairs
 from macro_gym.extraction.compression import compress, mine_compressing
+from macro_gym.extraction.effects import emulated_effect
 from macro_gym.extraction.grammar import mine_grammar
 from macro_gym.extraction.methods import METHODS, Extraction
 from macro_gym.extraction.ngrams import frequent_ngrams, mine_ngrams
@@ -12,6 +13,7 @@ __all__ = [
     "Extraction",
     "ExtractionSettings",
     "compress",
+    "emulated_effect",
     "frequent_ngrams",
     "mine_byte_pairs",
     "mine_compressing",

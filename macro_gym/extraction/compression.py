@@ -64,7 +64,7 @@ def compress(
       ``near`` times the longer one's steps turn it into a macro chosen before: at 1/8, LEFT×7
       and LEFT×8 are, LEFT×6 and LEFT×7 are not.
     - It is a duplicate too if its ``effect`` equals that of a macro chosen before, if one is
-      given: any function of the macro whose values can be compared.
+      given: `emulated_effect`, or another function whose values can be compared.
     - Listing the macros costs nothing: ``k`` says how many there are.
 
     Args:
