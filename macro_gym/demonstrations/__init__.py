@@ -1,6 +1,19 @@
 """Play, from wherever it comes, as `Demonstration` values."""
 
 from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.gather import Gathered, gather
 from macro_gym.demonstrations.planner import PlannerSettings, plan_episode
+from macro_gym.demonstrations.resample import resample
+from macro_gym.demonstrations.sources import read_play
+from macro_gym.demonstrations.translate import translate
 
-__all__ = ["Demonstration", "PlannerSettings", "plan_episode"]
+__all__ = [
+    "Demonstration",
+    "Gathered",
+    "PlannerSettings",
+    "gather",
+    "plan_episode",
+    "read_play",
+    "resample",
+    "translate",
+]

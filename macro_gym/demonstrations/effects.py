@@ -48,7 +48,7 @@ def same_effects(game: str) -> dict[str, str]:
         most = max(counts)
         best = [name for name, count in zip(names, counts, strict=True) if count == most]
         near = parts_of(old, best)
-        measured = old not in names and 2 * most > STATES and near
+        measured = near and 2 * most > STATES
         effects[old] = nearest_action(old, tuple(near if measured else names))
     return effects
 

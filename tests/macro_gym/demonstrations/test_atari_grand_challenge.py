@@ -70,6 +70,24 @@ def test_any_rows_are_read_as_python_reads_them(tmp_path):
         np.testing.assert_array_equal(play.rewards, rewards)
 
 
+def test_the_first_line_may_be_missing_and_a_byte_order_mark_present(tmp_path):
+    text = "\N{ZERO WIDTH NO-BREAK SPACE}" + version_1().partition("\n")[2]
+    (play,) = read(write(tmp_path, text))
+    assert play.actions.tolist() == [0, 3, 11, 17, 1]
+    with pytest.raises(DemonstrationError, match=r"line 4: action is '99'"):
+        read(write(tmp_path, text.replace("0,11", "0,99")))
+    with pytest.raises(DemonstrationError, match="line 4: frame 1 follows frame 1"):
+        read(write(tmp_path, text.replace("2,5,5", "1,5,5")))
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"), [("0,0,0\n1,0,0,0,0,0,1", 3), ("0,0,0,0,0,1\n0,0,0,1", 3)]
+)
+def test_a_field_too_few_is_not_made_up_for_by_one_too_many(tmp_path, rows, line):
+    with pytest.raises(DemonstrationError, match=rf"line {line}: \d fields where 5 are due"):
+        read(write(tmp_path, f"db traj id : 1\n{HEADER}\n{rows}\n"))
+
+
 def test_play_is_cut_after_terminals_and_where_frames_are_missing(tmp_path):
     rows = [(0, 0, 0, 0, 1), (1, 0, 0, 1, 2), (0, 0, 0, 0, 3), (5, 0, 0, 0, 4), (6, 0, 0, 0, 5)]
     plays = read(write(tmp_path, version_1(rows)))

@@ -67,6 +67,7 @@ def test_rows_are_named_combinations_and_the_first_one_is_left_out(tmp_path):
 def test_each_player_is_a_demonstration(tmp_path):
     one, two = read(movie(tmp_path, TWO))
     assert (names(one), names(two)) == (["RIGHT+B", "NOOP"], ["LEFT", "C"])
+    assert two.primitives == ("NOOP", "LEFT", "C")  # Resting can be said, even if never done.
     assert two.source == "movie play.bk2, player 2 of 2"
 
 

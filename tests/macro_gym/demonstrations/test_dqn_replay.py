@@ -57,6 +57,7 @@ def test_rewards_are_unknown_without_their_file_and_terminals_may_be_truths(tmp_
 
 def test_the_game_is_that_named_or_that_of_the_path(tmp_path):
     assert read(write(logs(tmp_path)), game="pong")[0].game == "Pong"
+    assert read(write(tmp_path / "Pong" / "Breakout" / "1"))[0].game == "Breakout"
     with pytest.raises(DemonstrationError, match="the game is 'not named', which is none"):
         read(write(tmp_path / "data"))
 
