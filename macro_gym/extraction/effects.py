@@ -57,10 +57,6 @@ def emulated_effect(
 
 def _outcome(ale: "ALEInterface", state: "ALEState", frames: Sequence["Action"]) -> bytes:
     """The screen and the reward after ``frames`` from ``state``."""
-    from ale_py import Action
-
-    # Clones of ale-py 0.12.1 forget that a frame is half done; the one run before finishes it.
-    ale.act(Action.NOOP)
     ale.restoreState(state)
     reward = sum(ale.act(action) for action in frames)
     return bytes(ale.getScreen()) + str(reward).encode()
