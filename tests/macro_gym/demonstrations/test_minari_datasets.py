@@ -1,5 +1,6 @@
 """Minari: datasets that Minari itself wrote are read without their observations."""
 
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -11,6 +12,8 @@ import minari
 import numpy as np
 import pytest
 from gymnasium.wrappers import AtariPreprocessing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from minari.data_collector import EpisodeBuffer
 
 from macro_gym.demonstrations.actions import ALE_ACTIONS
@@ -155,3 +158,21 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch, tmp_pat
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'macro-gym\[minari\]'"):
         read(tmp_path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), name=st.sampled_from(["metadata.json", "main_data.hdf5"]))
+def test_damage_is_refused_with_the_documented_error_or_read(root, data, name):
+    folder = root / "some" / "play-v0" / "data"
+    if not folder.exists():
+        create("some/play-v0")
+        shutil.copytree(folder, root / "whole")
+    content = bytearray((root / "whole" / name).read_bytes())
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    shutil.copytree(root / "whole", folder, dirs_exist_ok=True)
+    (folder / name).write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+    bad = []
+    plays = read(root / "some", on_bad=bad.append)
+    assert plays or bad
+    assert all("play-v0" in str(error) for error in bad)
