@@ -1,0 +1,43 @@
+"""What the README and the docs say of figures is what the results say."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.page import page
+from macro_gym.banks import bank_names
+
+ROOT = Path(__file__).parent.parent
+
+
+def results(name):
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+
+def test_the_performance_page_is_the_one_that_the_results_give():
+    assert (ROOT / "docs" / "performance.md").read_text() == page()
+
+
+@pytest.mark.parametrize("name", ["update", "stepping"])
+def test_the_readmes_ratios_are_those_of_the_results(name):
+    readme = (ROOT / "README.md").read_text()
+    known = {f"{ratio:.2f}" for ratio in results(name)["ratios"].values()}
+    section = re.search(rf"<!-- {name} -->(.*?)<!-- end -->", readme, re.DOTALL)
+    quoted = set(re.findall(r"\d\.\d\d", section.group(1)))
+    assert quoted
+    assert quoted <= known
+
+
+def test_the_readmes_scores_are_those_of_the_demonstration():
+    readme = (ROOT / "README.md").read_text()
+    for name, result in results("demo").items():
+        scores = result["score"]["scores"]
+        assert f"| {name} | {sum(scores) / len(scores):.1f} |" in readme
+
+
+def test_the_readme_names_every_bank():
+    readme = re.sub(r"'s|[^a-z0-9]", "", (ROOT / "README.md").read_text().lower())
+    for name in bank_names():
+        assert name.replace("_", "") in readme
