@@ -49,8 +49,8 @@ class Settings:
         smoke: Two short rounds, to see that it runs.
     """
 
-    rounds: int = 60
-    frames: int = 2000
+    rounds: int = 20
+    frames: int = 10_000
     seed: int = 0
     output: Path = Path("benchmarks/results/stepping.json")
     smoke: bool = False

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -129,10 +130,7 @@ class ScreenFrames:
         the episode end in the step, the emulator is asked for its other frames all the same: it
         runs none, but its random numbers move on.
         """
-        act = emulator.act
-        reward = 0.0
-        for _ in range(self.frameskip):
-            reward += act(action)
+        reward = float(sum(map(emulator.act, repeat(action, self.frameskip))))
         return reward, emulator.terminated(), emulator.truncated()
 
     def observation(self, emulator: Emulator) -> Image:

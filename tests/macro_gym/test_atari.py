@@ -115,6 +115,9 @@ def assert_same_play(one, other, decisions, seed=3):
         ("Freeway", {"frameskip": 2, "screen_size": (50, 70), "max_num_frames_per_episode": 97}),
         ("Qbert", {"frameskip": 1, "max_num_frames_per_episode": 201}),
         ("AirRaid", {"stack_size": 5, "terminal_on_life_loss": True, "full_action_space": True}),
+        # Games that end while they are waited for, or in their first step.
+        ("Breakout", {"noop_max": 30, "max_num_frames_per_episode": 20}),
+        ("Breakout", {"max_num_frames_per_episode": 3}),
         ("SpaceInvaders", {"mode": 2, "difficulty": 1, "frameskip": 3, "stack_size": 2}),
         # Their games end with lives to spare, where deferred drawing expects no end.
         ("Amidar", {}),
@@ -155,6 +158,46 @@ def test_games_that_end_with_lives_to_spare_are_drawn_whole_from_then_on():
         *_, terminated, _, info = env.step(rng.integers(10, 13))
     assert info["duration"] < 50
     assert not env._lives_foretell_end
+
+
+def test_unstacked_games_that_end_in_a_macros_last_step_show_the_step_before():
+    macros = MacroSet(random_macros("Amidar").primitives, ((2, 3), (4, 1), (5, 5)))
+    stack = gymnasium_stack("Amidar", macros, stack_size=1)
+    env = MacroAtariEnv("amidar", macros=macros, stack_size=1)
+    assert_same(stack.reset(seed=1), env.reset(seed=1))
+    rng = np.random.default_rng(1)
+    terminated = False
+    while not terminated:
+        action = 10 + rng.integers(3)
+        step = env.step(action)
+        assert_same(stack.step(action), step)
+        *_, terminated, _, info = step
+    assert info["duration"] == 2
+
+
+def test_running_out_of_frames_is_foreseen():
+    macros = MacroSet(BREAKOUT, ((3,) * 11,))
+    env = MacroAtariEnv("breakout", macros=macros, max_num_frames_per_episode=201)
+    for _ in range(4):
+        env.reset(seed=0)
+        while not env.step(4)[3]:
+            pass
+    assert env._lives_foretell_end
+
+
+def test_an_episode_played_again_ends_where_it_ended():
+    """Whatever the emulator was doing meanwhile: it does not save which action it repeats."""
+    env = MacroAtariEnv("breakout", 0)
+    env.reset(seed=0)
+    for left in range(60):
+        env.step(3 if left % 2 else 2)
+        env.reset()
+        for _ in range(3):
+            env.step(2 if left % 2 else 3)
+        memory, observation = env.ale.getRAM(), env._frames.observation(env._emulator)
+        frames = env._replay_episode()
+        np.testing.assert_array_equal(env.ale.getRAM(), memory)
+        np.testing.assert_array_equal(frames.observation(env._emulator), observation)
 
 
 def test_memory_as_observation_equals_ale_pys_own():

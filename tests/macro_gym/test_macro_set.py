@@ -244,20 +244,18 @@ def test_remapping_may_lose_primitives_that_no_macro_uses():
 
 
 def test_noise_is_new_distinct_and_distributed_in_length_like_the_set():
-    lengths = [3] * 4 + [5] * 12
     rng = np.random.default_rng(7)
-    distinct = {tuple(rng.integers(4, size=length).tolist()): 0 for length in lengths}
-    macros = MacroSet(BREAKOUT, tuple(distinct), tuple(range(len(distinct))), Provenance("play"))
-    share_of_3 = sum(len(macro) == 3 for macro in macros.macros) / len(macros.macros)
-    noisy = macros.with_noise(101, np.random.default_rng(0))
-    assert noisy.macros[: len(macros.macros)] == macros.macros
-    assert noisy.counts == macros.counts + (0,) * 101
+    mined = {tuple(rng.integers(18, size=n).tolist()) for n in [3] * 5 + [5] * 31}
+    macros = MacroSet(FULL, tuple(sorted(mined)), tuple(range(36)), Provenance("play"))
+    noisy = macros.with_noise(401, np.random.default_rng(0))
+    assert noisy.macros[:36] == macros.macros
+    assert noisy.counts == macros.counts + (0,) * 401
     assert noisy.provenance == macros.provenance
-    assert len(set(noisy.macros)) == len(macros.macros) + 101
-    found = Counter(map(len, noisy.macros[len(macros.macros) :]))
+    assert len(set(noisy.macros)) == 36 + 401
+    found = Counter(map(len, noisy.macros[36:]))
     assert set(found) == {3, 5}
-    # Three standard deviations of a binomial; short ones run out sooner, but not at 25 of 64.
-    assert abs(found[3] / 101 - share_of_3) < 3 * (share_of_3 * (1 - share_of_3) / 101) ** 0.5
+    share = 5 / 36
+    assert abs(found[3] / 401 - share) < 3 * (share * (1 - share) / 401) ** 0.5
 
 
 def test_noise_uses_every_primitive_and_follows_the_generator():
