@@ -161,14 +161,14 @@ def test_games_that_end_with_lives_to_spare_are_drawn_whole_from_then_on():
 
 
 def test_unstacked_games_that_end_in_a_macros_last_step_show_the_step_before():
-    macros = MacroSet(random_macros("Amidar").primitives, ((2, 3), (4, 1), (5, 5)))
-    stack = gymnasium_stack("Amidar", macros, stack_size=1)
-    env = MacroAtariEnv("amidar", macros=macros, stack_size=1)
-    assert_same(stack.reset(seed=1), env.reset(seed=1))
-    rng = np.random.default_rng(1)
+    macros = MacroSet(random_macros("Gravitar").primitives, ((2, 3), (4, 1), (5, 5)))
+    stack = gymnasium_stack("Gravitar", macros, stack_size=1)
+    env = MacroAtariEnv("gravitar", macros=macros, stack_size=1)
+    assert_same(stack.reset(seed=2), env.reset(seed=2))
+    rng = np.random.default_rng(2)
     terminated = False
     while not terminated:
-        action = 10 + rng.integers(3)
+        action = 18 + rng.integers(3)
         step = env.step(action)
         assert_same(stack.step(action), step)
         *_, terminated, _, info = step
