@@ -3,7 +3,8 @@
 All arms take turns within each round, so that a machine that slows down slows all of them; the
 result is the median over rounds of each arm's frame rate relative to the bare emulator's in the
 same round. Everything runs in one thread (ale-py's vector in one of its own), with sticky actions
-as in ``ALE/Breakout-v5``. Time spent in resets counts for none of them.
+as in ``ALE/Breakout-v5``. Seconds are of CPU time, so that other work on the machine counts for
+little; those spent in resets count for none of them.
 """
 
 import time
