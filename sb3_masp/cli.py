@@ -4,10 +4,11 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import gymnasium as gym
 import tyro
+from gymnasium.utils.save_video import save_video
 
 from macro_gym.errors import MacroGymError
 from macro_gym.files import replacing
@@ -99,16 +100,24 @@ def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
 
 
 def _film(config: run.TrainConfig, model: MASPDQN, folder: Path, seed: int) -> None:
-    """Record one episode, every primitive of it."""
+    """Film one episode, with a picture of every primitive."""
     env = gym.make(config.env, render_mode="rgb_array_list", **config.env_kwargs)
-    env = gym.wrappers.RecordVideo(env, str(folder), name_prefix="episode")
     observation, _ = env.reset(seed=seed)
     over = False
     while not over:
         action, _ = model.predict(observation, deterministic=False)
         observation, _, terminated, truncated, _ = env.step(int(action))
         over = terminated or truncated
-    env.close()  # type: ignore[no-untyped-call]
+    # Not RecordVideo, which keeps one picture of each decision.
+    pictures: Any = env.render()
+    save_video(
+        pictures,
+        str(folder),
+        episode_trigger=lambda _: True,
+        fps=env.metadata["render_fps"],
+        name_prefix="episode",
+    )
+    env.close()
 
 
 if __name__ == "__main__":

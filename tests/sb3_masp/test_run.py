@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch as th
+from moviepy import VideoFileClip
 
 from macro_gym import MacroSet
+from macro_gym.atari import MacroAtariEnv
 from sb3_masp import MASPDQN, load_similarity, run
 from sb3_masp.callbacks import Checkpoints
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
@@ -189,10 +191,23 @@ def test_every_command_has_help(command, capsys):
 
 def test_a_video_shows_every_primitive(config, tmp_path, monkeypatch):
     run.train(replace(config, frames=1_500), progress_bar=False)
-    monkeypatch.setattr(run, "read_config", lambda folder: replace(config, frames=1_500))
-    words = ["evaluate", str(config.run), "--episodes", "1", "--video", str(tmp_path / "film")]
-    assert main(words) == 0
-    assert [path.suffix for path in (tmp_path / "film").iterdir()] == [".mp4"]
+    durations = []
+    step = MacroAtariEnv.step
+
+    def counted(self, action):
+        result = step(self, action)
+        durations.append(result[-1]["duration"])
+        return result
+
+    monkeypatch.setattr(MacroAtariEnv, "step", counted)
+    film = tmp_path / "film"
+    assert main(["evaluate", str(config.run), "--episodes", "1", "--video", str(film)]) == 0
+    (path,) = film.iterdir()
+    with VideoFileClip(str(path)) as clip:
+        pictures = clip.n_frames
+    # One of the reset, and of the filmed episode, which is the last, one of every primitive.
+    assert pictures - 1 in np.cumsum(durations[::-1])
+    assert pictures > 2 * 30
 
 
 def test_evaluation_gives_the_mean_and_an_interval_around_it(config):
