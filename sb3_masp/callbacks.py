@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
+
+from macro_gym.frames import frames_per_step
 
 
 class Episode(NamedTuple):
@@ -53,9 +56,7 @@ class FrameBudget(BaseCallback):
 
     def _on_training_start(self) -> None:
         """Ask the environment how many frames a step is."""
-        env = self.training_env
-        skip = env.get_attr("frameskip", indices=0)[0] if env.has_attr("frameskip") else 1
-        self._frameskip = max(int(skip), 1)
+        self._frameskip = _frames_per_step(self.training_env)
         if self._progress_bar:
             self._bar = tqdm(
                 desc=self._label or None,
@@ -90,6 +91,14 @@ class FrameBudget(BaseCallback):
     def __getstate__(self) -> dict[str, Any]:
         """What a resumed run needs: the count, not the bar or the model."""
         return {"budget": self.budget, "frames": self.frames}
+
+
+def _frames_per_step(env: VecEnv) -> int:
+    """Frames in a step: as macro environments say, else as the wrappers do; 1 if nobody does."""
+    if env.has_attr("frameskip"):
+        return max(int(env.get_attr("frameskip", indices=0)[0]), 1)
+    envs = getattr(env.unwrapped, "envs", None)
+    return max(frames_per_step(envs[0]), 1) if envs else 1
 
 
 class EpisodeLog(BaseCallback):
@@ -134,17 +143,24 @@ class Checkpoints(BaseCallback):
     Args:
         every: Decisions between two calls.
         save: Writes a checkpoint.
+        at_once: Whether to begin with one, so that there is always something to go on from.
     """
 
-    def __init__(self, every: int, save: Callable[[], None]) -> None:
-        """Note both."""
+    def __init__(self, every: int, save: Callable[[], None], at_once: bool = False) -> None:
+        """Note them."""
         super().__init__()
         self._every = every
         self._save = save
+        self._at_once = at_once
+        self._stop = False
+
+    def stop(self) -> None:
+        """Save as soon as nothing is half done, and then raise KeyboardInterrupt."""
+        self._stop = True
 
     def _on_training_start(self) -> None:
         """Count from here."""
-        self._last = self.num_timesteps
+        self._last = self.num_timesteps - (self._every if self._at_once else 0)
 
     def _on_step(self) -> bool:
         """Do nothing: in the middle of a rollout the last transition is not stored yet."""
@@ -152,6 +168,8 @@ class Checkpoints(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         """Save if it is time."""
-        if self.model.num_timesteps - self._last >= self._every:
+        if self._stop or self.model.num_timesteps - self._last >= self._every:
             self._last = self.model.num_timesteps
             self._save()
+        if self._stop:
+            raise KeyboardInterrupt

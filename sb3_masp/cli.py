@@ -3,12 +3,12 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
 import tyro
-from gymnasium.utils.save_video import save_video
 
 from macro_gym.errors import MacroGymError
 from macro_gym.files import replacing
@@ -32,7 +32,8 @@ def train(
     try:
         run.train(config) if resume is None else run.resume(resume)
     except KeyboardInterrupt:
-        print(f"\nStopped. Go on with: masp train --resume {folder}", file=sys.stderr)
+        if (folder / run.CHECKPOINT).exists():
+            print(f"\nStopped. Go on with: masp train --resume {folder}", file=sys.stderr)
         raise
     print(f"{folder}: model.zip, similarity.safetensors, episodes.csv, plots/")
 
@@ -57,6 +58,9 @@ def evaluate(
     config = run.read_config(folder)
     if not (folder / "model.zip").exists():
         raise run.RunError(f"the run in {folder} is not finished: masp train --resume {folder}")
+    if (folder / run.MACRO_SET).exists():
+        # The macros it was trained with, whatever has become of the file or the bank.
+        config = replace(config, macros=folder / run.MACRO_SET, k=None)
     env = run.make_env(config, n_envs=1)
     model = MASPDQN.load(folder / "model.zip", env=env, device=config.device)
     results = {
@@ -101,6 +105,8 @@ def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
 
 def _film(config: run.TrainConfig, model: MASPDQN, folder: Path, seed: int) -> None:
     """Film one episode, with a picture of every primitive."""
+    from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
+
     env = gym.make(config.env, render_mode="rgb_array_list", **config.env_kwargs)
     observation, _ = env.reset(seed=seed)
     over = False

@@ -68,7 +68,7 @@ def evaluate(
     """
     set_random_seed(seed)
     env.seed(seed)
-    env.action_space.seed(seed)
+    model.action_space.seed(seed)  # what SB3 explores with
     before, model.exploration_rate = model.exploration_rate, epsilon
     bar = tqdm(total=episodes, unit="episode", disable=not progress_bar, leave=False)
 

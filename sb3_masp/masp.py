@@ -2,11 +2,13 @@
 
 import copy
 import io
+import math
 import pathlib
 import warnings
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
+import gymnasium as gym
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from macro_gym import MacroSet
-from macro_gym.errors import MacroGymError, MacroSetMismatchError
+from macro_gym.errors import FrameSkipError, MacroGymError, MacroSetMismatchError
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.metagradient import meta_loss
@@ -112,8 +114,17 @@ class MASP(OffPolicyAlgorithm, ABC):
             MASPSettingError: One is.
         """
         rules = {
-            "eta": (self.eta, self.eta >= 0, "at least 0"),
-            "meta_interval": (self.meta_interval, self.meta_interval >= 1, "1, 2, 3, ..."),
+            "eta": (self.eta, 0 <= self.eta < math.inf, "at least 0, and finite"),
+            "meta_learning_rate": (
+                self.meta_learning_rate,
+                callable(self.meta_learning_rate) or 0 <= self.meta_learning_rate < math.inf,
+                "at least 0, and finite, or a schedule",
+            ),
+            "meta_interval": (
+                self.meta_interval,
+                isinstance(self.meta_interval, int) and self.meta_interval >= 1,
+                "1, 2, 3, ...",
+            ),
             "meta_gradient": (
                 self.meta_gradient,
                 self.meta_gradient in ("exact", "last_layer"),
@@ -289,25 +300,44 @@ class MASP(OffPolicyAlgorithm, ABC):
         self.macro_set = self.__dict__.get("macro_set", found)
         if self.env is not None:
             require_same_macros(self.macro_set, found)
+        if self.env is not None:
+            require_no_skip_outside(self.env)
+        self._choose_buffer()
+
+    def _choose_buffer(self) -> None:
+        """Take the buffer that knows durations, with this learner's settings, unless told not to.
+
+        Raises:
+            MASPSettingError: Another buffer was asked for than can do what was asked for.
+        """
         if self.replay_buffer_class is None:
             self.replay_buffer_class = MacroReplayBuffer
-            self.replay_buffer_kwargs = self._buffer_settings() | self.replay_buffer_kwargs
-        elif found is not None and not issubclass(self.replay_buffer_class, MacroReplayBuffer):
+        if issubclass(self.replay_buffer_class, MacroReplayBuffer):
+            # Kept apart, so that a model loaded with another gamma gets a buffer with it.
+            given = self.__dict__.setdefault("given_buffer_kwargs", self.replay_buffer_kwargs)
+            self.replay_buffer_kwargs = self._buffer_settings() | given
+            return
+        name = self.replay_buffer_class.__name__
+        for setting, asked in (
+            ("prioritized_replay", self.prioritized_replay),
+            ("n_steps", self.n_step_decisions > 1),
+        ):
+            require_setting(setting, asked, not asked, f"left out with {name}, which cannot do it")
+        if self.macro_set is not None:
             warnings.warn(
-                f"{self.replay_buffer_class.__name__} does not know how long macro-actions last "
-                "and will discount every decision by one γ; MacroReplayBuffer does.",
+                f"{name} does not know how long macro-actions last and will discount every "
+                "decision by one γ; MacroReplayBuffer does.",
                 stacklevel=2,
             )
 
     def _buffer_settings(self) -> dict[str, Any]:
         """Arguments of `MacroReplayBuffer` that are this learner's."""
-        clip_rewards = self.clip_rewards
-        if clip_rewards is None:
-            clip_rewards = self.env is not None and pays_game_scores(self.env)
+        if self.clip_rewards is None and self.env is not None:
+            self.clip_rewards = pays_game_scores(self.env)
         return {
             "gamma": self.gamma,
             "n_steps": self.n_step_decisions,
-            "clip_rewards": clip_rewards,
+            "clip_rewards": bool(self.clip_rewards),
             "prioritized": self.prioritized_replay,
         }
 
@@ -359,8 +389,29 @@ def macro_set_of(env: VecEnv) -> MacroSet | None:
 
 def pays_game_scores(env: VecEnv) -> bool:
     """Whether rewards are a game's true scores, of any size: MacroALE and MacroRetro."""
-    spec = env.get_attr("spec", indices=0)[0]
+    spec = env.get_attr("spec", indices=0)[0] if env.has_attr("spec") else None
     return spec is not None and spec.namespace in ("MacroALE", "MacroRetro")
+
+
+def require_no_skip_outside(env: VecEnv) -> None:
+    """Refuse wrappers outside a macro environment that would repeat its decisions.
+
+    They can be seen only in this process; elsewhere the buffer notices rewards that do not add up.
+
+    Raises:
+        FrameSkipError: There is one; SB3's AtariWrapper brings it.
+    """
+    for wrapper in getattr(env.unwrapped, "envs", []):
+        while isinstance(wrapper, gym.Wrapper) and wrapper.has_wrapper_attr("macro_set"):
+            if "macro_set" in vars(wrapper):
+                break
+            if vars(wrapper).get("_skip", 1) != 1 or vars(wrapper).get("frame_skip", 1) != 1:
+                raise FrameSkipError(
+                    f"{type(wrapper).__name__} repeats every decision of a macro environment, "
+                    "which skips frames itself. Take it off, as well as SB3's AtariWrapper or "
+                    "make_atari_env that may have brought it."
+                )
+            wrapper = wrapper.env
 
 
 def require_same_macros(trained: MacroSet | None, found: MacroSet | None) -> None:

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from macro_gym.errors import MacroGymError
+from macro_gym.errors import MissingDependencyError
 from macro_gym.files import replacing
 from sb3_masp.callbacks import Episode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class PlotsMissingError(MacroGymError, ImportError):
-    """The libraries that draw plots are not installed."""
 
 
 def learning_curve(
@@ -150,7 +146,7 @@ def _figure(width: float, height: float) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PlotsMissingError("plots need: pip install 'macro-gym[plots]'") from error
+        raise MissingDependencyError("plots need: pip install 'macro-gym[plots]'") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

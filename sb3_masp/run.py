@@ -8,14 +8,18 @@
 import csv
 import io
 import json
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
+import ale_py
 import gymnasium as gym
 import numpy as np
 import torch as th
@@ -24,7 +28,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import VecEnv
 
-import macro_gym  # noqa: F401  # registers MacroALE ids
+from macro_gym import MacroAction, MacroSet
 from macro_gym.errors import MacroGymError
 from macro_gym.files import replacing
 from sb3_masp.callbacks import Checkpoints, Episode, EpisodeLog, FrameBudget
@@ -35,6 +39,7 @@ from sb3_masp.similarity import SimilarityAbout, save_similarity
 from sb3_masp.similarity.initial import Start
 
 CHECKPOINT = "checkpoint.pkl"
+MACRO_SET = "macro_set.json"
 PACKAGES = ("macro-gym", "ale-py", "gymnasium", "numpy", "stable-baselines3", "torch")
 
 
@@ -132,7 +137,7 @@ class TrainConfig:
     threads: int | None = None
     device: str = "auto"
     run: Path | None = None
-    checkpoint_every: int = 50_000
+    checkpoint_every: int = 10_000
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
 
     @property
@@ -175,7 +180,7 @@ def train(
     print(model.replay_buffer.memory_statement())
     _write_json(folder / "config.json", _about(config))
     if model.macro_set is not None:
-        model.macro_set.save(folder / "macro_set.json")
+        model.macro_set.save(folder / MACRO_SET)
     budget = FrameBudget(config.frames, progress_bar, label, line)
     return _learn(config, model, budget, EpisodeLog(budget), fresh=True)
 
@@ -204,10 +209,28 @@ def resume(folder: Path, *, progress_bar: bool = True, label: str = "", line: in
     return _learn(config, cast(MASPDQN, model), budget, log, fresh=False)
 
 
+gym.register_envs(ale_py)  # for baselines on ALE's own ids
+
+
 def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
-    """The run's environments, with SB3's Monitor."""
+    """The run's environments, with SB3's Monitor.
+
+    Raises:
+        RunError: The settings of a game were given for another environment.
+    """
+    n_envs = config.n_envs if n_envs is None else n_envs
+    if config.env.startswith("Macro"):
+        return make_vec_env(config.env, n_envs, config.seed, env_kwargs=config.env_kwargs)
+    if config.k is not None or config.obs_type is not None:
+        raise RunError(
+            f"--k and --obs-type are for MacroALE games, but the environment is {config.env}; "
+            "macros for it come from a file: --macros FILE"
+        )
+    if config.macros is None:
+        return make_vec_env(config.env, n_envs, config.seed)
+    macro_set = MacroSet.load(config.macros)
     return make_vec_env(
-        config.env, n_envs or config.n_envs, seed=config.seed, env_kwargs=config.env_kwargs
+        config.env, n_envs, config.seed, wrapper_class=lambda env: MacroAction(env, macro_set)
     )
 
 
@@ -274,13 +297,33 @@ def _learn(
         extra = {"budget": budget.__getstate__(), "log": log.__getstate__()}
         save_checkpoint(folder / CHECKPOINT, model, extra)
 
-    checkpoints = Checkpoints(config.checkpoint_every, save)
-    # A decision takes a frame at least, so the budget ends before SB3's count of decisions does.
-    model.learn(config.frames, callback=[budget, log, checkpoints], reset_num_timesteps=fresh)
+    checkpoints = Checkpoints(config.checkpoint_every, save, at_once=fresh)
+    with _stopping_at_interrupt(checkpoints):
+        # A decision takes a frame at least, so the budget ends before SB3's count does.
+        model.learn(config.frames, callback=[budget, log, checkpoints], reset_num_timesteps=fresh)
     model.logger.close()
     _write_results(folder, model, log)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return model
+
+
+@contextmanager
+def _stopping_at_interrupt(checkpoints: Checkpoints) -> Iterator[None]:
+    """Let the first Ctrl-C save and stop, and the second one stop at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        checkpoints.stop()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _write_results(folder: Path, model: MASPDQN, log: EpisodeLog) -> None:

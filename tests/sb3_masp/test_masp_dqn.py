@@ -1,11 +1,13 @@
 import io
 import warnings
 
+import ale_py
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import DQN
+from stable_baselines3.common.atari_wrappers import MaxAndSkipEnv
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -15,11 +17,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNorm
 from stable_baselines3.dqn import policies as sb3
 
 from macro_gym import MacroAction, MacroSet
-from macro_gym.errors import MacroSetMismatchError
-from sb3_masp import MASPDQN, SoftmaxSimilarity, UnconstrainedSimilarity
+from macro_gym.errors import FrameSkipError, MacroSetMismatchError
+from sb3_masp import MASPDQN, MacroReplayBuffer, SoftmaxSimilarity, UnconstrainedSimilarity
 from sb3_masp.masp import MASPSettingError
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
 from sb3_masp.similarity import SimilarityError
+
+gym.register_envs(ale_py)
 
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
 BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
@@ -276,7 +280,15 @@ def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
     ("setting", "message"),
     [
         ({"eta": -0.1}, "eta is -0.1; it must be at least 0"),
+        ({"eta": float("inf")}, "eta is inf"),
         ({"meta_interval": 0}, "meta_interval is 0"),
+        ({"meta_interval": 1.5}, "meta_interval is 1.5"),
+        ({"meta_learning_rate": -1.0}, "meta_learning_rate is -1.0"),
+        ({"replay_buffer_class": ReplayBuffer, "n_steps": 3}, "n_steps is True; it must be left"),
+        (
+            {"replay_buffer_class": ReplayBuffer, "prioritized_replay": True},
+            "prioritized_replay is True; it must be left out with ReplayBuffer",
+        ),
         ({"meta_gradient": "some"}, "meta_gradient is 'some'"),
         ({"penalty_reduction": "max"}, "penalty_reduction is 'max'"),
         ({"embedding_dim": -1}, "embedding_dim is -1"),
@@ -314,7 +326,7 @@ def test_sb3_tools_work_on_it(tmp_path):
     model = MASPDQN("MlpPolicy", macro_cartpole(), tensorboard_log=str(tmp_path), **SMALL)
     model.learn(1e2, callback=callback, progress_bar=True)
     assert list(tmp_path.glob("MASPDQN_1/events*"))
-    assert len(callback.evaluations_timesteps) == 0 or callback.last_mean_reward > 0
+    assert callback.last_mean_reward > 0
     model.save_replay_buffer(tmp_path / "buffer")
     size = model.replay_buffer.size()
     model.load_replay_buffer(tmp_path / "buffer")
@@ -342,3 +354,37 @@ def test_a_policy_of_the_users_own_that_is_not_conditioned_is_warned_of():
     with pytest.warns(UserWarning, match="Own is not conditioned"):
         MASPDQN(Own, macro_cartpole(), **SMALL)
     MASPDQN(Own, macro_cartpole(), embedding_dim=0, **SMALL).learn(41)
+
+
+def test_a_named_buffer_class_gets_the_learners_settings_and_so_does_a_loaded_model(tmp_path):
+    asked = {"gamma": 0.5, "n_steps": 3, "clip_rewards": True, "prioritized_replay": True}
+    model = MASPDQN(
+        "MlpPolicy",
+        macro_cartpole(),
+        replay_buffer_class=MacroReplayBuffer,
+        replay_buffer_kwargs={"priority_exponent": 0.9},
+        **asked,
+        **SMALL,
+    ).learn(41)
+    buffer = model.replay_buffer
+    assert (buffer.gamma, buffer.n_steps, buffer.clip_rewards) == (0.5, 3, True)
+    assert buffer.prioritized
+    assert buffer.priority_exponent == 0.9
+    model.save(tmp_path / "model")
+    loaded = MASPDQN.load(tmp_path / "model", gamma=0.25)
+    assert (loaded.replay_buffer.gamma, loaded.replay_buffer.n_steps) == (0.25, 3)
+    assert loaded.replay_buffer.priority_exponent == 0.9
+
+
+def test_a_model_loaded_without_environment_still_clips_game_scores(tmp_path):
+    MASPDQN("CnnPolicy", macro_breakout(), **SMALL).save(tmp_path / "model")
+    assert MASPDQN.load(tmp_path / "model").replay_buffer.clip_rewards
+
+
+def test_a_wrapper_that_repeats_decisions_is_refused_outside_and_allowed_inside():
+    outside = MaxAndSkipEnv(macro_breakout(k=2), skip=4)
+    with pytest.raises(FrameSkipError, match="MaxAndSkipEnv repeats every decision"):
+        MASPDQN("CnnPolicy", outside, **SMALL)
+    inside = gym.make("ALE/Breakout-v5", obs_type="ram", frameskip=1)
+    inside = MacroAction(MaxAndSkipEnv(inside, skip=4), BREAKOUT)
+    MASPDQN("MlpPolicy", inside, **SMALL)

@@ -1,6 +1,9 @@
 """Runs, checkpoints and the command line that starts them, on the real emulator."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +14,7 @@ from moviepy import VideoFileClip
 from macro_gym import MacroSet
 from macro_gym.atari import MacroAtariEnv
 from sb3_masp import MASPDQN, load_similarity, run
-from sb3_masp.callbacks import Checkpoints
+from sb3_masp.callbacks import Checkpoints, _frames_per_step
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.cli import main
 from sb3_masp.evaluation import Evaluation, evaluate
@@ -87,6 +90,61 @@ def test_a_run_stopped_and_resumed_equals_the_one_that_was_not(config, monkeypat
             assert all(th.equal(left[key], right[key]) for key in left)
     tables = ["episodes.csv", "actions.csv"]
     assert same_content(config.run / "whole", config.run / "parts", tables) == []
+
+
+def test_ctrl_c_saves_stops_and_says_how_to_go_on(config, monkeypatch, capsys, tmp_path):
+    whole = run.train(replace(config, run=tmp_path / "whole"), progress_bar=False)
+    original = Checkpoints._on_step
+
+    def on_step(self):
+        if self.num_timesteps == 411:
+            signal.raise_signal(signal.SIGINT)
+        return original(self)
+
+    folder = tmp_path / "parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_on_step", on_step)
+        with pytest.raises(KeyboardInterrupt):
+            run.train(replace(config, run=folder, checkpoint_every=10**6), progress_bar=False)
+    assert load_checkpoint(folder / run.CHECKPOINT).model.num_timesteps >= 411
+    resumed = run.resume(folder, progress_bar=False)
+    assert same_content(tmp_path / "whole", folder, ["episodes.csv", "actions.csv"]) == []
+    assert th.equal(whole.similarity(), resumed.similarity())
+
+
+def test_a_run_can_be_continued_from_its_first_moment(config, monkeypatch):
+    interrupt_after(monkeypatch, 3)
+    with pytest.raises(Interrupted):
+        run.train(replace(config, checkpoint_every=10**6), progress_bar=False)
+    assert load_checkpoint(config.run / run.CHECKPOINT).model.num_timesteps == 0
+
+
+def test_macros_from_a_file_serve_environments_that_are_no_games(tmp_path):
+    macros = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 0, 1)))
+    macros.save(tmp_path / "macros.json")
+    config = run.TrainConfig("CartPole-v1", macros=tmp_path / "macros.json")
+    assert run.make_env(config).get_attr("macro_set") == [macros]
+
+
+def test_frames_of_ales_own_environments_are_counted_too():
+    config = run.TrainConfig("ALE/Breakout-v5")
+    assert _frames_per_step(run.make_env(config)) == 4
+    assert _frames_per_step(run.make_env(run.TrainConfig("CartPole-v1"))) == 1
+
+
+def test_evaluation_needs_nothing_outside_the_folder(config, capsys):
+    run.train(replace(config, frames=1_500), progress_bar=False)
+    config.macros.unlink()
+    assert main(["evaluate", str(config.run), "--episodes", "1"]) == 0
+    assert main(["evaluate", str(config.run), "--episodes", "1", "--epsilon", "0.5"]) == 0
+
+
+def test_the_command_line_starts_without_moviepy_or_matplotlib():
+    code = (
+        "import sys; sys.modules['moviepy'] = sys.modules['matplotlib'] = None; "
+        "import sb3_masp.cli, macro_gym.cli"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_finished_run_leaves_its_settings_log_model_similarity_and_plots(config):
@@ -171,6 +229,7 @@ def test_the_command_line_trains_evaluates_and_refuses_to_overwrite(tmp_path, ca
         (["evaluate", "nowhere"], "holds no run"),
         (["train", "MacroALE/Braekout-v5"], "Did you mean"),
         (["train", "--k", "999999"], "k may be 0"),
+        (["train", "CartPole-v1", "--k", "4"], "--k and --obs-type are for MacroALE"),
     ],
 )
 def test_the_command_line_says_what_is_wrong_in_a_line(words, message, capsys, tmp_path):
@@ -211,7 +270,9 @@ def test_a_video_shows_every_primitive(config, tmp_path, monkeypatch):
 
 
 def test_evaluation_gives_the_mean_and_an_interval_around_it(config):
-    model = run.make_model(config, run.make_env(config))
+    run.make_model(config, run.make_env(config)).save(config.run)
+    # Loaded, its action space is another object than its environment's.
+    model = MASPDQN.load(config.run, env=run.make_env(config))
     result = evaluate(model, model.get_env(), 5, epsilon=1.0, seed=2)
     again = evaluate(model, model.get_env(), 5, epsilon=1.0, seed=2)
     assert result == again
