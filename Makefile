@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 
 .PHONY: demo test lint bench docs smoke banks clean
 
-demo: $(INSTALLED)  ## train on Breakout beside a plain DQN, and compare (about 7 minutes)
+demo: $(INSTALLED)  ## train on Breakout beside a plain DQN, and compare (about 6 minutes)
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)  ## the tests
