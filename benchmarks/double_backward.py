@@ -59,7 +59,7 @@ def _q_values(model: MASPDQN, values: Values, observations: Tensor) -> Tensor:
 
 
 def _td_loss(model: MASPDQN, values: Values, batch: Any, q_values: Tensor) -> Tensor:
-    """Huber loss towards the target network's values, averaged."""
+    """Huber loss towards the target network's values, averaged with the batch's weights."""
     with th.no_grad():
         next_values = model.q_net_target(batch.next_observations)
         chooser = next_values
@@ -68,7 +68,8 @@ def _td_loss(model: MASPDQN, values: Values, batch: Any, q_values: Tensor) -> Te
         best = next_values[range(len(chooser)), chooser.argmax(1)]
         targets = batch.rewards[:, 0] + (1 - batch.dones[:, 0]) * batch.discounts[:, 0] * best
     errors = (q_values[range(len(q_values)), batch.actions[:, 0]] - targets).abs()
-    return th.where(errors < 1, errors**2 / 2, errors - 0.5).mean()
+    losses = th.where(errors < 1, errors**2 / 2, errors - 0.5)
+    return (batch.weights[:, 0] * losses if model.prioritized_replay else losses).mean()
 
 
 def _step(optimizer: Any, parameter: Tensor, value: Tensor, gradient: Tensor) -> Tensor:

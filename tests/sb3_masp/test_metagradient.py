@@ -6,6 +6,7 @@ import pytest
 import torch as th
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 
+import sb3_masp.dqn.dqn
 import sb3_masp.masp
 from benchmarks.double_backward import double_backward_gradient
 from macro_gym import MacroSet
@@ -123,6 +124,7 @@ def test_outer_gradient_is_exact_on_adams_first_step(max_grad_norm):
         {"double_q": True},
         {"penalty_reduction": "sum"},
         {"n_steps": 3},
+        {"prioritized_replay": True},
         {"similarity": "softmax_diagonal"},
         {"similarity": "sigmoid"},
         {"similarity": "unconstrained", "similarity_start": "overlap"},
@@ -169,6 +171,16 @@ def frozen_denominator(cotangent, gradient, first, second, *, step, lr, betas, e
 def test_the_law_notices_each_part_that_is_left_out(monkeypatch, module, name, mutant):
     model = learner(max_grad_norm=0.1)
     monkeypatch.setattr(module, name, mutant)
+    assert relative_error(model) > 1e-4
+
+
+def test_the_law_notices_importance_weights_that_are_ignored(monkeypatch):
+    model = learner(max_grad_norm=0.1, prioritized_replay=True)
+    assert len(model._sample(17).weights.unique()) > 1
+    unweighted = sb3_masp.dqn.dqn.td_loss
+    monkeypatch.setattr(
+        sb3_masp.dqn.dqn, "td_loss", lambda values, targets, weights: unweighted(values, targets)
+    )
     assert relative_error(model) > 1e-4
 
 

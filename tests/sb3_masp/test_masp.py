@@ -1,0 +1,90 @@
+"""Which updates have an outer step, on what data, and at which learning rate."""
+
+from itertools import combinations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from macro_gym import MacroAction, MacroSet
+from sb3_masp import MASPDQN
+
+MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
+STEPS = 101
+
+
+def learner(**kwargs):
+    """A learner that will make its first update after 23 decisions."""
+    env = MacroAction(gym.make("CartPole-v1"), MACROS)
+    settings = {"buffer_size": 199, "learning_starts": 23, "train_freq": 1, "seed": 3} | kwargs
+    return MASPDQN("MlpPolicy", env, batch_size=13, **settings)
+
+
+def at_each(monkeypatch, model, name, note):
+    """What ``note(*args)`` gives at each call of the model's method, which still runs."""
+    notes, method = [], getattr(model, name)
+
+    def noting(*args, **kwargs):
+        notes.append(note(*args))
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(model, name, noting)
+    return notes
+
+
+@pytest.mark.parametrize("meta_interval", [1, 3])
+def test_the_first_update_and_every_meta_interval_th_after_it_have_an_outer_step(
+    monkeypatch, meta_interval
+):
+    model = learner(meta_interval=meta_interval).learn(23)
+    updates = at_each(monkeypatch, model, "_outer_step", lambda *_: model._n_updates)
+    for gradient_steps in (1, 5, 2, 11):
+        model.train(gradient_steps, batch_size=7)
+    assert model._n_updates == 19
+    assert updates == list(range(0, 19, meta_interval))
+
+
+@pytest.mark.parametrize("settings", [{"eta": 0}, {"similarity_frozen": True}], ids=str)
+def test_a_similarity_that_does_not_learn_has_no_outer_steps(monkeypatch, settings):
+    model = learner(meta_interval=1, **settings).learn(23)
+    updates = at_each(monkeypatch, model, "_outer_step", lambda *_: model._n_updates)
+    model.train(5, batch_size=7)
+    assert updates == []
+
+
+@pytest.mark.parametrize("prioritized_replay", [False, True], ids=["uniform", "prioritised"])
+def test_every_inner_and_every_outer_step_gets_a_draw_of_its_own(monkeypatch, prioritized_replay):
+    model = learner(meta_interval=1, prioritized_replay=prioritized_replay).learn(23)
+    inner = at_each(monkeypatch, model, "_inner_step", lambda batch: batch.indices)
+    outer = at_each(monkeypatch, model, "_outer_step", lambda _, batch: batch.indices)
+    model.train(5, batch_size=7)
+    assert [len(indices) for indices in inner + outer] == [7] * 10
+    assert not any(np.array_equal(*pair) for pair in combinations(inner + outer, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "schedule"),
+    [
+        (0.0037, lambda remaining: 0.0037),
+        (lambda remaining: 0.02 * remaining**2, lambda remaining: 0.02 * remaining**2),
+    ],
+    ids=["number", "schedule"],
+)
+def test_outer_steps_are_taken_at_the_meta_learning_rate(monkeypatch, given, schedule):
+    model = learner(meta_interval=1, meta_learning_rate=given)
+    found = at_each(
+        monkeypatch, model, "_outer_step", lambda *_: model.meta_optimizer.param_groups[0]["lr"]
+    )
+    model.learn(STEPS)
+    expected = [schedule(1 - decision / STEPS) for decision in range(24, STEPS + 1)]
+    assert found == pytest.approx(expected)
+
+
+def test_importance_weights_grow_to_their_full_strength_by_the_end(monkeypatch):
+    model = learner(prioritized_replay=True)
+    found = at_each(
+        monkeypatch, model, "_inner_step", lambda _: model.replay_buffer.importance_exponent
+    )
+    model.learn(STEPS)
+    expected = [0.4 + 0.6 * decision / STEPS for decision in range(24, STEPS + 1)]
+    assert found == pytest.approx(expected)
