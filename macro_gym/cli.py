@@ -102,14 +102,21 @@ def extract(
         weights: A whole number for each of the paths, all 1 if omitted; what play of weight w
             holds counts w times.
         format: The format of the play; recognised by the names of files if omitted.
-        game: The game, to choose it among several or where the play does not name it.
+        game: The game; play that says it is of another is left out, and play that names no game is
+            taken to be of this one.
         frameskip: Frames per step to resample the play to, such as people's at 60 Hz.
         skip_bad: Go on past malformed files, and count them.
         full_action_space: Keep all 18 Atari actions instead of translating play to the game's
             minimal set.
     """
     gathered = gather(
-        play, format, game, frameskip, skip_bad=skip_bad, full_action_space=full_action_space
+        play,
+        format,
+        game,
+        frameskip,
+        skip_bad=skip_bad,
+        full_action_space=full_action_space,
+        progress_bar=True,
     )
     settings = ExtractionSettings(
         k, max_length, min_length, min_count, weights=_by_episode(weights, gathered.episodes)

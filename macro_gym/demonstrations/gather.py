@@ -13,6 +13,7 @@ from macro_gym.demonstrations.resample import resample
 from macro_gym.demonstrations.sources import Format, read_play
 from macro_gym.demonstrations.translate import Changes, translate, union
 from macro_gym.errors import DemonstrationError
+from macro_gym.games import bare_name
 
 SOURCES_NAMED = 5
 """Of more sources of one kind than these, only the number is told."""
@@ -58,51 +59,70 @@ def gather(
     *,
     skip_bad: bool = False,
     full_action_space: bool = False,
+    progress_bar: bool = False,
 ) -> Gathered:
     """Read the play in ``paths``, translate it to the game's action set and resample it.
 
     Args:
         paths: Files or folders that `read_play` reads.
         format: Their format; recognised, each by itself, if None.
-        game: The game, to choose it or where the paths do not tell it.
+        game: The game: play that says it is of another is left out, play that names none is
+            taken to be of this one. All play if empty.
         frameskip: Frames per step of the result; those of the play if None.
         skip_bad: Whether to pass over malformed files.
         full_action_space: Whether Atari's action set is to be all 18 actions, instead of the
             game's minimal set, to which people's other combinations are translated.
+        progress_bar: Whether to show the episodes read, if on a terminal.
 
     Raises:
-        DemonstrationError: A file is malformed, there is no play, or it is of several games.
+        DemonstrationError: A file is malformed, there is no play of the game, or it is of several.
         FrameSkipError: The play cannot be resampled to ``frameskip``.
         FileNotFoundError: There is no such path.
     """
+    from tqdm import tqdm
+
     skipped: list[DemonstrationError] = []
     on_bad = skipped.append if skip_bad else refuse
     play: list[Demonstration] = []
     changes: Changes = Counter()
+    others: Counter[str] = Counter()
     steps = 0
     episodes: list[int] = []
-    for path in paths:
-        before = len(play)
-        for demonstration in read_play(path, format, game, on_bad):
-            translated, changed = _in_game(demonstration, game, full_action_space)
-            changes += changed
-            steps += len(demonstration.actions)
-            play.append(translated if frameskip is None else resample(translated, frameskip))
-        episodes.append(len(play) - before)
+    with tqdm(desc="read", unit="episode", disable=None if progress_bar else True) as bar:
+        for path in paths:
+            before = len(play)
+            for demonstration in read_play(path, format, game, on_bad):
+                bar.update()
+                if not _is_of(demonstration, game):
+                    others[demonstration.game] += 1
+                    continue
+                translated, changed = _in_game(demonstration, game, full_action_space)
+                changes += changed
+                steps += len(demonstration.actions)
+                play.append(translated if frameskip is None else resample(translated, frameskip))
+            episodes.append(len(play) - before)
     if not play:
         raise DemonstrationError(
             f"there is no play{f' of {game}' if game else ''} in {', '.join(map(str, paths))}; "
-            f"{len(skipped)} bad files were skipped"
+            + "".join(f"{n} episodes are of {other}, " for other, n in sorted(others.items()))
+            + f"{len(skipped)} bad files were skipped"
         )
     _require_one_game(play)
     return Gathered(tuple(_alike(play)), steps, changes, tuple(skipped), tuple(episodes))
 
 
+def _is_of(demonstration: Demonstration, game: str) -> bool:
+    """Whether play is of the game that is asked for, or may be since it names none."""
+    names = {known_game(name) or bare_name(name) for name in (demonstration.game, game) if name}
+    return len(names) < 2
+
+
 def _in_game(demonstration: Demonstration, game: str, full: bool) -> tuple[Demonstration, Changes]:
-    """Atari play in the game's action set; any other play as it is."""
-    named = known_game(game or demonstration.game)
+    """Atari play in the game's action set, named after it; any other play as it is."""
+    named = known_game(demonstration.game or game)
     if not named or not set(demonstration.primitives) <= set(ALE_ACTIONS):
         return demonstration, Counter()
+    demonstration = replace(demonstration, game=named)
     names = atari_actions(named, full=full)
     if full or set(demonstration.primitives) <= set(names):
         return translate(demonstration, names)

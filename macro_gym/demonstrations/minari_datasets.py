@@ -61,7 +61,7 @@ def _dataset(folder: Path, game: str) -> Iterator[Demonstration]:
     spec, space = dataset.env_spec, dataset.action_space
     if not isinstance(space, gym.spaces.Discrete):
         raise DemonstrationError(f"{folder}: its actions are {space}; they must be Discrete")
-    named = game or ("" if spec is None else _game(spec))
+    named = ("" if spec is None else _game(spec)) or game
     names = tuple(str(action) for action in range(int(space.n)))
     if known_game(named):
         full = spec is not None and bool(spec.kwargs.get("full_action_space"))

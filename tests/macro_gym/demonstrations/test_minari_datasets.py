@@ -95,6 +95,11 @@ def test_other_environments_actions_are_named_by_their_numbers(root):
     assert (play.primitives, play.game, play.frameskip) == (("0", "1"), "CartPole", 0)
 
 
+def test_the_environment_says_the_game_whatever_is_asked_for(root):
+    create("box/cart-v0", "CartPole-v1", [np.array([0, 1, 1])])
+    assert [play.game for play in read(root, game="breakout")] == ["CartPole"]
+
+
 def test_a_dataset_without_environment_is_of_the_game_named(root):
     create("some/play-v0", None, action_space=gym.spaces.Discrete(4))
     assert read(root, game="breakout")[0].primitives[3] == "LEFT"

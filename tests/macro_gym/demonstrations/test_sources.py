@@ -1,12 +1,15 @@
 """Play of any format is recognised, read, made comparable, and every change to it counted."""
 
 import gzip
+import io
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import macro_gym.banks
 from macro_gym import MacroSet
 from macro_gym.cli import main
 from macro_gym.demonstrations import Demonstration
@@ -164,6 +167,53 @@ def test_play_that_cannot_be_compared_is_refused(tmp_path):
     table(tmp_path)
     with pytest.raises(FrameSkipError, match="an unknown number of frames a step"):
         gather([tmp_path / "a.csv"], frameskip=4)
+
+
+def stored(folder, name, game):
+    actions = np.array([1, 1, 0], dtype=np.uint8)
+    Demonstration(("NOOP", "FIRE"), actions, None, game, 4).save(folder / f"{name}.npz")
+
+
+def test_play_that_names_another_game_is_left_out(tmp_path, capsys):
+    for name, game in (("a", "Pong"), ("b", "Breakout"), ("c", "")):
+        stored(tmp_path, name, game)
+    gathered = gather([tmp_path, tmp_path / "b.npz"], game="ALE/Breakout-v5")
+    assert [play.game for play in gathered.play] == ["Breakout"] * 3
+    assert gathered.play[0].primitives == ("NOOP", "FIRE", "RIGHT", "LEFT")
+    assert (gathered.steps, gathered.episodes) == (9, (2, 1))
+    command = ["extract", str(tmp_path / "a.npz"), "--game", "breakout", "--k", "1"]
+    assert main([*command, "--output", str(tmp_path / "macros.json")]) == 2
+    assert "a.npz; 1 episodes are of Pong, 0 bad files" in capsys.readouterr().err
+    assert not (tmp_path / "macros.json").exists()
+
+
+def test_one_game_is_chosen_from_the_shipped_play(tmp_path):
+    play = Path(macro_gym.banks.__file__).parent / "play"
+    output = tmp_path / "macros.json"
+    command = ["extract", str(play), "--game", "breakout", "--k", "7", "--output", str(output)]
+    assert main(command) == 0
+    macros = MacroSet.load(output)
+    alone = gather(sorted(play.glob("breakout-*.npz")))
+    assert macros.provenance.game == "Breakout"
+    assert macros.provenance.steps == alone.steps
+
+
+def test_games_that_are_not_ataris_are_told_apart_too(tmp_path):
+    for name in ("Maze", "Tower"):
+        Demonstration(("hop",), np.array([0]), None, name).save(tmp_path / f"{name}.npz")
+    assert [play.game for play in gather([tmp_path], game="Maze-v0").play] == ["Maze"]
+
+
+def test_a_terminal_shows_the_episodes_read(tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stored(tmp_path, "a", "Pong")
+    for shown in (True, False):
+        monkeypatch.setattr("sys.stderr", Terminal())
+        gather([tmp_path], progress_bar=shown)
+        assert ("1episode" in sys.stderr.getvalue()) == shown
 
 
 def test_bad_files_stop_the_command_or_are_counted(tmp_path, capsys):
