@@ -36,8 +36,8 @@ class MacroAction(
         macro_set: The macros.
 
     Raises:
-        ActionSpaceError: The environment's actions are not discrete, or are not as many as the
-            set's primitives.
+        ActionSpaceError: The environment's actions are not discrete, are not as many as the
+            set's primitives, or are macros already.
         RemapError: A macro needs an action that the environment does not have.
         FrameSkipError: The environment skips frames twice, or a random number of them.
 
@@ -98,6 +98,12 @@ def decision_info(rewards: Sequence[float], max_length: int) -> dict[str, Any]:
 
 def _fitted(macro_set: MacroSet, env: gym.Env[Any, Any]) -> MacroSet:
     """``macro_set`` with the environment's actions as its primitives."""
+    if env.has_wrapper_attr("macro_set"):
+        raise ActionSpaceError(
+            f"the environment {env} has a macro_set already, and macros of macros would hide how "
+            "many primitives were run. Wrap the environment below it, or give MacroALE all the "
+            "macros at once."
+        )
     space = env.action_space
     if not isinstance(space, spaces.Discrete) or space.start != 0:
         raise ActionSpaceError(

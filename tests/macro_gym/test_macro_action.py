@@ -14,6 +14,7 @@ from gymnasium.wrappers import (
     MaxAndSkipObservation,
     RecordEpisodeStatistics,
     TransformAction,
+    TransformObservation,
 )
 from gymnasium.wrappers.vector import RecordEpisodeStatistics as RecordVectorStatistics
 from stable_baselines3.common.atari_wrappers import MaxAndSkipEnv
@@ -228,6 +229,21 @@ def test_a_set_of_another_size_than_nameless_actions_is_refused():
 def test_actions_that_are_not_discrete_from_zero_are_refused(make):
     with pytest.raises(ActionSpaceError, match="but macros need Discrete actions that start at 0"):
         MacroAction(make(), MacroSet(CARTPOLE))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: gym.make("MacroALE/Breakout-v5", k=0),
+        lambda: TransformObservation(
+            MacroAction(gym.make("CartPole-v1"), PUSHES), lambda seen: seen, None
+        ),
+    ],
+)
+def test_macros_of_macros_are_refused(make):
+    env = make()
+    with pytest.raises(ActionSpaceError, match="has a macro_set already"):
+        MacroAction(env, env.get_wrapper_attr("macro_set"))
 
 
 # Gymnasium's and Stable-Baselines3's contracts
