@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,9 @@ class MacroSet:
     def with_noise(self, n: int, rng: np.random.Generator) -> "MacroSet":
         """Append ``n`` random macros whose lengths are distributed like those of the set.
 
-        The robustness test of arXiv 2506.13690: irrelevant macros among the mined ones.
+        The robustness test of arXiv 2506.13690: irrelevant macros among the mined ones. A length
+        of which all sequences are in the set is exhausted; the draws that would have been its go
+        to the other lengths, in their proportions.
 
         Args:
             n: How many to add; their counts are zero.
@@ -172,7 +174,7 @@ class MacroSet:
 
         Raises:
             InvalidMacroError: ``n`` is negative, the set has no macro to copy a length from, or
-                there are not ``n`` further sequences of those lengths to be found.
+                there are not ``n`` further sequences of those lengths.
         """
         if n < 0:
             raise InvalidMacroError(f"n is {n}: negative; it is how many macros to add")
@@ -180,21 +182,23 @@ class MacroSet:
         if n and not lengths:
             raise InvalidMacroError("with_noise copies the lengths of macros, but the set has none")
         known = set(self.macros)
-        noise: list[tuple[int, ...]] = []
-        for _ in range(100 * n + 1000):
-            if len(noise) == n:
-                break
-            size = int(rng.choice(lengths))
-            macro = tuple(rng.integers(len(self.primitives), size=size).tolist())
-            if macro not in known:
-                known.add(macro)
-                noise.append(macro)
-        if len(noise) < n:
+        free = {
+            length: len(self.primitives) ** length - lengths.count(length)
+            for length in set(lengths)
+        }
+        if sum(free.values()) < n:
             raise InvalidMacroError(
-                f"only {len(noise)} of {n} random macros found that are not in the set yet: "
-                f"{len(self.primitives)} primitives in lengths {min(lengths)}..{max(lengths)} "
-                "leave too few sequences"
+                f"only {sum(free.values())} of {n} random macros can be had that are not in the "
+                f"set yet: {len(self.primitives)} primitives in lengths "
+                f"{min(lengths)}..{max(lengths)} leave too few sequences"
             )
+        noise: list[tuple[int, ...]] = []
+        for _ in range(n):
+            size = int(rng.choice([length for length in lengths if free[length]]))
+            macro = self._unknown(size, known, rng)
+            free[size] -= 1
+            known.add(macro)
+            noise.append(macro)
         return replace(self, macros=self.macros + tuple(noise), counts=self.counts + (0,) * n)
 
     def overlap(self) -> NDArray[np.float64]:
@@ -261,6 +265,15 @@ class MacroSet:
         if len(macro) > 1 and len(set(macro)) == 1:
             return f"{self.primitives[macro[0]]}×{len(macro)}"
         return ",".join(self.primitives[primitive] for primitive in macro)
+
+    def _unknown(
+        self, length: int, known: Collection[tuple[int, ...]], rng: np.random.Generator
+    ) -> tuple[int, ...]:
+        """A random sequence that is not among the known ones, of which there must be one."""
+        while True:
+            macro = tuple(rng.integers(len(self.primitives), size=length).tolist())
+            if macro not in known:
+                return macro
 
     def _of_game(self) -> str:
         """The game, for error messages: `` of Breakout`` or nothing."""

@@ -258,6 +258,20 @@ def test_noise_is_new_distinct_and_distributed_in_length_like_the_set():
     assert abs(found[3] / 401 - share) < 3 * (share * (1 - share) / 401) ** 0.5
 
 
+def test_lengths_with_few_sequences_get_their_share_of_noise_until_none_is_left():
+    # 9 sequences of length 2, of which 6 are free; length 7 is as frequent and has 2184 free.
+    macros = MacroSet(("A", "B", "C"), ((0, 0), (1, 1), (2, 2), *((p,) * 7 for p in range(3))))
+    first = 0
+    for seed in range(500):
+        noise = macros.with_noise(41, np.random.default_rng(seed)).macros[6:]
+        lengths = [len(macro) for macro in noise]
+        assert lengths.count(2) <= 6
+        first += lengths[:6].count(2)
+    assert abs(first / 3000 - 1 / 2) < 3 * (1 / 4 / 3000) ** 0.5
+    everything = macros.with_noise(6 + 2184, np.random.default_rng(0))
+    assert Counter(map(len, everything.macros)) == {2: 9, 7: 3**7}
+
+
 def test_noise_uses_every_primitive_and_follows_the_generator():
     macros = MacroSet(FULL, ((0,) * 11,))
     first, again, other = (macros.with_noise(53, np.random.default_rng(seed)) for seed in (3, 3, 4))
