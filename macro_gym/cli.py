@@ -139,6 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MacroGymError, OSError) as error:
         print(f"macro-gym: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import signal
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,9 @@ from macro_gym.errors import DemonstrationError
 
 _steps_done: Any = None
 """In a worker: the counter that it shares with the process that shows the progress bar."""
+
+_stopping: Any = None
+"""In a worker: the event by which that process asks it to stop."""
 
 
 def plan_play(
@@ -68,7 +74,7 @@ def plan_play(
     finished = 0
     with (
         tqdm(total=steps, desc=rom, unit="step", disable=not progress_bar) as bar,
-        ProcessPoolExecutor(workers, context, _share, (counter,)) as pool,
+        _pool(workers, context, counter) as pool,
     ):
         while True:
             # An episode is at most settings.steps long: only one that is surely needed starts.
@@ -135,13 +141,30 @@ def _result(episode: Future[int]) -> int:
         ) from error
 
 
-def _share(counter: Any) -> None:
-    """Remember, in a new worker, the counter of steps done."""
-    global _steps_done
-    _steps_done = counter
+@contextmanager
+def _pool(workers: int, context: Any, counter: Any) -> Iterator[ProcessPoolExecutor]:
+    """Processes that stop at their next step when the block fails or is interrupted."""
+    stopping = context.Event()
+    pool = ProcessPoolExecutor(workers, context, _share, (counter, stopping))
+    try:
+        yield pool
+    except BaseException:
+        stopping.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _share(counter: Any, stopping: Any) -> None:
+    """Remember, in a new worker, what it shares; leave Ctrl-C to the process that began it."""
+    global _steps_done, _stopping
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _steps_done, _stopping = counter, stopping
 
 
 def _count(steps: int) -> None:
-    """Add to the counter of steps done."""
+    """Add to the counter of steps done, and stop if that is asked for."""
+    if _stopping.is_set():
+        raise KeyboardInterrupt
     with _steps_done.get_lock():
         _steps_done.value += steps

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from macro_gym.errors import MacroGymError
+from macro_gym.errors import MacroGymError, MissingDependencyError
 from macro_gym.files import replacing
 from macro_gym.macro_set import MacroSet
 
@@ -40,12 +40,13 @@ def plot(macro_set: MacroSet, path: str | os.PathLike[str], top: int = 20) -> No
         top: How many macros to draw.
 
     Raises:
-        MacroGymError: matplotlib is not installed, or does not write such files.
+        MissingDependencyError: matplotlib is not installed.
+        MacroGymError: It does not write such files.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MacroGymError(
+        raise MissingDependencyError(
             "plots need matplotlib; install it with: pip install 'macro-gym[plots]'"
         ) from error
     figure = Figure(figsize=(11, 5.5), layout="constrained")

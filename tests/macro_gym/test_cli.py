@@ -1,12 +1,20 @@
 """The command macro-gym, in process, on the real emulator."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
-from macro_gym import MacroSet
+from macro_gym import MacroSet, report
 from macro_gym.banks import bank_names, load_bank
 from macro_gym.cli import main
 from macro_gym.demonstrations import Demonstration
+from macro_gym.errors import MissingDependencyError
 from macro_gym.extraction import METHODS, ExtractionSettings
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -166,6 +174,33 @@ def test_amounts_out_of_range_are_refused(tmp_path, capsys):
     plan = ["plan", "pong", "--output", tmp_path]
     assert "workers is 0" in failed([*plan, "--workers", "0"], capsys)
     assert "steps is 0" in failed([*plan, "--episode-steps", "0"], capsys)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_interrupting_the_planner_says_how_to_go_on_and_nothing_else(tmp_path, workers):
+    command = [sys.executable, "-m", "macro_gym.cli", "plan", "pong", "--output", tmp_path / "play"]
+    command += ["--steps", "99999", "--episode-steps", "49999", "--workers", str(workers)]
+    with open(tmp_path / "err", "wb") as err:
+        process = subprocess.Popen(command, stderr=err, start_new_session=True)
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if re.search(rb" [1-9]\d*/99999", (tmp_path / "err").read_bytes()):
+                break
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to the workers as well.
+        try:
+            assert process.wait(timeout=30) == 130
+        finally:
+            process.kill()
+    printed = (tmp_path / "err").read_text()
+    assert printed.endswith("stopped; run the same command again to go on\n")
+    assert "Traceback" not in printed
+
+
+def test_drawing_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'macro-gym\[plots\]'"):
+        report.plot(load_bank("pong"), tmp_path / "macros.png")
 
 
 @pytest.mark.parametrize("command", [[], ["show"], ["plan"], ["extract"]])
