@@ -2,11 +2,13 @@
 
 import difflib
 from functools import partial
+from pathlib import Path
+from typing import cast
 
 import ale_py
 from ale_py import roms
 
-from macro_gym.errors import UnknownGameError
+from macro_gym.errors import EnvironmentSettingError, UnknownGameError
 
 
 class AleEmulator:
@@ -36,3 +38,20 @@ def require_game(game: str) -> None:
             f"game is {game!r}, which ale-py does not have; games are written in snake_case, "
             f"such as 'ms_pacman'.{advice}"
         )
+
+
+def require_modes(game: str, mode: int | None, difficulty: int | None) -> None:
+    """Refuse a mode or difficulty that the game does not have; None is its own default."""
+    if mode is None and difficulty is None:
+        return
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    ale = ale_py.ALEInterface()
+    ale.loadROM(cast(Path, roms.get_rom_path(game)))
+    for name, value, available in (
+        ("mode", mode, ale.getAvailableModes()),
+        ("difficulty", difficulty, ale.getAvailableDifficulties()),
+    ):
+        if value is not None and value not in available:
+            raise EnvironmentSettingError(
+                f"{name} is {value!r}, but {game} has only {', '.join(map(str, available))}"
+            )

@@ -2,6 +2,7 @@
 
 import math
 import os
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import ale_py
@@ -10,8 +11,13 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.core import RenderFrame
 
-from macro_gym.ale import AleEmulator, require_game
-from macro_gym.errors import EnvironmentSettingError, FrameSkipError, RestoreError
+from macro_gym.ale import AleEmulator, require_game, require_modes
+from macro_gym.errors import (
+    ArgumentTypeError,
+    EnvironmentSettingError,
+    FrameSkipError,
+    RestoreError,
+)
 from macro_gym.frames import (
     Emulator,
     Frames,
@@ -54,7 +60,8 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         macros: A `MacroSet`, or a path to one; ``None`` for the game's shipped bank. Matched to the
             game's actions by name.
         obs_type: ``"grayscale"`` (shape ``(4, 84, 84)``), ``"rgb"`` (``(4, 84, 84, 3)``) or
-            ``"ram"`` (``(128,)``, the console's memory, not stacked).
+            ``"ram"`` (``(128,)``, the console's memory, not stacked). Stable-Baselines3 has no
+            policy for the four dimensions of ``"rgb"``.
         frameskip: Frames per primitive.
         repeat_action_probability: Chance, at each frame, that the last action is repeated.
         full_action_space: Offer all 18 actions instead of those the game uses.
@@ -70,7 +77,10 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
 
     Raises:
         UnknownGameError: There is no such game.
-        EnvironmentSettingError: Another setting is out of range.
+        EnvironmentSettingError: Another setting is out of range, or a mode or difficulty is none
+            of the game's.
+        ArgumentTypeError: ``macros``, ``k`` or another setting is of a wrong type.
+        MissingFileError: ``macros`` is the path of no file.
         FrameSkipError: ``frameskip`` is not a positive integer.
         MissingBankError: No macros were given and none are shipped for the game.
         InvalidMacroError: ``k`` is larger than the number of macros.
@@ -120,6 +130,11 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         _require_one_of("render_mode", render_mode, (None, *get_args(RenderMode)))
         _require_at_least("stack_size", stack_size, 1)
         _require_at_least("noop_max", noop_max, 0)
+        _require_probability("repeat_action_probability", repeat_action_probability)
+        sides = screen_size if isinstance(screen_size, tuple) else (screen_size,) * 2
+        for side in sides:
+            _require_at_least("a side of screen_size", side, 1)
+        require_modes(game, mode, difficulty)
         self._emulator_settings: dict[str, Any] = {
             "game": game,
             "mode": mode,
@@ -134,7 +149,7 @@ class MacroAtariEnv(gym.Env[Image, np.int64]):
         self._obs_type = obs_type
         self._noop_max = noop_max
         self._terminal_on_life_loss = terminal_on_life_loss
-        self._screen_size = screen_size if isinstance(screen_size, tuple) else (screen_size,) * 2
+        self._screen_size = sides
         self._stack_size = stack_size
         self.frameskip = frameskip
         self.render_mode = render_mode
@@ -315,6 +330,12 @@ def _macro_set(
 
         bank = load_bank(game)
         return bank.remap(names).top(DEFAULT_K if k is None else k)
+    if not isinstance(macros, (MacroSet, str, os.PathLike)):
+        raise ArgumentTypeError(
+            f"macros is a {type(macros).__name__}; it may be a MacroSet, the path of one, or None "
+            "for the shipped bank. Was it read back from JSON, as EnvSpec.from_json does? Then "
+            "name the set by its path."
+        )
     macro_set = macros if isinstance(macros, MacroSet) else MacroSet.load(macros)
     return macro_set.remap(names).top(len(macro_set.macros) if k is None else k)
 
@@ -337,6 +358,16 @@ def _require_one_of(name: str, value: object, allowed: tuple[object, ...]) -> No
 
 
 def _require_at_least(name: str, value: int, least: int) -> None:
-    """Refuse numbers that are too small."""
+    """Refuse what is no integer, or too small a one."""
+    if not isinstance(value, (int, np.integer)):
+        raise ArgumentTypeError(f"{name} is {value!r}; it must be an integer")
     if value < least:
         raise EnvironmentSettingError(f"{name} is {value}; it must be at least {least}")
+
+
+def _require_probability(name: str, value: float) -> None:
+    """Refuse numbers outside 0..1."""
+    if not isinstance(value, Real):
+        raise ArgumentTypeError(f"{name} is {value!r}; it must be a number within 0..1")
+    if not 0 <= value <= 1:
+        raise EnvironmentSettingError(f"{name} is {value}; it must be within 0..1")

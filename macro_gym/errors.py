@@ -55,3 +55,11 @@ class EnvironmentSettingError(MacroGymError, ValueError):
 
 class MissingDependencyError(MacroGymError, ImportError):
     """An optional package that is needed but not installed."""
+
+
+class ArgumentTypeError(MacroGymError, TypeError):
+    """An argument of another type than is needed."""
+
+
+class MissingFileError(MacroGymError, FileNotFoundError):
+    """A file that is named but not there."""

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from macro_gym.errors import ActionSpaceError, InvalidMacroError, MacroSetFileError, RemapError
+from macro_gym.errors import (
+    ActionSpaceError,
+    ArgumentTypeError,
+    InvalidMacroError,
+    MacroSetFileError,
+    MissingFileError,
+    RemapError,
+)
 from macro_gym.files import replacing
 
 SCHEMA = 1
@@ -123,7 +130,10 @@ class MacroSet:
 
         Raises:
             InvalidMacroError: The set has fewer than ``k`` macros, or ``k`` is negative.
+            ArgumentTypeError: ``k`` is not an integer.
         """
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
+            raise ArgumentTypeError(f"k is {k!r}; it is how many macros to keep, an integer")
         if not 0 <= k <= len(self.macros):
             raise InvalidMacroError(
                 f"k is {k}, but this set has {len(self.macros)} macros"
@@ -234,7 +244,7 @@ class MacroSet:
         Raises:
             MacroSetFileError: The file is cut short, edited, not a macro set, or of another
                 schema version.
-            FileNotFoundError: There is no such file.
+            MissingFileError: There is no such file.
         """
         content = _parsed(Path(path))
         digest = content.pop("sha256", None)
@@ -360,6 +370,11 @@ def _parsed(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``, of this schema."""
     try:
         content = json.loads(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise MissingFileError(
+            f"there is no macro-set file {path}; MacroSet.save and `macro-gym extract` write them, "
+            "and a game's shipped bank is used where no macros are given"
+        ) from error
     except ValueError as error:
         raise MacroSetFileError(
             f"{path} is not a whole JSON file ({error}); was it cut short while copying?"

@@ -25,10 +25,12 @@ from macro_gym import MacroAction, MacroSet, Provenance
 from macro_gym.atari import MacroAtariEnv
 from macro_gym.banks import load_bank
 from macro_gym.errors import (
+    ArgumentTypeError,
     EnvironmentSettingError,
     FrameSkipError,
     InvalidMacroError,
     MissingBankError,
+    MissingFileError,
     RemapError,
     RestoreError,
     UnknownGameError,
@@ -323,10 +325,42 @@ def test_frame_skips_that_are_not_a_fixed_number_are_refused(frameskip):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ({"macros": ((1, 1),)}, "macros is a tuple; it may be a MacroSet, the path of one"),
+        ({"macros": {"macros": []}}, "macros is a dict.* EnvSpec.from_json .* by its path"),
+        ({"k": 2.0}, r"k is 2\.0; it is how many macros to keep, an integer"),
+        ({"k": "2"}, "k is '2'; it is how many"),
+        ({"k": True}, "k is True; it is how many"),
+        ({"stack_size": 4.0}, r"stack_size is 4\.0; it must be an integer"),
+        ({"repeat_action_probability": "often"}, "probability is 'often'; it must be a number"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused(setting, message):
+    with pytest.raises(ArgumentTypeError, match=message) as caught:
+        MacroAtariEnv("breakout", **setting)
+    assert isinstance(caught.value, TypeError)
+
+
+def test_a_macro_set_file_that_is_missing_is_named(tmp_path):
+    for path in (tmp_path / "mined.json", str(tmp_path)):
+        with pytest.raises(MissingFileError, match=f"there is no macro-set file {path}") as caught:
+            MacroAtariEnv("breakout", macros=path)
+        assert isinstance(caught.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
         ({"obs_type": "gray"}, "obs_type is 'gray'; it may be 'grayscale', 'rgb', 'ram'"),
         ({"render_mode": "ansi"}, "render_mode is 'ansi'; it may be None, 'human', 'rgb_array'"),
         ({"stack_size": 0}, "stack_size is 0; it must be at least 1"),
         ({"noop_max": -1}, "noop_max is -1; it must be at least 0"),
+        ({"screen_size": 0}, "a side of screen_size is 0; it must be at least 1"),
+        ({"screen_size": (84, -1)}, "a side of screen_size is -1; it must be at least 1"),
+        ({"repeat_action_probability": 1.1}, r"probability is 1\.1; it must be within 0\.\.1"),
+        ({"repeat_action_probability": -0.1}, r"probability is -0\.1; it must be within"),
+        ({"repeat_action_probability": float("nan")}, "probability is nan; it must be within"),
+        ({"mode": 3}, "mode is 3, but breakout has only 0, 4, 8, 12"),
+        ({"difficulty": 7}, "difficulty is 7, but breakout has only 0, 1$"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message):
