@@ -1,0 +1,1 @@
+"""The subcommands of ``macro-gym``, one a file; `macro_gym.cli` collects them."""

@@ -1,0 +1,33 @@
+"""``macro-gym plan``: let the planner play a game."""
+
+from pathlib import Path
+
+from macro_gym.demonstrations import Demonstration
+
+
+def plan(
+    game: str,
+    /,
+    output: Path,
+    steps: int = 6000,
+    episode_steps: int = 1200,
+    seed: int = 0,
+    workers: int = 1,
+) -> None:
+    """Let the planner play a game; an interrupted run goes on where it stopped.
+
+    Args:
+        game: The game: breakout, Breakout or ALE/Breakout-v5.
+        output: Folder for the episodes, one file each; what is there already is kept.
+        steps: Steps (of 4 frames) to play in all, at least.
+        episode_steps: Steps after which an episode is cut.
+        seed: Seed of the first episode; the others count up from it.
+        workers: Episodes to plan at the same time, each on one core.
+    """
+    from macro_gym.demonstrations.planner import PlannerSettings
+    from macro_gym.play import plan_play
+
+    settings = PlannerSettings(steps=episode_steps)
+    for path in plan_play(game, output, steps, settings=settings, seed=seed, workers=workers):
+        demonstration = Demonstration.load(path)
+        print(f"{path}  {len(demonstration.actions)} steps  score {demonstration.score:g}")
