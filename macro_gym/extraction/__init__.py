@@ -2,6 +2,7 @@
 
 from macro_gym.extraction.byte_pairs import mine_byte_pairs
 from macro_gym.extraction.compression import compress, mine_compressing
+from macro_gym.extraction.coverage import Coverage, play_coverage
 from macro_gym.extraction.effects import emulated_effect
 from macro_gym.extraction.grammar import mine_grammar
 from macro_gym.extraction.methods import METHODS, Extraction
@@ -10,6 +11,7 @@ from macro_gym.extraction.settings import ExtractionSettings
 
 __all__ = [
     "METHODS",
+    "Coverage",
     "Extraction",
     "ExtractionSettings",
     "compress",
@@ -19,4 +21,5 @@ __all__ = [
     "mine_compressing",
     "mine_grammar",
     "mine_ngrams",
+    "play_coverage",
 ]
