@@ -1,64 +1,31 @@
-"""What every MASP learner shares: the inner step, the outer step, and Σ's place in a model."""
+"""What every MASP learner shares: the penalty, Σ, and the outer step that learns it."""
 
 import copy
-import io
 import math
-import pathlib
 import warnings
-from abc import ABC, abstractmethod
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
-import gymnasium as gym
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from macro_gym import MacroSet
-from macro_gym.errors import FrameSkipError, MacroGymError, MacroSetMismatchError
-from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
+from sb3_masp.buffers import MacroReplaySamples
+from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
+from sb3_masp.macro_learner import MacroLearner, require_setting
 from sb3_masp.metagradient import meta_loss
 from sb3_masp.optimizer_vjp import clip_vjp, optimizer_vjp, require_supported
 from sb3_masp.similarity import Similarity, SimilarityError
+from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity.health import collapse, similarity_health
 from sb3_masp.similarity.initial import Start
-
-SelfMASP = TypeVar("SelfMASP", bound="MASP")
-
-
-class MASPSettingError(MacroGymError, ValueError):
-    """A setting of a MASP learner that is out of range."""
-
-
-def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
-    """Refuse a setting that does not fit.
-
-    Raises:
-        MASPSettingError: It does not; the message says what is allowed.
-    """
-    if not fits:
-        raise MASPSettingError(f"{name} is {value!r}; it must be {allowed}")
-
-
-class TDLoss(NamedTuple):
-    """A batch's TD loss, and what else its computation gave.
-
-    Args:
-        loss: Shape ``()``.
-        q_values: Expected values Q(s, ·) with their graph, shape ``(batch, actions)``.
-        td_errors: Without a graph, shape ``(batch,)``.
-    """
-
-    loss: Tensor
-    q_values: Tensor
-    td_errors: Tensor
 
 
 class InnerStep(NamedTuple):
@@ -67,45 +34,96 @@ class InnerStep(NamedTuple):
     Args:
         observations: Of the inner batch.
         before: The parameters before the step, in the order of the network's.
-        gradient_norm: Norm of the gradient before clipping, shape ``()``.
+        gradient_norm: Norm of the gradient before clipping, shape ``()``; None without clipping.
     """
 
     observations: PyTorchObs
     before: list[Tensor]
-    gradient_norm: Tensor
+    gradient_norm: Tensor | None
 
 
-class MASP(OffPolicyAlgorithm, ABC):
-    """Adds the similarity penalty and the meta-learned Σ to an SB3 value learner.
+class MASP(MacroLearner):
+    """Adds the similarity penalty and the meta-learned Σ to a value learner.
 
-    Subclasses put it before the learner (``class MASPDQN(MASP, DQN)``), set the attributes below
-    before calling the learner's constructor, and say what their TD loss is.
+    Subclasses put it before the learner (``class MASPDQN(MASP, DQN)``) and say what their
+    networks and their TD loss are. What is not named here goes on to the learner behind it.
+
+    Args:
+        policy: Name or class of a policy.
+        env: The environment, or its id.
+        policy_kwargs: Of the policy.
+        eta: η, weight of the penalty.
+        meta_learning_rate: β of Σ's Adam; may be a schedule.
+        meta_interval: Updates for one outer step.
+        meta_gradient: ``"exact"`` or ``"last_layer"``.
+        penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
+        similarity: Form of Σ, or a `Similarity`, which is copied.
+        similarity_start: What a named form starts from.
+        similarity_frozen: Keep Σ as it starts.
+        embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
+        embedding: W_emb: ``"factored"`` or ``"dense"``.
+        kwargs: As the learner's.
+
+    Raises:
+        LearnerSettingError: A setting is out of range.
     """
 
-    eta: float
-    meta_learning_rate: float | Schedule
-    meta_interval: int
-    meta_gradient: Literal["exact", "last_layer"]
-    penalty_reduction: Reduction
-    similarity_form: str | Similarity
-    similarity_start: Start
-    similarity_frozen: bool
-    clip_rewards: bool | None
-    n_step_decisions: int
-    prioritized_replay: bool
-    max_grad_norm: float
+    conditioned_policies: ClassVar[Mapping[type[BasePolicy], type[ConditionedPolicy]]]
+    """The learner's own policies and ours that stand for them, where a script names the class."""
 
     similarity: Similarity
     meta_optimizer: th.optim.Adam
-    macro_set: MacroSet | None
-    replay_buffer: MacroReplayBuffer
+    batch_norm_stats: list[Tensor]
+    batch_norm_stats_target: list[Tensor]
 
     _similarity_has_moved = False
     _warned_of_collapse = False
 
-    @abstractmethod
-    def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
-        """The learner's TD loss at its present parameters."""
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str,
+        *,
+        policy_kwargs: dict[str, Any] | None,
+        eta: float,
+        meta_learning_rate: float | Schedule,
+        meta_interval: int,
+        meta_gradient: Literal["exact", "last_layer"],
+        penalty_reduction: Reduction,
+        similarity: str | Similarity,
+        similarity_start: Start,
+        similarity_frozen: bool,
+        embedding_dim: int,
+        embedding: Embedding,
+        **kwargs: Any,
+    ) -> None:
+        """Note what is ours, and let the learner build the rest."""
+        self.eta = eta
+        self.meta_learning_rate = meta_learning_rate
+        self.meta_interval = meta_interval
+        self.meta_gradient = meta_gradient
+        self.penalty_reduction = penalty_reduction
+        self.similarity_form = similarity
+        self.similarity_start = similarity_start
+        self.similarity_frozen = similarity_frozen
+        self._require_settings()
+        require_setting("embedding_dim", embedding_dim, embedding_dim >= 0, "at least 0")
+        require_setting(
+            "embedding", embedding, embedding in EMBEDDINGS, f"one of {', '.join(EMBEDDINGS)}"
+        )
+        if not isinstance(policy, str):
+            policy = self.conditioned_policies.get(policy, policy)
+        if isinstance(policy, str) or issubclass(policy, ConditionedPolicy):
+            ours = {"embedding_dim": embedding_dim, "embedding": embedding}
+            policy_kwargs = (policy_kwargs or {}) | ours
+        elif embedding_dim and kwargs["_init_setup_model"]:
+            module = type(self).__module__.rpartition(".")[0]
+            warnings.warn(
+                f"{policy.__name__} is not conditioned on Σ: derive it from a policy of "
+                f"{module}, or say embedding_dim=0.",
+                stacklevel=3,
+            )
+        super().__init__(policy, env, policy_kwargs=policy_kwargs, **kwargs)
 
     def _require_settings(self) -> None:
         """Refuse settings that are out of range.
@@ -141,25 +159,23 @@ class MASP(OffPolicyAlgorithm, ABC):
 
     @property
     @abstractmethod
-    def _network(self) -> nn.Module:
-        """The network that the optimizer trains; called with observations it gives Q(s, ·)."""
+    def _target_network(self) -> nn.Module:
+        """The network that targets come from; it keeps the Σ of its own time."""
+
+    def _expected_values(self, outputs: Tensor) -> Tensor:
+        """Q(s, ·), shape ``(batch, actions)``, of what the network gives for observations."""
+        return outputs
 
     @abstractmethod
     def _last_layer(self, names: list[str]) -> list[str]:
         """Those of the network's parameter names that belong to the layer before the values."""
 
-    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Take ``gradient_steps`` steps on the TD loss plus the similarity penalty."""
-        self.policy.set_training_mode(True)
-        self._update_learning_rate(self.policy.optimizer)
-        self._anneal()
-        for _ in range(gradient_steps):
-            meta_step_is_due = self._meta_step_is_due()
-            step = self._inner_step(self._sample(batch_size), keep=meta_step_is_due)
-            if meta_step_is_due:
-                self._outer_step(step, self._sample(batch_size))
-            self._n_updates += 1
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+    def _update(self, batch_size: int) -> None:
+        """Take an inner step, and an outer one where it is due."""
+        meta_step_is_due = self._meta_step_is_due()
+        step = self._inner_step(self._sample(batch_size), keep=meta_step_is_due)
+        if meta_step_is_due:
+            self._outer_step(step, self._sample(batch_size))
 
     def _inner_step(self, inner: MacroReplaySamples, keep: bool) -> InnerStep:
         """Move the network along the gradient of the TD loss plus η times the penalty."""
@@ -170,15 +186,9 @@ class MASP(OffPolicyAlgorithm, ABC):
             penalty = similarity_penalty(td.q_values, similarity, self.penalty_reduction)
             loss = loss + self.eta * penalty
             self.logger.record_mean("train/penalty", penalty.item())
-        self.logger.record_mean("train/loss", td.loss.item())
-
-        self.policy.optimizer.zero_grad()
-        th.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         before = [p.detach().clone() for p in self._network.parameters()] if keep else []
-        self.policy.optimizer.step()
-        if self.prioritized_replay:
-            self.replay_buffer.update_priorities(inner.indices, td.td_errors)
+        norm = self._step(loss)
+        self._learned_from(inner, td)
         return InnerStep(inner.observations, before, norm)
 
     def _outer_step(self, step: InnerStep, outer: MacroReplaySamples) -> None:
@@ -193,12 +203,10 @@ class MASP(OffPolicyAlgorithm, ABC):
         past_step = optimizer_vjp(
             self.policy.optimizer, parameters, cotangents, [before[name] for name in chosen]
         )
-        gradients = [th.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        past_clipping = clip_vjp(past_step, gradients, step.gradient_norm, self.max_grad_norm)
         surrogate = meta_loss(
-            lambda point: functional_call(self._network, dict(point), (step.observations,)),
+            lambda point: self._q_values_at(point, step.observations),
             before,
-            dict(zip(chosen, past_clipping, strict=True)),
+            dict(zip(chosen, self._past_clipping(past_step, parameters, step), strict=True)),
             self.similarity(),
             self.eta,
             self.penalty_reduction,
@@ -210,9 +218,19 @@ class MASP(OffPolicyAlgorithm, ABC):
         self.meta_optimizer.step()
         self._show_similarity()
 
-    def _sample(self, batch_size: int) -> MacroReplaySamples:
-        """Draw a batch of decisions from the replay buffer."""
-        return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+    def _past_clipping(
+        self, cotangents: list[Tensor], parameters: list[nn.Parameter], step: InnerStep
+    ) -> list[Tensor]:
+        """Pull cotangents of the parameters' clipped gradients back to before the clipping."""
+        if self.max_grad_norm is None or step.gradient_norm is None:
+            return cotangents
+        clipped = [th.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        return clip_vjp(cotangents, clipped, step.gradient_norm, self.max_grad_norm)
+
+    def _q_values_at(self, parameters: Mapping[str, Tensor], observations: PyTorchObs) -> Tensor:
+        """Q(s, ·) of the network at other parameters, shape ``(batch, actions)``."""
+        outputs = functional_call(self._network, dict(parameters), (observations,))
+        return self._expected_values(outputs)
 
     def _meta_step_is_due(self) -> bool:
         """Whether this update is followed by an outer step."""
@@ -229,11 +247,10 @@ class MASP(OffPolicyAlgorithm, ABC):
         return float(nn.utils.get_total_norm(gradients))
 
     def _anneal(self) -> None:
-        """Follow the schedules of β and of prioritised replay's importance weights."""
-        remaining = self._current_progress_remaining
-        update_learning_rate(self.meta_optimizer, FloatSchedule(self.meta_learning_rate)(remaining))
-        if self.prioritized_replay:
-            self.replay_buffer.importance_exponent = 1 - 0.6 * remaining
+        """Follow the schedule of β too."""
+        super()._anneal()
+        schedule = FloatSchedule(self.meta_learning_rate)
+        update_learning_rate(self.meta_optimizer, schedule(self._current_progress_remaining))
 
     def _show_similarity(self) -> None:
         """Tell the conditioned network, if it is one, which Σ is in force."""
@@ -265,8 +282,7 @@ class MASP(OffPolicyAlgorithm, ABC):
             )
 
     def _setup_model(self) -> None:
-        """Build the buffer and the networks, then Σ and what learns it."""
-        self._recognise_environment()
+        """Build the learner's parts, then Σ, what learns it, and its way to the target network."""
         super()._setup_model()
         self.similarity = self._make_similarity().to(self.device)
         # Meta-gradients have norms of 1e-7 to 1e-5 over A² entries; Adam's usual ε would hide
@@ -275,8 +291,15 @@ class MASP(OffPolicyAlgorithm, ABC):
         if self.eta and not self.similarity_frozen:
             require_supported(self.policy.optimizer)
         self._show_similarity()
-        if self.verbose >= 1 and isinstance(self.replay_buffer, MacroReplayBuffer):
-            print(self.replay_buffer.memory_statement())
+        online, target = (
+            getattr(network, "similarity", None)
+            for network in (self._network, self._target_network)
+        )
+        if online is not None and target is not None:
+            # SB3 copies these, as it does running statistics, at every target update.
+            self.batch_norm_stats.append(online)
+            self.batch_norm_stats_target.append(target)
+            target.copy_(online)
 
     def _make_similarity(self) -> Similarity:
         """Σ as asked for: by the names of a form and a start, or a copy of one given."""
@@ -293,143 +316,7 @@ class MASP(OffPolicyAlgorithm, ABC):
             )
         return copy.deepcopy(form)
 
-    def _recognise_environment(self) -> None:
-        """Note the environment's macro set, and choose the buffer that knows durations."""
-        found = None if self.env is None else macro_set_of(self.env)
-        # A loaded model brings the macro set that it was trained with.
-        self.macro_set = self.__dict__.get("macro_set", found)
-        if self.env is not None:
-            require_same_macros(self.macro_set, found)
-        if self.env is not None:
-            require_no_skip_outside(self.env)
-        self._choose_buffer()
-
-    def _choose_buffer(self) -> None:
-        """Take the buffer that knows durations, with this learner's settings, unless told not to.
-
-        Raises:
-            MASPSettingError: Another buffer was asked for than can do what was asked for.
-        """
-        if self.replay_buffer_class is None:
-            self.replay_buffer_class = MacroReplayBuffer
-        if issubclass(self.replay_buffer_class, MacroReplayBuffer):
-            # Kept apart, so that a model loaded with another gamma gets a buffer with it.
-            given = self.__dict__.setdefault("given_buffer_kwargs", self.replay_buffer_kwargs)
-            self.replay_buffer_kwargs = self._buffer_settings() | given
-            return
-        name = self.replay_buffer_class.__name__
-        for setting, asked in (
-            ("prioritized_replay", self.prioritized_replay),
-            ("n_steps", self.n_step_decisions > 1),
-        ):
-            require_setting(setting, asked, not asked, f"left out with {name}, which cannot do it")
-        if self.macro_set is not None:
-            warnings.warn(
-                f"{name} does not know how long macro-actions last and will discount every "
-                "decision by one γ; MacroReplayBuffer does.",
-                stacklevel=2,
-            )
-
-    def _buffer_settings(self) -> dict[str, Any]:
-        """Arguments of `MacroReplayBuffer` that are this learner's."""
-        if self.clip_rewards is None and self.env is not None:
-            self.clip_rewards = pays_game_scores(self.env)
-        return {
-            "gamma": self.gamma,
-            "n_steps": self.n_step_decisions,
-            "clip_rewards": bool(self.clip_rewards),
-            "prioritized": self.prioritized_replay,
-        }
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """Go on with another environment of the same actions.
-
-        Raises:
-            MacroSetMismatchError: Its macros are not those that the model was built for.
-        """
-        wrapped = self._wrap_env(env, self.verbose)
-        require_same_macros(self.macro_set, macro_set_of(wrapped))
-        super().set_env(wrapped, force_reset)
-
-    @classmethod
-    def load(  # type: ignore[override]  # SB3 leaves its keyword arguments untyped
-        cls: type[SelfMASP],
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        **kwargs: Any,
-    ) -> SelfMASP:
-        """Load a model with its Σ; arguments as SB3's.
-
-        Raises:
-            MacroSetMismatchError: ``env`` has other macros than the model was trained with.
-        """
-        if env is not None:
-            # Before SB3 compares the spaces, which would not say whose macros they are.
-            env = cls._wrap_env(env)
-            data, _, _ = load_from_zip_file(path, custom_objects=kwargs.get("custom_objects"))
-            require_same_macros((data or {}).get("macro_set"), macro_set_of(env))
-            if isinstance(path, io.BufferedIOBase):
-                path.seek(0)
-        return super().load(path, env, device, **kwargs)
-
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What is saved as state dicts and as tensors."""
         state_dicts, tensors = super()._get_torch_save_params()
         return [*state_dicts, "similarity", "meta_optimizer"], tensors
-
-
-def macro_set_of(env: VecEnv) -> MacroSet | None:
-    """The macro set of a vector of environments; None if they have none."""
-    if not env.has_attr("macro_set"):
-        return None
-    found: MacroSet = env.get_attr("macro_set", indices=0)[0]
-    return found
-
-
-def pays_game_scores(env: VecEnv) -> bool:
-    """Whether rewards are a game's true scores, of any size: MacroALE and MacroRetro."""
-    spec = env.get_attr("spec", indices=0)[0] if env.has_attr("spec") else None
-    return spec is not None and spec.namespace in ("MacroALE", "MacroRetro")
-
-
-def require_no_skip_outside(env: VecEnv) -> None:
-    """Refuse wrappers outside a macro environment that would repeat its decisions.
-
-    They can be seen only in this process; elsewhere the buffer notices rewards that do not add up.
-
-    Raises:
-        FrameSkipError: There is one; SB3's AtariWrapper brings it.
-    """
-    for wrapper in getattr(env.unwrapped, "envs", []):
-        while isinstance(wrapper, gym.Wrapper) and wrapper.has_wrapper_attr("macro_set"):
-            if "macro_set" in vars(wrapper):
-                break
-            if vars(wrapper).get("_skip", 1) != 1 or vars(wrapper).get("frame_skip", 1) != 1:
-                raise FrameSkipError(
-                    f"{type(wrapper).__name__} repeats every decision of a macro environment, "
-                    "which skips frames itself. Take it off, as well as SB3's AtariWrapper or "
-                    "make_atari_env that may have brought it."
-                )
-            wrapper = wrapper.env
-
-
-def require_same_macros(trained: MacroSet | None, found: MacroSet | None) -> None:
-    """Refuse an environment whose action indices mean something else than a model's.
-
-    Raises:
-        MacroSetMismatchError: They do; the message names both.
-    """
-    if (trained and trained.hash) != (found and found.hash):
-        raise MacroSetMismatchError(
-            f"the model was trained with {_describe(trained)}, but the environment has "
-            f"{_describe(found)}. Build the environment with macros=model.macro_set."
-        )
-
-
-def _describe(macro_set: MacroSet | None) -> str:
-    """A macro set in a few words, for an error."""
-    if macro_set is None:
-        return "no macro set"
-    game = f" of {macro_set.provenance.game}" if macro_set.provenance.game else ""
-    return f"{len(macro_set.macros)} macros{game} (hash {macro_set.hash[:12]})"

@@ -1,31 +1,24 @@
 """MASPDQN: deep Q-learning that shares credit among similar actions."""
 
-import warnings
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch as th
 from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.dqn import policies as sb3
 from stable_baselines3.dqn.policies import DQNPolicy
 from torch import nn
 
 from sb3_masp.buffers import MacroReplaySamples
-from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, SimilarityQNetwork
+from sb3_masp.conditioning import ConditionedPolicy
+from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_masp.losses import Reduction, td_loss, td_target
-from sb3_masp.masp import MASP, TDLoss, require_setting
+from sb3_masp.macro_learner import TDLoss, given
+from sb3_masp.masp import MASP
 from sb3_masp.similarity import Similarity
-from sb3_masp.similarity.embedding import EMBEDDINGS
 from sb3_masp.similarity.initial import Start
-
-CONDITIONED: dict[type[DQNPolicy], type[DQNPolicy]] = {
-    sb3.MlpPolicy: MlpPolicy,
-    sb3.CnnPolicy: CnnPolicy,
-    sb3.MultiInputPolicy: MultiInputPolicy,
-}
-"""SB3's policies and ours that stand for them, where a script names the class."""
 
 
 class MASPDQN(MASP, DQN):
@@ -92,6 +85,12 @@ class MASPDQN(MASP, DQN):
         "MultiInputPolicy": MultiInputPolicy,
     }
 
+    conditioned_policies: ClassVar[dict[type[BasePolicy], type[ConditionedPolicy]]] = {
+        sb3.MlpPolicy: MlpPolicy,
+        sb3.CnnPolicy: CnnPolicy,
+        sb3.MultiInputPolicy: MultiInputPolicy,
+    }
+
     def __init__(
         self,
         policy: str | type[DQNPolicy],
@@ -135,67 +134,18 @@ class MASPDQN(MASP, DQN):
         double_q: bool = False,
         prioritized_replay: bool = False,
     ) -> None:
-        """Note what is ours, and let DQN build the rest."""
-        self.eta = eta
-        self.meta_learning_rate = meta_learning_rate
-        self.meta_interval = meta_interval
-        self.meta_gradient = meta_gradient
-        self.penalty_reduction = penalty_reduction
-        self.similarity_form = similarity
-        self.similarity_start = similarity_start
-        self.similarity_frozen = similarity_frozen
-        self.clip_rewards = clip_rewards
-        self.double_q = double_q
-        self.prioritized_replay = prioritized_replay
-        self.n_step_decisions = n_steps
-        self._require_settings()
-        require_setting("embedding_dim", embedding_dim, embedding_dim >= 0, "at least 0")
-        require_setting(
-            "embedding", embedding, embedding in EMBEDDINGS, f"one of {', '.join(EMBEDDINGS)}"
-        )
-        policy = policy if isinstance(policy, str) else CONDITIONED.get(policy, policy)
-        policy_kwargs = dict(policy_kwargs or {})
-        if isinstance(policy, str) or issubclass(policy, MlpPolicy):
-            policy_kwargs |= {"embedding_dim": embedding_dim, "embedding": embedding}
-        elif embedding_dim and _init_setup_model:
-            warnings.warn(
-                f"{policy.__name__} is not conditioned on Σ: derive it from a policy of "
-                "sb3_masp.dqn, or say embedding_dim=0.",
-                stacklevel=2,
-            )
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            buffer_size,
-            learning_starts,
-            batch_size,
-            tau,
-            gamma,
-            train_freq,
-            gradient_steps,
-            replay_buffer_class,
-            replay_buffer_kwargs,
-            optimize_memory_usage,
-            1,  # SB3's own n-step buffer stays out of it
-            target_update_interval,
-            exploration_fraction,
-            exploration_initial_eps,
-            exploration_final_eps,
-            max_grad_norm,
-            stats_window_size,
-            tensorboard_log,
-            policy_kwargs,
-            verbose,
-            seed,
-            device,
-            _init_setup_model,
-        )
+        """Let `MASP`, `MacroLearner` and DQN each take what is theirs."""
+        super().__init__(**given(locals()))
 
     @property
     def _network(self) -> nn.Module:
         """The online Q-network."""
         return self.q_net
+
+    @property
+    def _target_network(self) -> nn.Module:
+        """The target Q-network."""
+        return self.q_net_target
 
     def _last_layer(self, names: list[str]) -> list[str]:
         """Weight and bias of the last linear layer."""
@@ -216,32 +166,3 @@ class MASPDQN(MASP, DQN):
         values = q_values.gather(1, batch.actions.long())
         loss = td_loss(values, target_q_values, batch.weights if self.prioritized_replay else None)
         return TDLoss(loss, q_values, (target_q_values - values.detach()).flatten())
-
-    def _setup_model(self) -> None:
-        """Build DQN's parts and let Σ reach the target network when the weights do."""
-        super()._setup_model()
-        online, target = self.q_net, self.q_net_target
-        if isinstance(online, SimilarityQNetwork) and isinstance(target, SimilarityQNetwork):
-            # SB3 copies these, as it does running statistics, at every target update.
-            self.batch_norm_stats.append(online.similarity)
-            self.batch_norm_stats_target.append(target.similarity)
-            target.similarity.copy_(online.similarity)
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int = 4,
-        tb_log_name: str = "MASPDQN",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Learn for ``total_timesteps`` *decisions*; arguments as SB3's."""
-        return super().learn(
-            total_timesteps,
-            callback,
-            log_interval,
-            tb_log_name,
-            reset_num_timesteps,
-            progress_bar,
-        )

@@ -19,7 +19,7 @@ from stable_baselines3.dqn import policies as sb3
 from macro_gym import MacroAction, MacroSet
 from macro_gym.errors import FrameSkipError, MacroSetMismatchError
 from sb3_masp import MASPDQN, MacroReplayBuffer, SoftmaxSimilarity, UnconstrainedSimilarity
-from sb3_masp.masp import MASPSettingError
+from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
 from sb3_masp.similarity import SimilarityError
 
@@ -284,10 +284,10 @@ def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
         ({"meta_interval": 0}, "meta_interval is 0"),
         ({"meta_interval": 1.5}, "meta_interval is 1.5"),
         ({"meta_learning_rate": -1.0}, "meta_learning_rate is -1.0"),
-        ({"replay_buffer_class": ReplayBuffer, "n_steps": 3}, "n_steps is True; it must be left"),
+        ({"replay_buffer_class": ReplayBuffer, "n_steps": 3}, "n_steps is 3; it must be 1 with"),
         (
             {"replay_buffer_class": ReplayBuffer, "prioritized_replay": True},
-            "prioritized_replay is True; it must be left out with ReplayBuffer",
+            "prioritized_replay is True; it must be False with ReplayBuffer",
         ),
         ({"meta_gradient": "some"}, "meta_gradient is 'some'"),
         ({"penalty_reduction": "max"}, "penalty_reduction is 'max'"),
@@ -296,7 +296,7 @@ def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message):
-    with pytest.raises(MASPSettingError, match=message):
+    with pytest.raises(LearnerSettingError, match=message):
         MASPDQN("MlpPolicy", macro_cartpole(), **setting)
 
 

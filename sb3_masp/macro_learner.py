@@ -1,0 +1,279 @@
+"""What every learner of decisions that last shares: its replay, its environments, its loop."""
+
+import io
+import pathlib
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import torch as th
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from torch import Tensor, nn
+
+from macro_gym import MacroSet
+from macro_gym.errors import MacroGymError
+from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
+from sb3_masp.environments import (
+    macro_set_of,
+    pays_game_scores,
+    require_no_skip_outside,
+    require_same_macros,
+)
+
+
+class LearnerSettingError(MacroGymError, ValueError):
+    """A setting of a learner that is out of range."""
+
+
+def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
+    """Refuse a setting that does not fit.
+
+    Raises:
+        LearnerSettingError: It does not; the message says what is allowed.
+    """
+    if not fits:
+        raise LearnerSettingError(f"{name} is {value!r}; it must be {allowed}")
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor, from its ``locals()``, to be passed on by name.
+
+    Users read each learner's whole signature, and the classes behind it each take what is theirs.
+    """
+    return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+
+
+class TDLoss(NamedTuple):
+    """A batch's TD loss, and what else its computation gave.
+
+    Args:
+        loss: Shape ``()``.
+        q_values: Expected values Q(s, ·) with their graph, shape ``(batch, actions)``.
+        td_errors: What prioritised replay goes by: TD errors or, where values are
+            distributions, losses; without a graph, shape ``(batch,)``.
+    """
+
+    loss: Tensor
+    q_values: Tensor
+    td_errors: Tensor
+
+
+class MacroLearner(OffPolicyAlgorithm, ABC):
+    """Makes an SB3 value learner one of decisions: SMDP returns, n-step or prioritised replay.
+
+    Subclasses put it before the learner (``class Rainbow(MacroLearner, DQN)``) and say what their
+    networks and their TD loss are. Positional arguments, and those not named here, go on to the
+    learner behind it.
+
+    Args:
+        args: As the learner's.
+        clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
+            for MacroALE and MacroRetro, whose rewards are game scores.
+        double_q: Let the online network choose the target's action (arXiv 1509.06461).
+        prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
+        kwargs: As the learner's.
+    """
+
+    max_grad_norm: Any  # DQN has a number, QR-DQN None too
+    macro_set: MacroSet | None
+    replay_buffer: MacroReplayBuffer
+
+    def __init__(
+        self,
+        *args: Any,
+        clip_rewards: bool | None = None,
+        double_q: bool = False,
+        prioritized_replay: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Note what the buffer needs, and let the learner build the rest."""
+        self.clip_rewards = clip_rewards
+        self.double_q = double_q
+        self.prioritized_replay = prioritized_replay
+        super().__init__(*args, **kwargs)
+
+    @property
+    @abstractmethod
+    def _network(self) -> nn.Module:
+        """The network that the optimizer trains."""
+
+    @abstractmethod
+    def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
+        """The learner's TD loss at its present parameters."""
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """Take ``gradient_steps`` updates."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        self._anneal()
+        for _ in range(gradient_steps):
+            self._begin_update()
+            self._update(batch_size)
+            self._n_updates += 1
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _begin_update(self) -> None:
+        """Draw what an update holds fixed from its first evaluation to its last: nothing here."""
+
+    def _update(self, batch_size: int) -> None:
+        """Take one step along the gradient of the TD loss."""
+        batch = self._sample(batch_size)
+        td = self._td_loss(batch)
+        self._step(td.loss)
+        self._learned_from(batch, td)
+
+    def _sample(self, batch_size: int) -> MacroReplaySamples:
+        """Draw a batch of decisions from the replay buffer."""
+        return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+
+    def _step(self, loss: Tensor) -> Tensor | None:
+        """Take one optimizer step along the clipped gradient.
+
+        Returns:
+            The gradient's norm before clipping, shape ``()``; None if it is not to be clipped.
+        """
+        self.policy.optimizer.zero_grad()
+        th.autograd.backward(loss)
+        norm = None
+        if self.max_grad_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+        return norm
+
+    def _learned_from(self, batch: MacroReplaySamples, td: TDLoss) -> None:
+        """Log the loss, and tell prioritised replay what was surprising in the batch."""
+        self.logger.record_mean("train/loss", td.loss.item())
+        if self.prioritized_replay:
+            self.replay_buffer.update_priorities(batch.indices, td.td_errors)
+
+    def _anneal(self) -> None:
+        """Let the importance weights of prioritised replay grow to their full strength."""
+        if self.prioritized_replay:
+            start = self.replay_buffer_kwargs.get("importance_exponent", 0.4)
+            remaining = self._current_progress_remaining
+            self.replay_buffer.importance_exponent = 1 - (1 - start) * remaining
+
+    def _setup_model(self) -> None:
+        """Recognise the environment, choose the buffer, and build it and the networks."""
+        found = None if self.env is None else macro_set_of(self.env)
+        # A loaded model brings the macro set that it was trained with.
+        self.macro_set = self.__dict__.get("macro_set", found)
+        if self.env is not None:
+            require_same_macros(self.macro_set, found)
+            require_no_skip_outside(self.env)
+        self._choose_buffer()
+        # What was asked for is kept as it was, so that a model loaded with another gamma gets a
+        # buffer with it, and SB3 is not told of n_steps, which its own buffers would take.
+        asked = self.n_steps, self.replay_buffer_kwargs
+        self.n_steps, self.replay_buffer_kwargs = 1, self._buffer_settings() | asked[1]
+        super()._setup_model()
+        self.n_steps, self.replay_buffer_kwargs = asked
+        if self.verbose >= 1 and isinstance(self.replay_buffer, MacroReplayBuffer):
+            print(self.replay_buffer.memory_statement())
+
+    def _choose_buffer(self) -> None:
+        """Take the buffer that knows durations unless told not to.
+
+        Raises:
+            LearnerSettingError: Another buffer was asked for than can do what was asked for.
+        """
+        if self.replay_buffer_class is None:
+            self.replay_buffer_class = MacroReplayBuffer
+        if issubclass(self.replay_buffer_class, MacroReplayBuffer):
+            return
+        name = self.replay_buffer_class.__name__
+        for setting, value, default in (
+            ("prioritized_replay", self.prioritized_replay, False),
+            ("n_steps", self.n_steps, 1),
+        ):
+            allowed = f"{default} with {name}, which cannot do it"
+            require_setting(setting, value, value == default, allowed)
+        if self.macro_set is not None:
+            warnings.warn(
+                f"{name} does not know how long macro-actions last and will discount every "
+                "decision by one γ; MacroReplayBuffer does.",
+                stacklevel=2,
+            )
+
+    def _buffer_settings(self) -> dict[str, Any]:
+        """Arguments of the buffer that are this learner's."""
+        if self.clip_rewards is None and self.env is not None:
+            self.clip_rewards = pays_game_scores(self.env)
+        if not issubclass(self.replay_buffer_class or MacroReplayBuffer, MacroReplayBuffer):
+            return {}
+        return {
+            "gamma": self.gamma,
+            "n_steps": self.n_steps,
+            "clip_rewards": bool(self.clip_rewards),
+            "prioritized": self.prioritized_replay,
+        }
+
+    def learn(
+        self,
+        total_timesteps: float,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn for ``total_timesteps`` *decisions*.
+
+        Args:
+            total_timesteps: Decisions, over all environments; 1e6 will do.
+            callback: As SB3's.
+            log_interval: As SB3's.
+            tb_log_name: As SB3's; the name of the class if None.
+            reset_num_timesteps: As SB3's.
+            progress_bar: As SB3's.
+        """
+        return super().learn(
+            int(total_timesteps),
+            callback,
+            log_interval,
+            tb_log_name or type(self).__name__,
+            reset_num_timesteps,
+            progress_bar,
+        )
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Go on with another environment of the same actions.
+
+        Raises:
+            MacroSetMismatchError: Its macros are not those that the model was built for.
+            FrameSkipError: It repeats decisions.
+        """
+        wrapped = self._wrap_env(env, self.verbose)
+        require_same_macros(self.macro_set, macro_set_of(wrapped))
+        require_no_skip_outside(wrapped)
+        super().set_env(wrapped, force_reset)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model; arguments as SB3's.
+
+        Raises:
+            MacroSetMismatchError: ``env`` has other macros than the model was trained with.
+        """
+        if env is not None:
+            # Before SB3 compares the spaces, which would not say whose macros they are.
+            env = cls._wrap_env(env)
+            data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
+            require_same_macros((data or {}).get("macro_set"), macro_set_of(env))
+            if isinstance(path, io.BufferedIOBase):
+                path.seek(0)
+        return super().load(
+            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+        )
