@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,12 @@ class Demonstration:
         game: The game, as in ``ALE/<game>-v5``; empty if none.
         frameskip: Frames per step; 0 if unknown or not an emulator.
         source: Who or what played, in words.
+        settings: What it takes to play it again, as far as known: the ``id`` and ``kwargs`` of
+            ``gym.make``, and the ``seed`` and ``options`` of the ``reset`` that it began with.
 
     Raises:
-        DemonstrationError: The arrays do not fit each other or the names.
+        DemonstrationError: The arrays do not fit each other or the names, or the settings cannot
+            be written as JSON.
     """
 
     primitives: tuple[str, ...]
@@ -34,9 +38,10 @@ class Demonstration:
     game: str = ""
     frameskip: int = 0
     source: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not fit each other or the names."""
+        """Refuse what does not fit each other or a file; make the settings as a file has them."""
         actions = np.asarray(self.actions)
         if actions.ndim != 1:
             raise DemonstrationError(f"actions has shape {actions.shape}; it must be (steps,)")
@@ -51,6 +56,13 @@ class Demonstration:
             raise DemonstrationError(
                 f"{self.rewards.shape} rewards for {actions.shape} actions; they go in pairs"
             )
+        try:
+            settings = json.loads(json.dumps(dict(self.settings), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise DemonstrationError(
+                f"settings is {self.settings!r}, which a file cannot hold as JSON ({error})"
+            ) from error
+        object.__setattr__(self, "settings", settings)
 
     @property
     def score(self) -> float:
@@ -85,12 +97,11 @@ class Demonstration:
             raise DemonstrationError(f"{path} is not a whole demonstration: {error}") from error
 
     def _about(self) -> str:
-        """Everything but the arrays, as JSON."""
-        return json.dumps(
-            {
-                "primitives": self.primitives,
-                "game": self.game,
-                "frameskip": self.frameskip,
-                "source": self.source,
-            }
-        )
+        """Everything but the arrays, as JSON; no settings are left out as in older files."""
+        about = {
+            "primitives": self.primitives,
+            "game": self.game,
+            "frameskip": self.frameskip,
+            "source": self.source,
+        }
+        return json.dumps(about | ({"settings": dict(self.settings)} if self.settings else {}))

@@ -1,5 +1,7 @@
 """Demonstration: a valid value, and a file that is whole or refused."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ def demonstration(**changes):
         "game": "Breakout",
         "frameskip": 4,
         "source": "a person, «quoted»",
+        "settings": {"id": "ALE/Breakout-v5", "kwargs": {"mode": None, "size": (5, 7)}, "seed": 3},
     }
     return Demonstration(**(fields | changes))
 
@@ -37,7 +40,7 @@ def test_load_returns_what_was_saved(tmp_path, rewards):
         assert loaded.rewards is None
     else:
         np.testing.assert_array_equal(loaded.rewards, rewards)
-    for name in ("primitives", "game", "frameskip", "source"):
+    for name in ("primitives", "game", "frameskip", "source", "settings"):
         assert getattr(loaded, name) == getattr(saved, name)
 
 
@@ -45,6 +48,14 @@ def test_the_same_play_makes_the_same_bytes(tmp_path):
     for name in ("a.npz", "b.npz"):
         demonstration().save(tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_a_file_without_settings_is_as_before_there_were_any(tmp_path):
+    demonstration(settings={}).save(tmp_path / "play.npz")
+    with np.load(tmp_path / "play.npz") as arrays:
+        about = json.loads(str(arrays["about"]))
+    assert list(about) == ["primitives", "game", "frameskip", "source"]
+    assert Demonstration.load(tmp_path / "play.npz").settings == {}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -78,6 +89,7 @@ def test_a_file_of_other_arrays_is_refused(tmp_path):
         ("{}", [1], "not a whole demonstration: 'primitives'"),
         ("[]", [1], "not a whole demonstration"),
         ('{"primitives": ["A"], "colour": 1}', [0], "not a whole demonstration: .*colour"),
+        ('{"primitives": ["A"], "settings": 7}', [0], "settings is 7, which a file cannot hold"),
         ('{"primitives": ["A", "B"]}', [0.5], "actions are float64; they must be indices"),
     ],
 )
@@ -101,3 +113,6 @@ def test_arrays_that_do_not_fit_are_refused():
         demonstration(actions=np.array([0, -1]), rewards=None)
     with pytest.raises(DemonstrationError, match=r"\(4,\) rewards for \(5,\) actions"):
         demonstration(rewards=np.zeros(4, np.float32))
+    for settings in ({"seed": np.int64(3)}, {"kwargs": {"p": float("nan")}}, "abc"):
+        with pytest.raises(DemonstrationError, match="settings is .*, which a file cannot hold"):
+            demonstration(settings=settings)
