@@ -114,5 +114,5 @@ def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(DemonstrationError, match=r"\(4,\) rewards for \(5,\) actions"):
         demonstration(rewards=np.zeros(4, np.float32))
     for settings in ({"seed": np.int64(3)}, {"kwargs": {"p": float("nan")}}, "abc"):
-        with pytest.raises(DemonstrationError, match="settings is .*, which a file cannot hold"):
+        with pytest.raises(DemonstrationError, match=r"settings is .*, which a file cannot hold"):
             demonstration(settings=settings)

@@ -1,0 +1,64 @@
+"""What recording and replaying need to know of an environment, and how to make it again."""
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+
+from macro_gym.errors import ActionSpaceError, EnvironmentSettingError
+from macro_gym.frames import frames_per_step
+
+
+def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+    """Make an environment as ``gym.make`` does, ale-py's among them.
+
+    Raises:
+        EnvironmentSettingError: Gymnasium has no such id, or it does not take such arguments.
+    """
+    if id.startswith("ALE/"):
+        import ale_py
+
+        gym.register_envs(ale_py)
+    try:
+        return gym.make(id, **kwargs)
+    except (gym.error.Error, TypeError) as error:
+        raise EnvironmentSettingError(f"{id} cannot be made with {kwargs}: {error}") from error
+
+
+def require_discrete(env: gym.Env[Any, Any]) -> spaces.Discrete:
+    """Return the environment's action space.
+
+    Raises:
+        ActionSpaceError: It is not discrete.
+    """
+    if isinstance(env.action_space, spaces.Discrete):
+        return env.action_space
+    raise ActionSpaceError(
+        f"the actions of {env} are {env.action_space}, but a demonstration is made of discrete ones"
+    )
+
+
+def action_names(env: gym.Env[Any, Any]) -> tuple[str, ...]:
+    """Return the names of an environment's primitives; their numbers if it names none."""
+    if (macro_set := getattr(env, "macro_set", None)) is not None:
+        return tuple(macro_set.primitives)
+    if env.has_wrapper_attr("get_action_meanings"):
+        return tuple(env.get_wrapper_attr("get_action_meanings")())
+    return tuple(str(action) for action in range(int(require_discrete(env).n)))
+
+
+def frameskip_of(env: gym.Env[Any, Any]) -> int:
+    """Return the frames that a primitive runs; 0 if the environment is no emulator."""
+    own = getattr(env, "frameskip", None)
+    return frames_per_step(env) if own is None else int(own)
+
+
+def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
+    """Return how to make an environment whose primitives do the same; empty if it is unknown."""
+    if env.spec is None:
+        return {}
+    dropped = ("render_mode", "macros")
+    kwargs = {name: value for name, value in env.spec.kwargs.items() if name not in dropped}
+    if hasattr(env, "macro_set"):
+        kwargs["k"] = 0
+    return {"id": env.spec.id, "kwargs": kwargs}
