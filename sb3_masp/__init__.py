@@ -2,6 +2,7 @@
 
 from sb3_masp.buffers import MacroReplayBuffer
 from sb3_masp.dqn import MASPDQN
+from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.similarity import (
     DiagonalSoftmaxSimilarity,
     SigmoidSimilarity,
@@ -14,6 +15,7 @@ from sb3_masp.similarity import (
 
 __all__ = [
     "MASPDQN",
+    "MASPQRDQN",
     "DiagonalSoftmaxSimilarity",
     "MacroReplayBuffer",
     "SigmoidSimilarity",

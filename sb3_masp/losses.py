@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch as th
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -87,6 +88,58 @@ def td_loss(values: Tensor, targets: Tensor, weights: Tensor | None = None) -> T
     if weights is None:
         return F.smooth_l1_loss(values, targets)
     return (weights * F.smooth_l1_loss(values, targets, reduction="none")).mean()
+
+
+def quantile_target(
+    rewards: Tensor,
+    dones: Tensor,
+    discounts: Tensor | float,
+    next_quantiles: Tensor,
+    selection_quantiles: Tensor | None = None,
+) -> Tensor:
+    """Return of a decision and the quantiles of what follows: ``R + γ^τ Z⁻(s′, a*)``.
+
+    The action a* is the one of the highest expected value, the mean over quantiles.
+
+    Args:
+        rewards: R, the discounted rewards within the decisions, shape ``(batch, 1)``.
+        dones: 1 where the episode terminated, shape ``(batch, 1)``.
+        discounts: γ^τ, shape ``(batch, 1)``, or γ where every decision lasts one step.
+        next_quantiles: Z⁻(s′, ·) of the target network, shape ``(batch, quantiles, actions)``.
+        selection_quantiles: Quantiles whose means pick a*, same shape: those of the online
+            network for double Q-learning (arXiv 1509.06461); ``next_quantiles`` if omitted.
+
+    Returns:
+        Samples of the target's distribution, shape ``(batch, quantiles)``.
+
+    Source: arXiv 1710.10044, algorithm 1, for decisions that last τ steps.
+    """
+    choices = next_quantiles if selection_quantiles is None else selection_quantiles
+    best = choices.mean(dim=1, keepdim=True).argmax(dim=2, keepdim=True)
+    quantiles = next_quantiles.gather(2, best.expand(-1, next_quantiles.shape[1], 1)).squeeze(2)
+    return rewards + (1 - dones) * discounts * quantiles
+
+
+def quantile_losses(quantiles: Tensor, targets: Tensor) -> Tensor:
+    """Quantile Huber loss of each target, summed over quantiles: ``Σ_i ρ_τi(y_j − θ_i)``.
+
+    Args:
+        quantiles: θ, estimates at the levels (i + 1/2)/quantiles, shape ``(batch, quantiles)``.
+        targets: y, samples of the target's distribution, shape ``(batch, targets)``; no gradient
+            reaches them through which side of a quantile they lie on.
+
+    Returns:
+        The losses, shape ``(batch, targets)``; QR-DQN's loss is their mean.
+
+    Source: arXiv 1710.10044, equations 9 and 10, with κ = 1.
+    """
+    n_quantiles = quantiles.shape[1]
+    levels = th.arange(n_quantiles, dtype=quantiles.dtype, device=quantiles.device)
+    levels = ((levels + 0.5) / n_quantiles)[:, None]
+    values = quantiles[:, :, None].expand(-1, -1, targets.shape[1])
+    samples = targets[:, None, :].expand(-1, n_quantiles, -1)
+    slopes = (levels - (samples < values).to(levels.dtype)).abs()
+    return (slopes * F.huber_loss(values, samples, reduction="none")).sum(dim=1)
 
 
 def _gaps(values: Tensor, similarity: Tensor) -> Tensor:

@@ -320,3 +320,9 @@ class MASP(MacroLearner):
         """What is saved as state dicts and as tensors."""
         state_dicts, tensors = super()._get_torch_save_params()
         return [*state_dicts, "similarity", "meta_optimizer"], tensors
+
+
+def last_linear(names: list[str], prefix: str) -> list[str]:
+    """The parameter names of the last layer of the module called ``prefix``."""
+    last = [name for name in names if name.startswith(prefix)][-1].rpartition(".")[0]
+    return [name for name in names if name.rpartition(".")[0] == last]

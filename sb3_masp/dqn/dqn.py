@@ -16,7 +16,7 @@ from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_masp.losses import Reduction, td_loss, td_target
 from sb3_masp.macro_learner import TDLoss, given
-from sb3_masp.masp import MASP
+from sb3_masp.masp import MASP, last_linear
 from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.initial import Start
 
@@ -149,8 +149,7 @@ class MASPDQN(MASP, DQN):
 
     def _last_layer(self, names: list[str]) -> list[str]:
         """Weight and bias of the last linear layer."""
-        last = [name for name in names if name.startswith("q_net.")][-1].rpartition(".")[0]
-        return [name for name in names if name.rpartition(".")[0] == last]
+        return last_linear(names, "q_net.")
 
     def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
         """Huber loss towards ``R + γ^τ max_a Q⁻(s′, a)``."""
