@@ -1,19 +1,28 @@
-"""The command ``macro-gym``: show macro sets, plan play, extract macros from it."""
+"""The command ``macro-gym``: record, plan and replay play, extract macros from it, show them."""
 
 import sys
 from collections.abc import Callable, Sequence
 
 import tyro
 
+from macro_gym.commands.bank import bank
 from macro_gym.commands.extract import extract
 from macro_gym.commands.plan import plan
+from macro_gym.commands.record import record
+from macro_gym.commands.replay import replay
 from macro_gym.commands.show import show
 from macro_gym.errors import MacroGymError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv``, the process's own if None; return its exit code."""
-    commands: dict[str, Callable[..., None]] = {"show": show, "plan": plan, "extract": extract}
+    commands: dict[str, Callable[..., None]] = {
+        "show": show,
+        "plan": plan,
+        "record": record,
+        "replay": replay,
+        "extract": extract,
+    }
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands, prog="macro-gym", description=__doc__, args=argv

@@ -1,5 +1,6 @@
 """What recording and replaying need to know of an environment, and how to make it again."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -9,20 +10,23 @@ from macro_gym.errors import ActionSpaceError, EnvironmentSettingError
 from macro_gym.frames import frames_per_step
 
 
-def make(id: str, **kwargs: Any) -> gym.Env[Any, Any]:
+def make(id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
     """Make an environment as ``gym.make`` does, ale-py's among them.
 
     Raises:
         EnvironmentSettingError: Gymnasium has no such id, or it does not take such arguments.
     """
-    if id.startswith("ALE/"):
+    if id.startswith(("ALE/", "MacroALE/")):
         import ale_py
 
         gym.register_envs(ale_py)
+        ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     try:
         return gym.make(id, **kwargs)
     except (gym.error.Error, TypeError) as error:
-        raise EnvironmentSettingError(f"{id} cannot be made with {kwargs}: {error}") from error
+        raise EnvironmentSettingError(
+            f"{id} cannot be made with {dict(kwargs)}: {error}"
+        ) from error
 
 
 def require_discrete(env: gym.Env[Any, Any]) -> spaces.Discrete:

@@ -1,0 +1,187 @@
+"""``macro-gym record``: a person, a model or any other policy plays, and it is kept."""
+
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.environments import make, require_discrete
+from macro_gym.demonstrations.recorder import Policy, require_amounts
+from macro_gym.demonstrations.recorder import record as record_policy
+from macro_gym.demonstrations.storing import next_number, store
+from macro_gym.errors import DemonstrationError, EnvironmentSettingError
+from macro_gym.games import bare_name
+
+MODEL_PACKAGES = ("sb3_masp", "stable_baselines3", "sb3_contrib")
+
+
+def record(
+    env: str,
+    /,
+    output: Path,
+    model: Path | None = None,
+    algorithm: str = "MASPDQN",
+    policy: str | None = None,
+    episodes: int | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    k: int | None = None,
+    macros: Path | None = None,
+    frameskip: int | None = None,
+    settings: str = "{}",
+    deterministic: bool = False,
+    zoom: float = 3.0,
+    fps: float | None = None,
+    wait: bool = False,
+) -> None:
+    """Record play: yours, in a window, or that of a model or another policy.
+
+    To play: WASD or the arrow keys, space to fire; Esc, closing the window or Ctrl-C end it, and
+    what was played is kept. A person plays primitives, so MacroALE's games have no macros then;
+    what a model does with macros is recorded as the primitives that they ran.
+
+    Args:
+        env: Id of the environment: MacroALE/Breakout-v5, ALE/Breakout-v5 or any with discrete
+            actions and, for a person, pictures.
+        output: Folder for the episodes, one file each; files that are there are never replaced.
+        model: A model (.zip) of Stable-Baselines3 or sb3_masp to play. It sees MacroALE's games as
+            DQN does, four grey pictures; if it needs other wrappers, use
+            macro_gym.demonstrations.record from Python.
+        algorithm: The model's class, in sb3_masp, stable_baselines3 or sb3_contrib.
+        policy: "random", or module:function, of a function from an observation to an action.
+        episodes: Episodes to record; a person goes on until closing, others stop after one.
+        steps: Primitives to record, cutting the last episode if need be.
+        seed: Seed of the first episode, from which the others count up; by default the number of
+            its file.
+        k: Macros for MacroALE; by default those that the model was trained with, or none.
+        macros: File of a macro set to use instead of the game's bank.
+        frameskip: Frames in a step; 1 plays smoothly at 60 steps a second.
+        settings: Other arguments of gym.make, as JSON: '{"repeat_action_probability": 0}'.
+        deterministic: Let the model play its best actions only, without exploring.
+        zoom: Size of the window, in pixels for one of the game's.
+        fps: Steps a second; lower is slower. By default the game's own pace.
+        wait: Let the game wait for a key, for games of turns.
+    """
+    if model is not None and policy is not None:
+        raise DemonstrationError("both a model and a policy are to play; choose one")
+    kwargs = _kwargs(env, settings, {"k": k, "macros": macros, "frameskip": frameskip})
+    output.mkdir(parents=True, exist_ok=True)
+    first = next_number(output, bare_name(env)) if seed is None else seed
+    require_amounts(episodes, steps, first)
+
+    def keep(episode: Demonstration) -> None:
+        path = store(episode, output)
+        print(f"{path}  {len(episode.actions)} steps  score {episode.score:g}", flush=True)
+
+    if model is None and policy is None:
+        from macro_gym.demonstrations.person import record_person
+
+        game = make(env, {"render_mode": "rgb_array"} | kwargs)
+        record_person(
+            game, episodes, steps, fps=fps, zoom=zoom, wait=wait, seed=first, on_episode=keep
+        )
+        return
+    if model is not None:
+        player, source = _model(model, algorithm, first), f"model: {algorithm} {model.name}"
+        game = _game_for(player, env, kwargs, chosen=k is not None or macros is not None)
+    else:
+        game, source = make(env, kwargs), f"policy: {policy}"
+        player = _policy(str(policy), game, first)
+    record_policy(
+        game,
+        player,
+        episodes,
+        steps,
+        seed=first,
+        deterministic=deterministic,
+        source=source,
+        on_episode=keep,
+        progress_bar=True,
+    )
+
+
+def _kwargs(env: str, settings: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of ``gym.make``: no macros unless they are asked for."""
+    try:
+        kwargs = dict(json.loads(settings))
+    except (ValueError, TypeError) as error:
+        raise EnvironmentSettingError(
+            f"settings is {settings!r}, but must be JSON, as in '{{\"mode\": 4}}' ({error})"
+        ) from error
+    kwargs |= {name: value for name, value in options.items() if value is not None}
+    if env.startswith("MacroALE/") and not {"k", "macros"} & set(kwargs):
+        kwargs["k"] = 0
+    return kwargs
+
+
+def _model(path: Path, algorithm: str, seed: int) -> Any:
+    """The model in a file, its random draws seeded."""
+    found = (getattr(import_module(package), algorithm, None) for package in MODEL_PACKAGES)
+    learner = next((learner for learner in found if hasattr(learner, "load")), None)
+    if learner is None:
+        raise DemonstrationError(
+            f"algorithm is {algorithm!r}, a learner in none of {', '.join(MODEL_PACKAGES)}; it "
+            "may be MASPDQN, DQN, PPO, QRDQN, ..."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model {path}")
+    try:
+        model = learner.load(path)
+    except Exception as error:  # a zip of another class fails in as many ways as there are classes
+        raise DemonstrationError(
+            f"{path} cannot be loaded as {algorithm} ({error}); was it trained by another "
+            "algorithm? Then say which: --algorithm DQN"
+        ) from error
+    model.set_random_seed(seed)
+    return model
+
+
+def _game_for(model: Any, env: str, kwargs: dict[str, Any], *, chosen: bool) -> gym.Env[Any, Any]:
+    """The environment, with the model's macros unless others were chosen; it must fit the model."""
+    if env.startswith("MacroALE/") and not chosen:
+        kwargs = kwargs | _macros_of(model, make(env, kwargs))
+    game = make(env, kwargs)
+    if model.action_space != game.action_space:
+        raise EnvironmentSettingError(
+            f"the model's actions are {model.action_space}, but those of {env} are "
+            f"{game.action_space}; give it the macros that it was trained with (--k, --macros)"
+        )
+    try:
+        model.predict(game.observation_space.sample(), deterministic=True)
+    except ValueError as error:
+        raise EnvironmentSettingError(
+            f"the model sees {model.observation_space}, but {env} shows {game.observation_space} "
+            f"({error}). Make the environment as in training (--settings), or wrap it so and use "
+            "macro_gym.demonstrations.record from Python."
+        ) from error
+    return game
+
+
+def _macros_of(model: Any, primitive: gym.Env[Any, Any]) -> dict[str, Any]:
+    """The macros that a model was trained with: its own set, or as many as it has actions for."""
+    if getattr(model, "macro_set", None) is not None:
+        return {"macros": model.macro_set, "k": None}
+    actions = getattr(model.action_space, "n", 0)
+    return {"k": max(int(actions - require_discrete(primitive).n), 0)}
+
+
+def _policy(name: str, env: gym.Env[Any, Any], seed: int) -> Policy:
+    """The function that ``name`` stands for."""
+    if name == "random":
+        env.action_space.seed(seed)
+        return lambda observation: env.action_space.sample()
+    if "" not in sys.path:
+        sys.path.append("")  # The folder that the command is run in, for the user's own modules.
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[[Any], Any] = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DemonstrationError(
+            f"policy is {name!r}; it may be random, or module:function ({error})"
+        ) from error
+    return found

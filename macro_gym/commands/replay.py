@@ -1,0 +1,64 @@
+"""``macro-gym replay``: play a demonstration again, check what it pays, and film it."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.replay import first_difference, settings_to_replay
+from macro_gym.demonstrations.replay import replay as replay_demonstration
+from macro_gym.errors import DemonstrationError
+
+FRAMES_PER_SECOND = 60
+
+
+def replay(
+    file: Path, /, video: Path | None = None, zoom: int = 2, fps: float | None = None
+) -> None:
+    """Play a recording again, with its seed and settings, and check that it pays the same.
+
+    Args:
+        file: The recording (.npz), ours or the planner's. Play that says nothing of seed and
+            settings is taken to begin where the game does, with sticky actions off.
+        video: A film to make of it, .mp4 or .gif: the screen at the start and after every step.
+        zoom: Pixels in the film along the side of one on the screen.
+        fps: Steps a second in the film; by default as fast as the game is, 60 frames a second.
+    """
+    from macro_gym.demonstrations.video import video as film
+
+    demonstration = Demonstration.load(file)
+    settings = settings_to_replay(demonstration)
+    rate = fps or FRAMES_PER_SECOND / (demonstration.frameskip or 2)
+    with nullcontext() if video is None else film(video, rate, zoom) as add:
+        rewards = replay_demonstration(demonstration, on_screen=add, progress_bar=True)
+    print(f"{file}  {settings['id']}, seed {settings.get('seed', 0)}")
+    if video is not None:
+        print(f"{video}  {len(rewards) + 1} screens")
+    print(_verdict(demonstration, rewards))
+
+
+def _verdict(demonstration: Demonstration, rewards: NDArray[np.float32]) -> str:
+    """What to say where the rewards are as recorded.
+
+    Raises:
+        DemonstrationError: They are not.
+    """
+    steps, score = len(demonstration.actions), float(rewards.sum())
+    if demonstration.rewards is None:
+        return f"{len(rewards)} of {steps} steps replayed, score {score:g}; none was recorded"
+    step = first_difference(demonstration.rewards, rewards)
+    if step is None:
+        return f"the rewards of all {steps} steps are as recorded, score {score:g}"
+    paid = f"paid {rewards[step]:g}" if step < len(rewards) else "came after the game was over"
+    cause = (
+        "was it recorded with another version of the emulator?"
+        if demonstration.settings
+        else "the file does not say with which seed and sticky actions it was recorded"
+    )
+    raise DemonstrationError(
+        f"the rewards are NOT as recorded: step {step} of {steps} paid "
+        f"{demonstration.rewards[step]:g}, and now {paid}; the score was {demonstration.score:g}, "
+        f"and now is {score:g}. Possible cause: {cause}"
+    )

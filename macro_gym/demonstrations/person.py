@@ -1,0 +1,167 @@
+"""A person who plays: Gymnasium's window and keys, recorded."""
+
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import gymnasium as gym
+
+from macro_gym.demonstrations.actions import ALE_ACTIONS
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.environments import action_names, frameskip_of, require_discrete
+from macro_gym.demonstrations.recorder import OnEpisode, enough, recording, require_amounts
+from macro_gym.demonstrations.translate import PARTS, nearest_action
+from macro_gym.errors import (
+    ActionSpaceError,
+    EnvironmentSettingError,
+    MissingDependencyError,
+)
+
+FRAMES_PER_SECOND = 60
+
+Keys = dict[tuple[str | int, ...], int]
+"""The action of each combination of keys: characters, or pygame's codes."""
+
+
+def record_person(
+    env: gym.Env[Any, Any],
+    episodes: int | None = None,
+    steps: int | None = None,
+    *,
+    fps: float | None = None,
+    zoom: float = 3.0,
+    wait: bool = False,
+    seed: int = 0,
+    source: str = "a person",
+    on_episode: OnEpisode = lambda episode: None,
+) -> list[Demonstration]:
+    """Let a person play in a window and return what was played.
+
+    Closing the window, Esc and Ctrl-C end it; the unfinished episode is returned too.
+
+    Args:
+        env: The environment, made with ``render_mode="rgb_array"``.
+        episodes: Episodes after which the window closes; None for no end.
+        steps: Steps after which it closes; with ``episodes`` as well, whichever comes first.
+        fps: Steps a second; None for the game's own pace, 60 frames a second.
+        zoom: Pixels of the window along the side of one on the game's screen.
+        wait: Whether the game waits for a key, for games of turns.
+        seed: Of the first episode; the others count up from it.
+        source: Who plays, in words.
+        on_episode: Called with each episode as it ends.
+
+    Raises:
+        ActionSpaceError: The actions are not discrete, or there are no keys for them.
+        DemonstrationError: A number of episodes or steps is out of its range.
+        EnvironmentSettingError: The pace or the zoom is out of its range, the environment draws no
+            pictures, or there is no screen to show them on.
+        MissingDependencyError: pygame is not installed.
+    """
+    require_amounts(episodes, steps, seed)
+    pace = _pace(env) if fps is None else fps
+    for name, value in (("fps", pace), ("zoom", zoom)):
+        if not value > 0:
+            raise EnvironmentSettingError(f"{name} is {value}; it must be above 0")
+    if env.render_mode not in ("rgb_array", "rgb_array_list"):
+        raise EnvironmentSettingError(
+            f"render_mode is {env.render_mode!r}; to be played, {env} must be made with 'rgb_array'"
+        )
+    pygame, play = _gymnasium_play()
+    names, keys = action_names(env.unwrapped), keys_of(env.unwrapped)
+    played: list[Demonstration] = []
+
+    def keep(episode: Demonstration) -> None:
+        on_episode(episode)
+        played.append(episode)
+
+    with recording(env, keep, seed=seed, source=source) as (outer, recorder):
+
+        def close_if_enough(*_: Any) -> None:
+            if enough(len(played), recorder.steps, episodes, steps):
+                pygame.event.post(pygame.event.Event(pygame.QUIT))
+
+        try:
+            with suppress(KeyboardInterrupt):
+                play(
+                    outer,
+                    fps=pace,
+                    zoom=zoom,
+                    keys_to_action=keys,
+                    noop=_noop(env.unwrapped, names),
+                    wait_on_player=wait,
+                    callback=close_if_enough,
+                )
+        except pygame.error as error:
+            raise EnvironmentSettingError(
+                f"there is no screen to play on ({error}); a model or another policy needs none"
+            ) from error
+        finally:
+            pygame.quit()
+    return played
+
+
+def keys_of(env: gym.Env[Any, Any]) -> Keys:
+    """Return the keys of an environment's primitives.
+
+    - Atari: WASD or the arrows, and space to fire, as ale-py has them; a combination that the game
+      lacks is the nearest one that it has, so that FIRE while moving is not nothing.
+    - Others: their own ``get_keys_to_action``, or the digits for up to ten actions.
+
+    Args:
+        env: The environment, without wrappers.
+
+    Raises:
+        ActionSpaceError: There are more actions, and nothing says which keys they have.
+    """
+    names, space = action_names(env), require_discrete(env)
+    if {"NOOP"} <= set(names) <= set(ALE_ACTIONS):
+        return _atari_keys(names)
+    if env.has_wrapper_attr("get_keys_to_action"):
+        keys: Keys = env.get_wrapper_attr("get_keys_to_action")()
+        return keys
+    if len(names) <= 10:
+        return {(str(action),): int(space.start) + action for action in range(len(names))}
+    raise ActionSpaceError(
+        f"{env} has {len(names)} actions and no get_keys_to_action to say which keys they have"
+    )
+
+
+def _atari_keys(names: tuple[str, ...]) -> Keys:
+    """The keys of every ALE action that is not NOOP, on both sides of the keyboard."""
+    pygame, _ = _gymnasium_play()
+    left = {"UP": "w", "LEFT": "a", "DOWN": "s", "RIGHT": "d", "FIRE": " "}
+    right = {part: getattr(pygame, f"K_{part}") for part in left if part != "FIRE"} | {"FIRE": " "}
+    return {
+        tuple(side[part] for part in PARTS if part in name): names.index(
+            nearest_action(name, names)
+        )
+        for name in ALE_ACTIONS
+        for side in (left, right)
+        if name != "NOOP"
+    }
+
+
+def _noop(env: gym.Env[Any, Any], names: tuple[str, ...]) -> int:
+    """The action while no key is held: NOOP, or the first if there is none."""
+    return int(require_discrete(env).start) + (names.index("NOOP") if "NOOP" in names else 0)
+
+
+def _pace(env: gym.Env[Any, Any]) -> float:
+    """Steps a second at which the game is played as it was made to be."""
+    frameskip = frameskip_of(env.unwrapped)
+    return FRAMES_PER_SECOND / frameskip if frameskip else env.metadata.get("render_fps") or 30
+
+
+def _gymnasium_play() -> tuple[Any, Callable[..., None]]:
+    """pygame, and Gymnasium's function that plays with it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # It warns where matplotlib is missing, for plots.
+            import pygame
+            from gymnasium.utils.play import play
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        raise MissingDependencyError(
+            "to play, pygame is needed; install it with: pip install 'macro-gym[play]'"
+        ) from error
+    return pygame, play

@@ -1,0 +1,156 @@
+"""Replaying: a demonstration's actions, played again in the environment that it was recorded in."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.demonstrations.actions import ALE_ACTIONS, known_game
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.environments import (
+    action_names,
+    frameskip_of,
+    make,
+    require_discrete,
+)
+from macro_gym.errors import DemonstrationError
+
+Screen = NDArray[np.uint8]
+"""What a person would see, shape ``(height, width, 3)``."""
+
+
+def replay(
+    demonstration: Demonstration,
+    env: gym.Env[Any, Any] | None = None,
+    *,
+    on_screen: Callable[[Screen], object] | None = None,
+    progress_bar: bool = False,
+) -> NDArray[np.float32]:
+    """Play a demonstration again and return what each step pays, up to the episode's end.
+
+    Play that does not say how to play it again (`settings_to_replay`) is taken to be Atari's,
+    from the game's start, with sticky actions off, as the planner's is.
+
+    Args:
+        demonstration: What to play.
+        env: The environment to play it in; made as the demonstration's settings say if None.
+            Wrappers around it are left out.
+        on_screen: Called with the screen at the start and after every step.
+        progress_bar: Whether to show the steps, if on a terminal.
+
+    Returns:
+        The rewards, shape ``(steps,)``, or fewer if the episode is over before the actions are.
+
+    Raises:
+        DemonstrationError: There is no knowing how to play it, or the environment lacks one of
+            its actions or has other steps.
+
+    Example:
+        >>> names, actions = ("NOOP", "FIRE"), np.array([1, 0, 0, 0], dtype=np.uint8)
+        >>> replay(Demonstration(names, actions, game="Breakout", frameskip=4))
+        array([0., 0., 0., 0.], dtype=float32)
+    """
+    from tqdm import tqdm
+
+    settings = settings_to_replay(demonstration) if env is None else demonstration.settings
+    if env is None:
+        env = _make(settings, "rgb_array" if on_screen else None)
+    env = env.unwrapped
+    actions = _actions_in(env, demonstration)
+    env.reset(seed=settings.get("seed", 0), options=settings.get("options"))
+    rewards: list[float] = []
+    if on_screen:
+        on_screen(_screen(env))
+    for action in tqdm(actions, unit="step", disable=None if progress_bar else True):
+        _, reward, terminated, truncated, _ = env.step(action)
+        rewards.append(float(reward))
+        if on_screen:
+            on_screen(_screen(env))
+        if terminated or truncated:
+            break
+    return np.array(rewards, dtype=np.float32)
+
+
+def settings_to_replay(demonstration: Demonstration) -> Mapping[str, Any]:
+    """Return the settings to play a demonstration with: its own, or those of the planner.
+
+    Raises:
+        DemonstrationError: It has none and is not known to be of an Atari game.
+    """
+    if "id" in demonstration.settings:
+        return demonstration.settings
+    game = known_game(demonstration.game)
+    if (
+        not game
+        or not demonstration.frameskip
+        or not set(demonstration.primitives) <= set(ALE_ACTIONS)
+    ):
+        raise DemonstrationError(
+            f"this play of {demonstration.game or 'no game'!r}, "
+            f"{demonstration.frameskip or 'an unknown number of'} frames a step, does not say how "
+            "to play it again. Give the environment that it was recorded in: "
+            "macro_gym.demonstrations.replay(demonstration, env)"
+        )
+    kwargs = {
+        "repeat_action_probability": 0.0,
+        "frameskip": demonstration.frameskip,
+        "full_action_space": True,
+    }
+    return {"id": f"ALE/{game}-v5", "kwargs": kwargs, "seed": 0}
+
+
+def first_difference(recorded: NDArray[np.float32], replayed: NDArray[np.float32]) -> int | None:
+    """Return the first step that did not pay what it paid when recorded; None if all did.
+
+    Example:
+        >>> first_difference(np.float32([0, 1, 0]), np.float32([0, 1]))
+        2
+    """
+    common = min(len(recorded), len(replayed))
+    differs = np.flatnonzero(recorded[:common] != replayed[:common])
+    if len(differs):
+        return int(differs[0])
+    return None if len(recorded) == len(replayed) else common
+
+
+def _make(settings: Mapping[str, Any], render_mode: str | None) -> gym.Env[Any, Any]:
+    """The environment that settings from a file describe."""
+    id, kwargs = settings["id"], settings.get("kwargs", {})
+    if not isinstance(id, str) or ":" in id or not isinstance(kwargs, dict):
+        # gym.make would import the module before a colon, which a file must not make it do.
+        raise DemonstrationError(f"settings name no environment: id {id!r}, kwargs {kwargs!r}")
+    # Files have lists where gym.make was given tuples.
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in kwargs.items()}
+    return make(id, given | {"render_mode": render_mode, "disable_env_checker": True})
+
+
+def _actions_in(env: gym.Env[Any, Any], demonstration: Demonstration) -> list[int]:
+    """The demonstration's actions as the environment counts them, matched by name."""
+    names, start = action_names(env), int(require_discrete(env).start)
+    played = np.unique(demonstration.actions).tolist()
+    missing = sorted({demonstration.primitives[action] for action in played} - set(names))
+    if missing:
+        raise DemonstrationError(
+            f"the play has actions that {env} lacks: {', '.join(missing)}; it has "
+            f"{', '.join(names)}. Is it of another game, or of the full action set?"
+        )
+    frameskip = frameskip_of(env)
+    if frameskip != demonstration.frameskip:
+        raise DemonstrationError(
+            f"a step of the play has {demonstration.frameskip} frames, but one of {env} has "
+            f"{frameskip}; was the play resampled? Then only what it was made of can be replayed"
+        )
+    index = {action: start + names.index(demonstration.primitives[action]) for action in played}
+    return [index[action] for action in demonstration.actions.tolist()]
+
+
+def _screen(env: gym.Env[Any, Any]) -> Screen:
+    """The present screen."""
+    screen = env.render()
+    if not isinstance(screen, np.ndarray):
+        raise DemonstrationError(
+            f"{env} draws no picture; make it with render_mode='rgb_array' for a video"
+        )
+    return screen
