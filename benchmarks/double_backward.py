@@ -1,4 +1,4 @@
-"""The meta-gradient by double backward: what the learner's route is checked and timed against.
+"""The meta-gradient by double backward: what the learners' route is checked and timed against.
 
 Everything is written out with ``create_graph=True`` and nothing is shared with ``sb3_masp``.
 """
@@ -9,13 +9,14 @@ import torch as th
 from torch import Tensor
 from torch.func import functional_call
 
-from sb3_masp import MASPDQN
+from sb3_masp import MASPQRDQN
+from sb3_masp.masp import MASP
 
 Values = dict[str, Tensor]
 
 
 def double_backward_gradient(
-    model: MASPDQN, inner: Any, outer: Any, through: list[str] | None = None
+    model: MASP, inner: Any, outer: Any, through: list[str] | None = None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Gradient of the outer TD loss with respect to Σ's parameters.
 
@@ -29,47 +30,77 @@ def double_backward_gradient(
         One gradient for each parameter of ``model.similarity``; and of the inner step, the
         clipped gradient of each parameter of the network.
     """
-    values = {n: p.detach().clone().requires_grad_() for n, p in model.q_net.named_parameters()}
+    network = model._network
+    values = {n: p.detach().clone().requires_grad_() for n, p in network.named_parameters()}
     similarity = model.similarity()
-    q_values = _q_values(model, values, inner.observations)
+    outputs = _outputs(network, values, inner.observations)
+    q_values = _q_values(model, outputs)
     squares = (q_values.T - similarity @ q_values.T) ** 2
     rows = squares.mean(0) if model.penalty_reduction == "mean" else squares.sum(0)
-    loss = _td_loss(model, values, inner, q_values) + model.eta * rows.mean()
+    loss = _td_loss(model, values, inner, outputs) + model.eta * rows.mean()
     gradients = th.autograd.grad(loss, list(values.values()), create_graph=True)
     norm = th.sqrt(sum((g**2).sum() for g in gradients))
-    if norm + 1e-6 > model.max_grad_norm:
+    if model.max_grad_norm is not None and norm + 1e-6 > model.max_grad_norm:
         gradients = tuple(g * model.max_grad_norm / (norm + 1e-6) for g in gradients)
     after = {
         name: value + _step(model.policy.optimizer, parameter, value, gradient)
         for (name, value), parameter, gradient in zip(
-            values.items(), model.q_net.parameters(), gradients, strict=True
+            values.items(), network.parameters(), gradients, strict=True
         )
     }
     if through is not None:
         after = {n: value if n in through else value.detach() for n, value in after.items()}
-    outer_q_values = _q_values(model, after, outer.observations)
-    outer_loss = _td_loss(model, after, outer, outer_q_values)
+    outer_outputs = _outputs(network, after, outer.observations)
+    outer_loss = _td_loss(model, after, outer, outer_outputs)
     meta_gradients = th.autograd.grad(outer_loss, list(model.similarity.parameters()))
     return list(meta_gradients), [gradient.detach() for gradient in gradients]
 
 
-def _q_values(model: MASPDQN, values: Values, observations: Tensor) -> Tensor:
-    """Q(s, ·) at the given parameters."""
-    return functional_call(model.q_net, values, (observations,))
+def _outputs(network: Any, values: Values, observations: Tensor) -> Tensor:
+    """What the network gives at the given parameters: values or distributions."""
+    return functional_call(network, values, (observations,))
 
 
-def _td_loss(model: MASPDQN, values: Values, batch: Any, q_values: Tensor) -> Tensor:
-    """Huber loss towards the target network's values, averaged with the batch's weights."""
+def _q_values(model: MASP, outputs: Tensor) -> Tensor:
+    """Q(s, ·), shape ``(batch, actions)``."""
+    return outputs.mean(1) if isinstance(model, MASPQRDQN) else outputs
+
+
+def _td_loss(model: MASP, values: Values, batch: Any, outputs: Tensor) -> Tensor:
+    """The learner's TD loss, averaged with the batch's weights."""
+    rows = range(len(outputs))
     with th.no_grad():
-        next_values = model.q_net_target(batch.next_observations)
-        chooser = next_values
+        target = model._target_network
+        next_outputs = _outputs(target, dict(target.named_parameters()), batch.next_observations)
+        chooser = next_outputs
         if model.double_q:
-            chooser = _q_values(model, values, batch.next_observations)
-        best = next_values[range(len(chooser)), chooser.argmax(1)]
-        targets = batch.rewards[:, 0] + (1 - batch.dones[:, 0]) * batch.discounts[:, 0] * best
-    errors = (q_values[range(len(q_values)), batch.actions[:, 0]] - targets).abs()
-    losses = th.where(errors < 1, errors**2 / 2, errors - 0.5)
+            chooser = _outputs(model._network, values, batch.next_observations)
+        best = _q_values(model, chooser).argmax(1)
+        discounts = (1 - batch.dones) * batch.discounts
+    actions = batch.actions[:, 0]
+    if isinstance(model, MASPQRDQN):
+        samples = batch.rewards + discounts * next_outputs[rows, :, best]
+        losses = _quantile_losses(outputs[rows, :, actions], samples)
+    else:
+        targets = (batch.rewards + discounts * next_outputs[rows, best][:, None])[:, 0]
+        losses = _huber(outputs[rows, actions] - targets)
     return (batch.weights[:, 0] * losses if model.prioritized_replay else losses).mean()
+
+
+def _huber(errors: Tensor) -> Tensor:
+    """Half the square up to one, then linear."""
+    return th.where(errors.abs() < 1, errors**2 / 2, errors.abs() - 0.5)
+
+
+def _quantile_losses(quantiles: Tensor, samples: Tensor) -> Tensor:
+    """Huber losses of each pair, by which side of the quantile the sample lies on."""
+    losses = 0
+    for i, quantile in enumerate(quantiles.T):
+        level = (i + 0.5) / quantiles.shape[1]
+        errors = samples - quantile[:, None]
+        sides = (level - (errors < 0).to(errors.dtype)).abs()
+        losses = losses + (sides * _huber(errors)).mean(1)
+    return losses
 
 
 def _step(optimizer: Any, parameter: Tensor, value: Tensor, gradient: Tensor) -> Tensor:

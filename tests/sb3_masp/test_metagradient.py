@@ -6,15 +6,22 @@ import pytest
 import torch as th
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 
-import sb3_masp.dqn.dqn
 import sb3_masp.masp
 from benchmarks.double_backward import double_backward_gradient
 from macro_gym import MacroSet
 from macro_gym.macro_action import MacroAction
-from sb3_masp import MASPDQN, optimizer_vjp
+from sb3_masp import MASPDQN, MASPQRDQN, optimizer_vjp
 from sb3_masp.metagradient import network_tangent
 
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
+
+
+NETWORKS = {
+    MASPDQN: {},
+    MASPQRDQN: {"n_quantiles": 7},
+}
+LEARNERS = list(NETWORKS)
+every_learner = pytest.mark.parametrize("kind", LEARNERS, ids=lambda kind: kind.__name__)
 
 
 class DoubleFlatten(FlattenExtractor):
@@ -47,19 +54,19 @@ class NoisyImages(gym.Env):
         return self.np_random.integers(0, 256, (4, 84, 84), np.uint8)
 
 
-def learner(updates=3, policy="MlpPolicy", env=None, policy_kwargs=None, **kwargs):
+def learner(kind=MASPDQN, updates=3, policy="MlpPolicy", env=None, policy_kwargs=None, **kwargs):
     """A float64 learner with some experience and ``updates`` updates behind it."""
     net = {"features_extractor_class": DoubleFlatten, "net_arch": [13, 11]}
     if policy == "CnnPolicy":
         net = {"features_extractor_class": DoubleNatureCNN}
-    model = MASPDQN(
+    model = kind(
         policy,
         env or MacroAction(gym.make("CartPole-v1"), MACROS),
         buffer_size=211,
         learning_rate=kwargs.pop("learning_rate", 1e-2),
         learning_starts=101,
         seed=5,
-        policy_kwargs=net | (policy_kwargs or {}),
+        policy_kwargs=net | NETWORKS[kind] | (policy_kwargs or {}),
         meta_interval=1,
         **kwargs,
     )
@@ -71,7 +78,9 @@ def learner(updates=3, policy="MlpPolicy", env=None, policy_kwargs=None, **kwarg
         parameter.data += 0.3 * th.randn_like(parameter)
     model._show_similarity()
     for _ in range(updates):
+        model._begin_update()
         model._inner_step(model._sample(19), keep=False)
+    model._begin_update()
     return model
 
 
@@ -101,10 +110,12 @@ def relative_error(model):
     ],
     ids=["adam", "adam+decay", "adamw", "sgd", "sgd+momentum", "sgd+nesterov", "rmsprop"],
 )
+@every_learner
 def test_outer_gradient_is_exact_through_the_optimizer_and_clipping(
-    optimizer, settings, max_grad_norm
+    kind, optimizer, settings, max_grad_norm
 ):
     model = learner(
+        kind,
         max_grad_norm=max_grad_norm,
         policy_kwargs={"optimizer_class": optimizer, "optimizer_kwargs": settings},
     )
@@ -112,13 +123,15 @@ def test_outer_gradient_is_exact_through_the_optimizer_and_clipping(
 
 
 @pytest.mark.parametrize("max_grad_norm", [1e3, 1e-2], ids=["unclipped", "clipped"])
-def test_outer_gradient_is_exact_on_adams_first_step(max_grad_norm):
-    assert relative_error(learner(updates=0, max_grad_norm=max_grad_norm)) < 1e-8
+@every_learner
+def test_outer_gradient_is_exact_on_adams_first_step(kind, max_grad_norm):
+    assert relative_error(learner(kind, updates=0, max_grad_norm=max_grad_norm)) < 1e-8
 
 
 @pytest.mark.parametrize(
     "settings",
     [
+        {},
         {"embedding_dim": 0},
         {"embedding": "dense"},
         {"double_q": True},
@@ -131,12 +144,21 @@ def test_outer_gradient_is_exact_on_adams_first_step(max_grad_norm):
     ],
     ids=str,
 )
-def test_outer_gradient_is_exact_for_every_setting(settings):
-    assert relative_error(learner(max_grad_norm=0.1, **settings)) < 1e-9
+@every_learner
+def test_outer_gradient_is_exact_for_every_setting(kind, settings):
+    assert relative_error(learner(kind, **{"max_grad_norm": 0.1} | settings)) < 1e-9
 
 
-def test_outer_gradient_is_exact_through_the_nature_cnn():
-    model = learner(updates=1, policy="CnnPolicy", env=NoisyImages(), max_grad_norm=0.1)
+@pytest.mark.parametrize("kind", [MASPQRDQN])
+def test_outer_gradient_is_exact_where_gradients_are_not_clipped_at_all(kind):
+    model = learner(kind)
+    assert model.max_grad_norm is None
+    assert relative_error(model) < 1e-9
+
+
+@every_learner
+def test_outer_gradient_is_exact_through_the_nature_cnn(kind):
+    model = learner(kind, updates=1, policy="CnnPolicy", env=NoisyImages(), max_grad_norm=0.1)
     assert relative_error(model) < 1e-9
 
 
@@ -168,33 +190,54 @@ def frozen_denominator(cotangent, gradient, first, second, *, step, lr, betas, e
     ],
     ids=["no projection", "no clipping", "no optimizer", "frozen denominator"],
 )
-def test_the_law_notices_each_part_that_is_left_out(monkeypatch, module, name, mutant):
-    model = learner(max_grad_norm=0.1)
+@every_learner
+def test_the_law_notices_each_part_that_is_left_out(monkeypatch, kind, module, name, mutant):
+    model = learner(kind, max_grad_norm=0.1)
     monkeypatch.setattr(module, name, mutant)
     assert relative_error(model) > 1e-4
 
 
-def test_the_law_notices_importance_weights_that_are_ignored(monkeypatch):
-    model = learner(max_grad_norm=0.1, prioritized_replay=True)
+@every_learner
+def test_the_law_notices_importance_weights_that_are_ignored(monkeypatch, kind):
+    model = learner(kind, max_grad_norm=0.1, prioritized_replay=True)
     assert len(model._sample(17).weights.unique()) > 1
-    unweighted = sb3_masp.dqn.dqn.td_loss
+    td_loss = model._td_loss
     monkeypatch.setattr(
-        sb3_masp.dqn.dqn, "td_loss", lambda values, targets, weights: unweighted(values, targets)
+        model, "_td_loss", lambda batch: td_loss(batch._replace(weights=batch.weights**0))
     )
     assert relative_error(model) > 1e-4
 
 
-def test_the_law_notices_an_outer_batch_evaluated_before_the_step():
-    model = learner(max_grad_norm=0.1, learning_rate=0.1)
+@every_learner
+def test_the_law_notices_an_action_chosen_by_the_other_network(monkeypatch, kind):
+    model = learner(kind, max_grad_norm=0.1, double_q=True, learning_rate=0.1)
+    # Without an update of the target network the two have come to differ.
+    monkeypatch.setattr(model, "double_q", False)
+    inner, outer = model._sample(17), model._sample(23)
+    (found,), _ = double_backward_gradient(model, inner, outer)
+    monkeypatch.setattr(model, "double_q", True)
+    (expected,), _ = double_backward_gradient(model, inner, outer)
+    assert float((found - expected).norm() / expected.norm()) > 1e-4
+
+
+@every_learner
+def test_the_law_notices_an_outer_batch_evaluated_before_the_step(kind):
+    model = learner(kind, max_grad_norm=0.1, learning_rate=0.1)
     inner, outer = model._sample(17), model._sample(23)
     (expected,), _ = double_backward_gradient(model, inner, outer)
-    before = [p.detach().clone() for p in model.q_net.parameters()]
+    before = [p.detach().clone() for p in model._network.parameters()]
     step = model._inner_step(inner, keep=True)
-    for parameter, old in zip(model.q_net.parameters(), before, strict=True):
+    for parameter, old in zip(model._network.parameters(), before, strict=True):
         parameter.data.copy_(old)
     model._outer_step(step, outer)
     (found,) = (parameter.grad for parameter in model.similarity.parameters())
     assert float((found - expected).norm() / expected.norm()) > 1e-3
+
+
+def test_the_law_notices_a_penalty_on_anything_but_expected_values(monkeypatch):
+    model = learner(MASPQRDQN, max_grad_norm=0.1)
+    monkeypatch.setattr(model, "_expected_values", lambda quantiles: quantiles[:, 3])
+    assert relative_error(model) > 1e-4
 
 
 def test_a_dead_unit_leaves_the_gradient_finite_and_exact():
@@ -206,10 +249,16 @@ def test_a_dead_unit_leaves_the_gradient_finite_and_exact():
 
 
 @pytest.mark.parametrize("embedding", ["factored", "dense"])
-def test_last_layer_gradient_is_that_layers_part_of_the_exact_one(embedding):
-    model = learner(max_grad_norm=1e3, meta_gradient="last_layer", embedding=embedding)
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [
+        (MASPDQN, ["q_net.4.weight", "q_net.4.bias"]),
+        (MASPQRDQN, ["quantile_net.4.weight", "quantile_net.4.bias"]),
+    ],
+)
+def test_last_layer_gradient_is_that_layers_part_of_the_exact_one(kind, last, embedding):
+    model = learner(kind, max_grad_norm=1e3, meta_gradient="last_layer", embedding=embedding)
     inner, outer = model._sample(17), model._sample(23)
-    last = ["q_net.4.weight", "q_net.4.bias"]
     (expected,), _ = double_backward_gradient(model, inner, outer, through=last)
     (whole,), _ = double_backward_gradient(model, inner, outer)
     model._outer_step(model._inner_step(inner, keep=True), outer)
@@ -219,19 +268,21 @@ def test_last_layer_gradient_is_that_layers_part_of_the_exact_one(embedding):
     assert float((found - whole).abs().max()) > 1e-3 * scale
 
 
-def test_target_network_keeps_the_similarity_of_its_own_time():
+@every_learner
+def test_target_network_keeps_the_similarity_of_its_own_time(kind):
     env = MacroAction(gym.make("CartPole-v1"), MACROS)
-    model = MASPDQN("MlpPolicy", env, buffer_size=211, learning_starts=101, meta_interval=1, seed=3)
+    model = kind("MlpPolicy", env, buffer_size=211, learning_starts=101, meta_interval=1, seed=3)
     model.learn(101)
-    at_start = model.q_net_target.similarity.clone()
+    online, target = model._network, model._target_network
+    at_start = target.similarity.clone()
     th.testing.assert_close(at_start, model.similarity.start)
     model.train(gradient_steps=1, batch_size=17)
-    assert not th.equal(model.q_net.similarity, at_start)
-    assert th.equal(model.q_net.similarity, model.similarity().detach())
-    assert th.equal(model.q_net_target.similarity, at_start)
+    assert not th.equal(online.similarity, at_start)
+    assert th.equal(online.similarity, model.similarity().detach())
+    assert th.equal(target.similarity, at_start)
     model._n_calls = model.target_update_interval - 1
     model._on_step()
-    assert th.equal(model.q_net_target.similarity, model.q_net.similarity)
+    assert th.equal(target.similarity, online.similarity)
 
 
 def test_network_tangent_matches_finite_differences():
