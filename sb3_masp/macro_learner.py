@@ -100,6 +100,11 @@ class MacroLearner(OffPolicyAlgorithm, ABC):
     def _network(self) -> nn.Module:
         """The network that the optimizer trains."""
 
+    @property
+    @abstractmethod
+    def _target_network(self) -> nn.Module:
+        """The network that targets come from."""
+
     @abstractmethod
     def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
         """The learner's TD loss at its present parameters."""

@@ -3,7 +3,6 @@
 import copy
 import math
 import warnings
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, cast
 
@@ -71,6 +70,9 @@ class MASP(MacroLearner):
     conditioned_policies: ClassVar[Mapping[type[BasePolicy], type[ConditionedPolicy]]]
     """The learner's own policies and ours that stand for them, where a script names the class."""
 
+    value_parts: ClassVar[tuple[str, ...]]
+    """Names of the network's parts that end in the values."""
+
     similarity: Similarity
     meta_optimizer: th.optim.Adam
     batch_norm_stats: list[Tensor]
@@ -117,7 +119,7 @@ class MASP(MacroLearner):
             ours = {"embedding_dim": embedding_dim, "embedding": embedding}
             policy_kwargs = (policy_kwargs or {}) | ours
         elif embedding_dim and kwargs["_init_setup_model"]:
-            module = type(self).__module__.rpartition(".")[0]
+            module = next(iter(self.conditioned_policies.values())).__module__
             warnings.warn(
                 f"{policy.__name__} is not conditioned on Σ: derive it from a policy of "
                 f"{module}, or say embedding_dim=0.",
@@ -157,18 +159,9 @@ class MASP(MacroLearner):
         for name, (value, fits, allowed) in rules.items():
             require_setting(name, value, fits, allowed)
 
-    @property
-    @abstractmethod
-    def _target_network(self) -> nn.Module:
-        """The network that targets come from; it keeps the Σ of its own time."""
-
     def _expected_values(self, outputs: Tensor) -> Tensor:
         """Q(s, ·), shape ``(batch, actions)``, of what the network gives for observations."""
         return outputs
-
-    @abstractmethod
-    def _last_layer(self, names: list[str]) -> list[str]:
-        """Those of the network's parameter names that belong to the layer before the values."""
 
     def _update(self, batch_size: int) -> None:
         """Take an inner step, and an outer one where it is due."""
@@ -239,7 +232,12 @@ class MASP(MacroLearner):
 
     def _meta_parameters(self, names: list[str]) -> list[str]:
         """The parameters whose part of the meta-gradient is computed: all, or the last layer's."""
-        return names if self.meta_gradient == "exact" else self._last_layer(names)
+        if self.meta_gradient == "exact":
+            return names
+        layers = [name.rpartition(".")[0] for name in names]
+        last = {layer.partition(".")[0]: layer for layer in layers}
+        chosen = [last[part] for part in self.value_parts if part in last]
+        return [name for name, layer in zip(names, layers, strict=True) if layer in chosen]
 
     def _similarity_gradient_norm(self) -> float:
         """Norm of the gradient that Σ's parameters have just received."""
@@ -320,9 +318,3 @@ class MASP(MacroLearner):
         """What is saved as state dicts and as tensors."""
         state_dicts, tensors = super()._get_torch_save_params()
         return [*state_dicts, "similarity", "meta_optimizer"], tensors
-
-
-def last_linear(names: list[str], prefix: str) -> list[str]:
-    """The parameter names of the last layer of the module called ``prefix``."""
-    last = [name for name in names if name.startswith(prefix)][-1].rpartition(".")[0]
-    return [name for name in names if name.rpartition(".")[0] == last]

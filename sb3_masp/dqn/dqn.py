@@ -16,7 +16,7 @@ from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_masp.losses import Reduction, td_loss, td_target
 from sb3_masp.macro_learner import TDLoss, given
-from sb3_masp.masp import MASP, last_linear
+from sb3_masp.masp import MASP
 from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.initial import Start
 
@@ -90,6 +90,7 @@ class MASPDQN(MASP, DQN):
         sb3.CnnPolicy: CnnPolicy,
         sb3.MultiInputPolicy: MultiInputPolicy,
     }
+    value_parts = ("q_net",)
 
     def __init__(
         self,
@@ -146,10 +147,6 @@ class MASPDQN(MASP, DQN):
     def _target_network(self) -> nn.Module:
         """The target Q-network."""
         return self.q_net_target
-
-    def _last_layer(self, names: list[str]) -> list[str]:
-        """Weight and bias of the last linear layer."""
-        return last_linear(names, "q_net.")
 
     def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
         """Huber loss towards ``R + γ^τ max_a Q⁻(s′, a)``."""

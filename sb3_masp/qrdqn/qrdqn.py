@@ -15,7 +15,7 @@ from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, quantile_losses, quantile_target
 from sb3_masp.macro_learner import TDLoss, given
-from sb3_masp.masp import MASP, last_linear
+from sb3_masp.masp import MASP
 from sb3_masp.qrdqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.initial import Start
@@ -87,6 +87,7 @@ class MASPQRDQN(MASP, QRDQN):
         contrib.CnnPolicy: CnnPolicy,
         contrib.MultiInputPolicy: MultiInputPolicy,
     }
+    value_parts = ("quantile_net",)
 
     def __init__(
         self,
@@ -147,10 +148,6 @@ class MASPQRDQN(MASP, QRDQN):
     def _expected_values(self, outputs: Tensor) -> Tensor:
         """The means over quantiles."""
         return outputs.mean(dim=1)
-
-    def _last_layer(self, names: list[str]) -> list[str]:
-        """Weight and bias of the last linear layer."""
-        return last_linear(names, "quantile_net.")
 
     def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
         """Quantile Huber loss towards the quantiles of ``R + γ^τ Z⁻(s′, argmax_a Q⁻(s′, a))``."""

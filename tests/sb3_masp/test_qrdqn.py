@@ -153,7 +153,9 @@ def test_the_loss_is_the_papers_equation_in_loops(double_q, prioritized_replay):
 def test_scripts_that_name_sb3_contribs_policy_class_are_conditioned_too():
     model = MASPQRDQN(contrib.MlpPolicy, macro_cartpole(), **SMALL)
     assert model.quantile_net.similarity.shape == (7, 7)
-    with pytest.warns(UserWarning, match=r"Own is not conditioned.*a policy of sb3_masp\.qrdqn"):
+    with pytest.warns(
+        UserWarning, match=r"Own is not conditioned.*a policy of sb3_masp\.qrdqn\.policies"
+    ):
         MASPQRDQN(type("Own", (contrib.QRDQNPolicy,), {}), macro_cartpole(), **SMALL)
 
 
