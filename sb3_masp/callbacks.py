@@ -9,6 +9,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from macro_gym.frames import frames_per_step
+from sb3_masp.checkpoint import Cost
+from sb3_masp.memory import readable
 
 
 class Episode(NamedTuple):
@@ -142,17 +144,26 @@ class Checkpoints(BaseCallback):
 
     Args:
         every: Decisions between two calls.
-        save: Writes a checkpoint.
+        save: Writes a checkpoint and says what it took; the log shows it.
         at_once: Whether to begin with one, so that there is always something to go on from.
     """
 
-    def __init__(self, every: int, save: Callable[[], None], at_once: bool = False) -> None:
+    def __init__(self, every: int, save: Callable[[], Cost], at_once: bool = False) -> None:
         """Note them."""
         super().__init__()
         self._every = every
         self._save = save
         self._at_once = at_once
         self._stop = False
+        self._costs: list[Cost] = []
+
+    def statement(self) -> str:
+        """One line on how many checkpoints there were and what they took."""
+        if not self._costs:
+            return "no checkpoint"
+        seconds = sum(cost.seconds for cost in self._costs)
+        size = readable(self._costs[-1].nbytes)
+        return f"{len(self._costs)} checkpoints took {seconds:.1f} s; the last is of {size}"
 
     def stop(self) -> None:
         """Save as soon as nothing is half done, and then raise KeyboardInterrupt."""
@@ -170,6 +181,8 @@ class Checkpoints(BaseCallback):
         """Save if it is time."""
         if self._stop or self.model.num_timesteps - self._last >= self._every:
             self._last = self.model.num_timesteps
-            self._save()
+            self._costs.append(self._save())
+            self.logger.record("checkpoint/seconds", self._costs[-1].seconds)
+            self.logger.record("checkpoint/bytes", self._costs[-1].nbytes)
         if self._stop:
             raise KeyboardInterrupt

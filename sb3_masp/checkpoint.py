@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import random
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,18 @@ import torch as th
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from macro_gym.files import replacing
+
+
+class Cost(NamedTuple):
+    """What writing a checkpoint took.
+
+    Args:
+        seconds: Time, in which nothing is learned.
+        nbytes: Size of the file.
+    """
+
+    seconds: float
+    nbytes: int
 
 
 class Resumed(NamedTuple):
@@ -34,26 +47,43 @@ class Resumed(NamedTuple):
 
 def save_checkpoint(
     path: str | os.PathLike[str], model: OffPolicyAlgorithm, extra: Mapping[str, Any]
-) -> None:
+) -> Cost:
     """Write all that a run consists of; whole or not at all.
 
     Args:
         path: The file.
         model: A learner between two rollouts, on environments in this process.
         extra: Anything else that the run will need, to be pickled with it.
+
+    Returns:
+        What it took.
     """
+    begun = time.perf_counter()
     zipped = io.BytesIO()
     model.save(zipped)
     content = {
         "class": type(model),
         "model": zipped.getvalue(),
         "env": model.env,
+        # Pickled together: often they are the environment's own, and both draw from a generator.
+        "spaces": {
+            "observation_space": model.observation_space,
+            "action_space": model.action_space,
+        },
         "replay_buffer": model.replay_buffer,
         "generators": _generators(model),
         "extra": dict(extra),
     }
     with replacing(path) as file:
         pickle.dump(content, file, protocol=pickle.HIGHEST_PROTOCOL)
+        nbytes = file.tell()
+    return Cost(time.perf_counter() - begun, nbytes)
+
+
+def remove_unfinished(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left of checkpoints that were to become ``path``."""
+    for unfinished in Path(path).parent.glob(f".{Path(path).name}.*"):
+        unfinished.unlink()
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: th.device | str = "auto") -> Resumed:
@@ -64,9 +94,9 @@ def load_checkpoint(path: str | os.PathLike[str], device: th.device | str = "aut
     """
     with Path(path).open("rb") as file:
         content = pickle.load(file)
-    model = content["class"].load(
-        io.BytesIO(content["model"]), env=content["env"], device=device, force_reset=False
-    )
+    # Without the environment, which building a model would seed, but with its spaces.
+    model = content["class"].load(io.BytesIO(content["model"]), device=device, **content["spaces"])
+    model.set_env(content["env"], force_reset=False)
     model.replay_buffer = content["replay_buffer"]
     model.replay_buffer.device = model.device
     # Last: building the model has drawn from the generators.
@@ -75,7 +105,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: th.device | str = "aut
 
 
 def _generators(model: OffPolicyAlgorithm) -> dict[str, Any]:
-    """State of every generator that learning draws from."""
+    """State of every generator outside the environment that learning draws from."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),

@@ -13,16 +13,17 @@ import tyro
 from macro_gym.errors import MacroGymError
 from macro_gym.files import replacing
 from sb3_masp import run
-from sb3_masp.dqn import MASPDQN
 from sb3_masp.evaluation import Evaluation
 from sb3_masp.evaluation import evaluate as evaluate_model
+from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.run_config import ALGORITHMS
 
 
 def train(
     config: Annotated[run.TrainConfig, tyro.conf.arg(name="")],
     resume: Path | None = None,
 ) -> None:
-    """Train MASPDQN; an interrupted run goes on with --resume FOLDER, exactly.
+    """Train a learner; a run that was stopped or killed goes on with --resume FOLDER, exactly.
 
     Args:
         config: Settings of the run.
@@ -35,7 +36,7 @@ def train(
         if (folder / run.CHECKPOINT).exists():
             print(f"\nStopped. Go on with: masp train --resume {folder}", file=sys.stderr)
         raise
-    print(f"{folder}: model.zip, similarity.safetensors, episodes.csv, plots/")
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
 def evaluate(
@@ -62,7 +63,8 @@ def evaluate(
         # The macros it was trained with, whatever has become of the file or the bank.
         config = replace(config, macros=folder / run.MACRO_SET, k=None)
     env = run.make_env(config, n_envs=1)
-    model = MASPDQN.load(folder / "model.zip", env=env, device=config.device)
+    learner = ALGORITHMS[config.algorithm].learner
+    model = learner.load(folder / "model.zip", env=env, device=config.device)
     results = {
         "trained": evaluate_model(model, env, episodes, epsilon, seed, progress_bar=True),
         "random": evaluate_model(model, env, episodes, 1.0, seed, progress_bar=True),
@@ -103,7 +105,7 @@ def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
-def _film(config: run.TrainConfig, model: MASPDQN, folder: Path, seed: int) -> None:
+def _film(config: run.TrainConfig, model: MacroLearner, folder: Path, seed: int) -> None:
     """Film one episode, with a picture of every primitive."""
     from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
 

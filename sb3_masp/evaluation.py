@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.dqn import DQN
 from tqdm import tqdm
 
 
@@ -48,7 +48,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: DQN,
+    model: OffPolicyAlgorithm,
     env: VecEnv,
     episodes: int,
     epsilon: float = 0.05,
@@ -58,7 +58,7 @@ def evaluate(
     """Play ``episodes`` episodes with an ε-greedy policy.
 
     Args:
-        model: The learner; its own exploration rate is left as it was.
+        model: A learner with SB3's ``exploration_rate``, which is left as it was.
         env: Environments with SB3's Monitor, which counts true rewards.
         episodes: How many.
         epsilon: Share of random decisions: 0.05 as in Mnih et al. (2015), so that a greedy policy
@@ -69,7 +69,8 @@ def evaluate(
     set_random_seed(seed)
     env.seed(seed)
     model.action_space.seed(seed)  # what SB3 explores with
-    before, model.exploration_rate = model.exploration_rate, epsilon
+    before = vars(model)["exploration_rate"]
+    vars(model)["exploration_rate"] = epsilon
     bar = tqdm(total=episodes, unit="episode", disable=not progress_bar, leave=False)
 
     def count(state: dict[str, Any], _: dict[str, Any]) -> None:
@@ -85,7 +86,7 @@ def evaluate(
             return_episode_rewards=True,
         )
     finally:
-        model.exploration_rate = before
+        vars(model)["exploration_rate"] = before
         bar.close()
     assert isinstance(scores, list)
     assert isinstance(lengths, list)

@@ -18,6 +18,7 @@ from sb3_masp.callbacks import Checkpoints, _frames_per_step
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.cli import main
 from sb3_masp.evaluation import Evaluation, evaluate
+from sb3_masp.run_config import ALGORITHMS
 
 BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
 
@@ -200,12 +201,35 @@ def test_a_checkpoint_holds_the_environment_in_the_middle_of_an_episode(config, 
         np.testing.assert_array_equal(first[1], second[1])
 
 
-def test_learner_settings_are_those_of_the_learner():
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_settings_left_out_are_the_learners_own_and_the_settings_file_tells_them(config, algorithm):
     from inspect import signature
 
-    parameters = signature(MASPDQN).parameters
-    for name, value in vars(run.LearnerConfig()).items():
-        assert parameters[name].default == value, name
+    config = replace(config, algorithm=algorithm, learner=run.LearnerConfig(gamma=0.5))
+    learner, fixed = ALGORITHMS[algorithm]
+    assert config.learner_kwargs == {"gamma": 0.5} | fixed
+    model = run.make_model(config, run.make_env(config))
+    assert type(model) is learner
+    assert model.gamma == 0.5
+    default = signature(learner).parameters["learning_rate"].default
+    assert model.learning_rate == run._about(config)["learner"]["learning_rate"] == default
+    assert run._about(config)["learner"]["gamma"] == 0.5
+
+
+def test_every_learner_setting_of_the_command_line_is_one_of_some_learner():
+    from inspect import signature
+
+    known = {name for learner, _ in ALGORITHMS.values() for name in signature(learner).parameters}
+    assert set(vars(run.LearnerConfig())) <= known
+
+
+def test_a_setting_that_the_learner_does_not_have_is_refused_before_anything_is_written(
+    config, capsys
+):
+    words = ["train", "--algorithm", "dqn", "--eta", "0.5", "--run", str(config.run)]
+    assert main(words) == 2
+    assert "--eta is no setting of dqn" in capsys.readouterr().err
+    assert not config.run.exists()
 
 
 def test_the_command_line_trains_evaluates_and_refuses_to_overwrite(tmp_path, capsys):

@@ -1,0 +1,184 @@
+"""Settings of a training run, as the command line takes them and ``config.json`` keeps them."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from inspect import signature
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import tyro
+
+from macro_gym.errors import MacroGymError
+from sb3_masp.dqn import MASPDQN
+from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.similarity.initial import Start
+
+AlgorithmName = Literal["masp-dqn", "dqn"]
+
+
+class RunError(MacroGymError, ValueError):
+    """A run's folder or settings that cannot be used for what was asked."""
+
+
+class Algorithm(NamedTuple):
+    """What ``--algorithm`` stands for.
+
+    Args:
+        learner: The class.
+        fixed: Its arguments that make it what the name says.
+    """
+
+    learner: type[MacroLearner]
+    fixed: dict[str, Any]
+
+
+ALGORITHMS: dict[AlgorithmName, Algorithm] = {
+    "masp-dqn": Algorithm(MASPDQN, {}),
+    # Without penalty and conditioning it is SB3's DQN, and knows how long decisions last.
+    "dqn": Algorithm(MASPDQN, {"eta": 0.0, "embedding_dim": 0, "similarity_frozen": True}),
+}
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Arguments of the learner, whose own defaults hold for those that are left out.
+
+    Args:
+        learning_rate: Of the network.
+        buffer_size: Decisions kept for replay.
+        learning_starts: Decisions before the first update.
+        batch_size: Decisions in a batch.
+        gamma: Discount of one step.
+        train_freq: Decisions between updates.
+        gradient_steps: Updates each time.
+        n_steps: Decisions in a return.
+        target_update_interval: Decisions between updates of the target network.
+        exploration_fraction: Share of the frames over which exploration falls.
+        exploration_final_eps: Exploration afterwards.
+        max_grad_norm: Limit of the gradient's norm.
+        eta: Weight of the similarity penalty; 0 for none.
+        meta_learning_rate: Of the similarity.
+        meta_interval: Updates for one step of the similarity.
+        meta_gradient: Exact, or the last layer's part.
+        penalty_reduction: Of the penalty, over actions.
+        similarity: Form of the similarity: softmax, softmax_diagonal, sigmoid, unconstrained.
+        similarity_start: What the similarity starts from.
+        similarity_frozen: Keep it there.
+        embedding_dim: Numbers that tell the network of the similarity; 0 for none.
+        embedding: How they are made.
+        clip_rewards: Clip each step's reward to [-1, 1] for learning; by default for games only.
+        double_q: Double Q-learning.
+        prioritized_replay: Prioritised replay.
+    """
+
+    learning_rate: float | None = None
+    buffer_size: int | None = None
+    learning_starts: int | None = None
+    batch_size: int | None = None
+    gamma: float | None = None
+    train_freq: int | None = None
+    gradient_steps: int | None = None
+    n_steps: int | None = None
+    target_update_interval: int | None = None
+    exploration_fraction: float | None = None
+    exploration_final_eps: float | None = None
+    max_grad_norm: float | None = None
+    eta: float | None = None
+    meta_learning_rate: float | None = None
+    meta_interval: int | None = None
+    meta_gradient: Literal["exact", "last_layer"] | None = None
+    penalty_reduction: Literal["mean", "sum"] | None = None
+    similarity: str | None = None
+    similarity_start: Start | None = None
+    similarity_frozen: bool | None = None
+    embedding_dim: int | None = None
+    embedding: Literal["factored", "dense"] | None = None
+    clip_rewards: bool | None = None
+    double_q: bool | None = None
+    prioritized_replay: bool | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run's settings.
+
+    Args:
+        env: Id of the environment.
+        algorithm: The learner; dqn is MASPDQN without penalty and conditioning.
+        frames: Budget in emulator frames (steps, where there is no emulator).
+        k: Macros; by default 128 of the game's bank. 0 for primitives only.
+        macros: File of a macro set to use instead of the game's bank.
+        obs_type: What the agent sees of a MacroALE game.
+        n_envs: Environments, stepped in turn.
+        seed: Of everything.
+        net_arch: Sizes of the hidden layers; SB3's by default.
+        threads: Threads of torch; its own choice by default.
+        device: cpu, cuda or auto.
+        run: Folder for the run; by default one in runs/ named after it.
+        checkpoint_every: Decisions between checkpoints.
+        learner: Arguments of the learner.
+    """
+
+    env: tyro.conf.Positional[str] = "MacroALE/Breakout-v5"
+    algorithm: AlgorithmName = "masp-dqn"
+    frames: int = 1_000_000
+    k: int | None = None
+    macros: Path | None = None
+    obs_type: Literal["grayscale", "ram"] | None = None
+    n_envs: int = 1
+    seed: int = 0
+    net_arch: tuple[int, ...] | None = None
+    threads: int | None = None
+    device: str = "auto"
+    run: Path | None = None
+    checkpoint_every: int = 10_000
+    learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        macros = "" if self.k is None else f"-k{self.k}"
+        eta = "" if self.learner.eta is None else f"-eta{self.learner.eta}"
+        name = f"{self.env.replace('/', '-')}-{self.algorithm}{macros}{eta}-seed{self.seed}"
+        return self.run or Path("runs") / name
+
+    @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """What ``gym.make`` is given beside the id."""
+        chosen = {"k": self.k, "macros": self.macros, "obs_type": self.obs_type}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    @property
+    def learner_kwargs(self) -> dict[str, Any]:
+        """What the learner is given beside policy, environment, seed and device.
+
+        Raises:
+            RunError: A setting is not one of this learner's.
+        """
+        learner, fixed = ALGORITHMS[self.algorithm]
+        chosen = {name: value for name, value in asdict(self.learner).items() if value is not None}
+        for name in chosen:
+            if name in fixed or name not in signature(learner).parameters:
+                raise RunError(
+                    f"--{name.replace('_', '-')} is no setting of {self.algorithm}; leave it out "
+                    "or choose another --algorithm"
+                )
+        return chosen | fixed
+
+
+def read_config(folder: Path) -> TrainConfig:
+    """The settings of the run in ``folder``.
+
+    Raises:
+        RunError: There is no run.
+    """
+    try:
+        content = json.loads((folder / "config.json").read_text())["config"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{folder} holds no run (config.json: {error})") from error
+    learner = LearnerConfig(**content.pop("learner"))
+    for name in ("macros", "run"):
+        content[name] = None if content[name] is None else Path(content[name])
+    if content["net_arch"] is not None:
+        content["net_arch"] = tuple(content["net_arch"])
+    return TrainConfig(**content | {"run": folder}, learner=learner)

@@ -1,0 +1,315 @@
+"""Runs that are really killed, by SIGKILL, and what they come to when they are resumed."""
+
+import io
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3.common.envs import IdentityEnv
+from stable_baselines3.common.logger import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from macro_gym import MacroSet
+from sb3_masp import MASPDQN, checkpoint, run
+from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
+from sb3_masp.evaluation import evaluate
+from sb3_masp.run_config import ALGORITHMS
+
+BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
+
+# Children that have torch loaded already, so that a run to kill starts in an instant.
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["sb3_masp.run"])
+
+# Clocks, and the log, which the TensorBoard test compares.
+NOT_STATE = {
+    *("start_time", "t_start", "t", "episode_times", "_num_timesteps_at_start"),
+    "_logger",
+}
+
+
+@pytest.fixture
+def config(tmp_path):
+    BREAKOUT.save(tmp_path / "macros.json")
+    return run.TrainConfig(
+        env="MacroALE/Breakout-v5",
+        frames=4_000,
+        macros=tmp_path / "macros.json",
+        obs_type="ram",
+        seed=7,
+        net_arch=(13,),
+        threads=1,
+        run=tmp_path / "run",
+        checkpoint_every=45,
+        learner=run.LearnerConfig(
+            buffer_size=211,  # overwritten before the end
+            learning_starts=53,
+            batch_size=7,
+            train_freq=3,
+            target_update_interval=70,
+            n_steps=2,
+            prioritized_replay=True,
+        ),
+    )
+
+
+def generators():
+    return random.getstate(), np.random.get_state(), th.get_rng_state()
+
+
+def differences(first, second, path="", met=None):
+    """Paths of all that is not equal in two objects, whatever they are made of."""
+    met = set() if met is None else met
+    if (id(first), id(second)) in met:
+        return []
+    met.add((id(first), id(second)))
+    if type(first) is not type(second):
+        return [f"{path}: {type(first)} and {type(second)}"]
+    if isinstance(first, th.Tensor):
+        same = th.equal(first, second) and first.dtype == second.dtype
+        grads = differences(first.grad, second.grad, f"{path}.grad", met) if first.is_leaf else []
+        return [*([] if same else [path]), *grads]
+    if isinstance(first, np.ndarray):
+        return [] if np.array_equal(first, second) and first.dtype == second.dtype else [path]
+    if isinstance(first, np.random.Generator):
+        first, second = first.bit_generator.state, second.bit_generator.state
+    if isinstance(first, th.optim.Optimizer):
+        first, second = first.state_dict(), second.state_dict()
+    if isinstance(first, dict):
+        if first.keys() != second.keys():
+            return [f"{path}: keys {first.keys() ^ second.keys()} only once"]
+        parts = [(key, first[key], second[key]) for key in first if key not in NOT_STATE]
+    elif isinstance(first, (list, tuple, deque)):
+        if len(first) != len(second):
+            return [f"{path}: lengths {len(first)} and {len(second)}"]
+        parts = [(place, *pair) for place, pair in enumerate(zip(first, second, strict=True))]
+    elif callable(first) and hasattr(first, "__code__"):
+        return differences(first.__closure__, second.__closure__, path, met)
+    elif isinstance(first, (type, th.dtype, th.device)) or not _has_state(first):
+        return [] if first == second else [f"{path}: {first!r} and {second!r}"]
+    else:
+        parts = [("", first.__getstate__(), second.__getstate__())]
+    return [text for key, *pair in parts for text in differences(*pair, f"{path}.{key}", met)]
+
+
+def _has_state(thing):
+    return isinstance(thing.__getstate__(), (dict, tuple))
+
+
+def test_differences_finds_what_differs_however_deep():
+    def thing():
+        linear = th.nn.Linear(2, 3)
+        th.nn.init.zeros_(linear.weight)
+        th.nn.init.zeros_(linear.bias)
+        return {"a": [np.arange(3), linear], "b": np.random.default_rng(5), "t": time.time()}
+
+    first, second = thing(), thing()
+    assert differences(first, second) == []
+    second["b"].random()
+    assert len(differences(first, second)) == 1
+    second["a"][1].bias.data[1] = 1
+    second["a"][0][2] = 7
+    assert len(differences(first, second)) == 3
+    assert differences(1.0, 1) != []
+
+
+def started(target, *args):
+    child = CHILDREN.Process(target=target, args=args, kwargs={"progress_bar": False})
+    child.start()
+    return child
+
+
+def kill_after_checkpoints(child, path, number, rng):
+    """Kill a run at any moment after it has written so many checkpoints."""
+    written = path.stat().st_ino if path.exists() else None
+    while number and child.exitcode is None:
+        now = path.stat().st_ino if path.exists() else None
+        number -= now != written
+        written = now
+        time.sleep(0.001)
+    time.sleep(rng.uniform(0, 0.05))
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL, "it ended before it could be killed"
+
+
+def scalars(folder):
+    """What TensorBoard shows, by tag and step; clocks apart."""
+    log = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    tags = [tag for tag in log.Tags()["scalars"] if not tag.startswith(("time/fps", "checkpoint"))]
+    return {
+        (tag, event.step): np.float32(event.value) for tag in tags for event in log.Scalars(tag)
+    }
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(config, algorithm):
+    config = replace(config, algorithm=algorithm)
+    rng = random.Random(algorithm)
+    whole = run.train(replace(config, run=config.run / "whole"), progress_bar=False)
+    drawn = generators()
+
+    folder = config.run / "parts"
+    path = folder / run.CHECKPOINT
+    kill_after_checkpoints(started(run.train, replace(config, run=folder)), path, 2, rng)
+    kill_after_checkpoints(started(run.resume, folder), path, 1, rng)
+    np.random.seed(99)
+    th.manual_seed(99)
+    resumed = run.resume(folder, progress_bar=False)
+
+    assert differences(drawn, generators()) == []
+    assert "\n".join(differences(whole, resumed)) == ""
+    assert resumed.replay_buffer.full
+    assert resumed._n_updates > 50
+    for table in ("episodes.csv", "actions.csv"):
+        assert (config.run / "whole" / table).read_bytes() == (folder / table).read_bytes()
+    shown = scalars(folder)
+    assert len(shown) > 5
+    assert shown == scalars(config.run / "whole")
+    first, second = (evaluate(model, model.get_env(), 2, seed=5) for model in (whole, resumed))
+    assert first == second
+
+
+def kill_at_replacing(config, name, moment, number):
+    """Train until the ``number``-th time that the file ``name`` is written, and die there."""
+    replace_file, dump = os.replace, pickle.dump
+    times = 0
+
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def replacing(source, target):
+        nonlocal times
+        if target.name != name:
+            return replace_file(source, target)
+        times += 1
+        if times == number and moment == "before":
+            die()
+        replace_file(source, target)
+        if times == number:
+            die()
+
+    def writing(content, file, protocol):
+        if not (times == number - 1 and moment == "within" and "replay_buffer" in str(content)):
+            return dump(content, file, protocol)
+        whole = io.BytesIO()
+        dump(content, whole, protocol)
+        file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+        file.flush()
+        die()
+
+    os.replace = replacing
+    checkpoint.pickle.dump = writing
+    run.train(config, progress_bar=False)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """The uninterrupted run that the cases below share, once one of them has made it."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("name", "moment", "number", "remains"),
+    [
+        (run.MACRO_SET, "after", 1, "nothing"),
+        ("config.json", "after", 1, "no checkpoint"),
+        (run.CHECKPOINT, "within", 1, "no checkpoint"),
+        (run.CHECKPOINT, "within", 3, "a checkpoint"),
+        (run.CHECKPOINT, "before", 3, "a checkpoint"),
+        (run.CHECKPOINT, "after", 3, "a checkpoint"),
+        ("actions.csv", "before", 1, "a checkpoint"),
+        ("model.zip", "before", 1, "a checkpoint"),
+        ("model.zip", "after", 1, "all"),
+    ],
+)
+def test_a_kill_while_a_file_is_written_loses_nothing(
+    config, uninterrupted, name, moment, number, remains
+):
+    config = replace(config, frames=1_500)
+    if not uninterrupted:
+        whole = replace(config, run=config.run / "whole")
+        uninterrupted["model"] = run.train(whole, progress_bar=False)
+    folder = config.run / "parts"
+    child = CHILDREN.Process(
+        target=kill_at_replacing, args=(replace(config, run=folder), name, moment, number)
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert (folder / run.CHECKPOINT).exists() == (remains in ("a checkpoint", "all"))
+    if moment == "within":
+        assert list(folder.glob(f".{run.CHECKPOINT}.*"))
+    if remains == "all":
+        with pytest.raises(run.RunError, match="is finished"):
+            run.resume(folder)
+    elif remains == "nothing":
+        with pytest.raises(run.RunError, match="holds no run"):
+            run.resume(folder)
+        run.train(replace(config, run=folder), progress_bar=False)
+    else:
+        resumed = run.resume(folder, progress_bar=False)
+        assert "\n".join(differences(uninterrupted["model"], resumed)) == ""
+    assert (folder / "model.zip").exists()
+    assert not list(folder.glob(f"*{run.CHECKPOINT}*"))
+    assert not list(folder.glob(f".{run.CHECKPOINT}*"))
+
+
+def test_the_command_that_was_killed_is_resumed_by_the_command_that_it_names(config):
+    folder = config.run
+    train = [sys.executable, "-m", "sb3_masp.cli", "train"]
+    words = ["CartPole-v1", "--frames", "100000", "--checkpoint-every", "50", "--run", str(folder)]
+    with subprocess.Popen([*train, *words], stderr=subprocess.DEVNULL) as process:
+        while not (folder / run.CHECKPOINT).exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    settings = folder / "config.json"
+    settings.write_text(settings.read_text().replace('"frames": 100000', '"frames": 300'))
+    ended = subprocess.run(
+        [*train, "--resume", str(folder)], capture_output=True, text=True, check=True
+    )
+    assert "checkpoints took" in ended.stderr
+    assert "model.zip" in ended.stdout
+
+
+def test_the_cost_of_a_checkpoint_is_measured_and_logged(config, capsys):
+    logged = {}
+
+    class Spy(Logger):
+        def record(self, key, value, exclude=None):
+            logged.setdefault(key, []).append(value)
+
+    model = run.make_model(config, run.make_env(config))
+    model.set_logger(Spy(None, []))
+    path = config.run / run.CHECKPOINT
+    checkpoints = run.Checkpoints(40, lambda: save_checkpoint(path, model, {}), at_once=True)
+    model.learn(90, callback=checkpoints)
+    assert len(logged["checkpoint/seconds"]) == 3
+    assert all(0 < seconds < 10 for seconds in logged["checkpoint/seconds"])
+    assert logged["checkpoint/bytes"][-1] == path.stat().st_size
+    assert checkpoints.statement().startswith("3 checkpoints took 0.")
+    assert "KiB" in checkpoints.statement()
+
+
+def test_an_environment_that_shares_its_actions_generator_shares_it_after_resuming(tmp_path):
+    # IdentityEnv draws its states from the action space that the learner explores with.
+    whole = MASPDQN("MlpPolicy", IdentityEnv(dim=5, ep_length=7), learning_starts=53, seed=3)
+    whole.learn(31)
+    save_checkpoint(tmp_path / "checkpoint", whole, {})
+    resumed = load_checkpoint(tmp_path / "checkpoint").model
+    for model in (whole, resumed):
+        th.manual_seed(1)
+        np.random.seed(1)
+        model.learn(61, reset_num_timesteps=False)
+    assert "\n".join(differences(whole, resumed)) == ""
