@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "record": record,
         "replay": replay,
         "extract": extract,
+        "bank": bank,
     }
     try:
         tyro.extras.subcommand_cli_from_dict(

@@ -1,8 +1,12 @@
-"""``macro-gym show``: a macro set, as text and as a picture."""
+"""``macro-gym show``: a macro set, as text, as a picture and as an animation."""
 
 from pathlib import Path
 
 from macro_gym.banks import bank_names, load_bank
+from macro_gym.commands.stored import load_play
+from macro_gym.demonstrations import Demonstration, gather
+from macro_gym.demonstrations.actions import ALE_ACTIONS
+from macro_gym.extraction.coverage import play_coverage, spread_sizes
 from macro_gym.macro_set import MacroSet
 
 
@@ -11,24 +15,57 @@ def show(
     /,
     top: int = 20,
     plot: Path | None = None,
+    gif: int | None = None,
+    output: Path | None = None,
+    play: tuple[Path, ...] = (),
 ) -> None:
-    """Show a macro set: where it comes from, its lengths, its most frequent macros.
+    """Show a macro set: where it comes from, its lengths, its macros, what they cover of play.
 
     Args:
         name: A game that has a bank, a macro-set file, or "banks" for a list of the banks.
         top: How many macros to show.
-        plot: A picture to draw them into, such as macros.png.
+        plot: A picture to draw the set into, such as macros.png or macros.svg.
+        gif: A macro's rank; it is played in the emulator, where it occurs in the play if it does,
+            and filmed.
+        output: The animation to write; <game>-<rank>.gif if omitted.
+        play: Files or folders of play to measure coverage on and to film macros in; for a bank, if
+            omitted, the play it was mined from.
     """
     from macro_gym import report
 
     if name == "banks":
-        for bank in bank_names():
-            macro_set = load_bank(bank)
-            print(f"{bank:<20}{len(macro_set.macros):>5} macros  {macro_set.hash[:12]}")
+        list_banks()
         return
     is_file = Path(name).suffix == ".json" or Path(name).is_file()
     macro_set = MacroSet.load(name) if is_file else load_bank(name)
-    print(report.describe(macro_set, top))
+    stored = () if is_file or play else load_play(name)
+    demonstrations = _gathered(macro_set, play) if play else stored
+    sizes = spread_sizes(len(macro_set.macros))
+    covered = play_coverage(macro_set, demonstrations, sizes) if demonstrations else None
+    print(report.describe(macro_set, top, covered))
     if plot is not None:
-        report.plot(macro_set, plot, top)
+        report.plot(macro_set, plot, top, covered)
         print(f"\npicture    {plot}")
+    if gif is not None:
+        path = output or Path(f"{macro_set.provenance.game or 'macro'}-{gif}.gif")
+        where = report.animate(macro_set, gif, path, demonstrations)
+        print(f"\nanimation  {path}: macro {gif}, {where}")
+
+
+def list_banks() -> None:
+    """List the macro sets that macro-gym ships: game, mean score and steps of the play, hash."""
+    from macro_gym import report
+
+    print(report.list_banks({bank: load_bank(bank) for bank in bank_names()}))
+
+
+def _gathered(macro_set: MacroSet, paths: tuple[Path, ...]) -> tuple[Demonstration, ...]:
+    """Play of the set's game, in its action set and frame skip."""
+    origin = macro_set.provenance
+    return gather(
+        paths,
+        game=origin.game,
+        frameskip=origin.frameskip or None,
+        full_action_space=set(macro_set.primitives) == set(ALE_ACTIONS),
+        progress_bar=True,
+    ).play

@@ -78,6 +78,22 @@ def play_coverage(
     return Coverage(sizes, steps, covered / max(steps, 1), 1 - saved / max(steps, 1))
 
 
+def spread_sizes(k: int) -> tuple[int, ...]:
+    """Return some numbers of macros up to ``k``, 0 aside: enough for a curve on a log axis.
+
+    All powers of two and ``k`` are among them.
+
+    Example:
+        >>> spread_sizes(9)
+        (1, 2, 3, 4, 5, 6, 7, 8, 9)
+        >>> len(spread_sizes(512))
+        50
+    """
+    spread = np.geomspace(1, max(k, 1), 64).round().astype(int).tolist()
+    powers = (2**exponent for exponent in range(k.bit_length()))
+    return tuple(sorted({*spread, *powers})) if k else ()
+
+
 def _tree(macro_set: MacroSet) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The macros' prefixes as a tree: node 0 is none of them, node 1 the empty one.
 

@@ -10,14 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from macro_gym import MacroSet, report
-from macro_gym.banks import bank_names, load_bank
+from macro_gym import MacroSet
 from macro_gym.cli import main
 from macro_gym.demonstrations import Demonstration
-from macro_gym.errors import MissingDependencyError
 from macro_gym.extraction import METHODS, ExtractionSettings
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.fixture
@@ -103,49 +99,6 @@ def test_weights_that_do_not_fit_the_paths_are_refused(play, tmp_path, capsys):
     assert "2 weights for 1 paths of play" in failed([*extract, "--weights", "1", "2"], capsys)
 
 
-def test_the_banks_are_listed(capsys):
-    assert main(["show"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(bank_names())
-    assert all(load_bank(line.split()[0]).hash[:12] in line for line in lines)
-
-
-def test_a_bank_is_shown_with_its_lengths_and_first_macros(capsys):
-    bank = load_bank("breakout")
-    assert main(["show", "Breakout", "--top", "3"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    table = lines.index("  rank   count  macro") + 1
-    assert [line.split() for line in lines[table:]] == [
-        [str(rank + 1), str(bank.counts[rank]), bank.names[len(bank.primitives) + rank]]
-        for rank in range(3)
-    ]
-    histogram = lines.index("length  macros") + 1
-    shown = {int(line.split()[0]): int(line.split()[1]) for line in lines[histogram : table - 2]}
-    lengths = [len(macro) for macro in bank.macros]
-    assert shown == {length: lengths.count(length) for length in set(lengths)}
-
-
-def test_macros_are_drawn(tmp_path, capsys):
-    picture = tmp_path / "macros.png"
-    assert main(["show", "pong", "--plot", str(picture)]) == 0
-    assert picture.read_bytes().startswith(PNG)
-    assert str(picture) in capsys.readouterr().out
-
-
-def test_a_set_without_macros_can_be_shown_and_drawn(tmp_path, capsys):
-    MacroSet(("NOOP", "UP")).save(tmp_path / "empty.json")
-    picture = tmp_path / "empty.png"
-    assert main(["show", str(tmp_path / "empty.json"), "--plot", str(picture)]) == 0
-    assert picture.read_bytes().startswith(PNG)
-    assert "macros     0" in capsys.readouterr().out
-
-
-def test_a_picture_of_no_known_kind_is_refused_and_nothing_written(tmp_path, capsys):
-    assert main(["show", "pong", "--plot", str(tmp_path / "macros.txt")]) == 2
-    assert "macros.txt is no picture to write; it must end in ." in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_mistakes_are_one_line_and_leave_nothing_half_written(play, tmp_path, capsys):
     output = tmp_path / "macros.json"
     extract = ["extract", play, "--output", output]
@@ -195,12 +148,6 @@ def test_interrupting_the_planner_says_how_to_go_on_and_nothing_else(tmp_path, w
     printed = (tmp_path / "err").read_text()
     assert printed.endswith("stopped; run the same command again to go on\n")
     assert "Traceback" not in printed
-
-
-def test_drawing_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'macro-gym\[plots\]'"):
-        report.plot(load_bank("pong"), tmp_path / "macros.png")
 
 
 @pytest.mark.parametrize("command", [[], ["show"], ["plan"], ["extract"]])

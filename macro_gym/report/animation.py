@@ -1,0 +1,191 @@
+"""A macro in the emulator, frame by frame, as an animation."""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.planner import known_rom
+from macro_gym.errors import InvalidMacroError, MacroGymError
+from macro_gym.files import replacing
+from macro_gym.macro_set import MacroSet
+from macro_gym.report.pictures import draw_strip, new_figure
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Screen = NDArray[np.uint8]
+
+FRAMESKIP = 4
+"""Frames per step where a set does not say."""
+SOON = 60
+"""Steps of play before which a macro is filmed only if it occurs no later: games need a while."""
+FRAME_MS, PAUSE_MS = 20, 600
+"""A frame lasts 20 ms, not 1000/60: animations count in 10 ms, and viewers slow down 10 ms."""
+SCALE = 2
+STRIP_HEIGHT = 44
+"""Pixels under the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where in play a macro is filmed.
+
+    Args:
+        before: Names of the steps that lead there from the game's start.
+        words: What it is.
+    """
+
+    before: tuple[str, ...]
+    words: str
+
+
+def animate(
+    macro_set: MacroSet,
+    rank: int,
+    path: str | os.PathLike[str],
+    play: Sequence[Demonstration] = (),
+) -> str:
+    """Film a macro in the emulator: every frame, sticky actions off, its strip underneath.
+
+    It is filmed where it first occurs in ``play`` after 60 steps, or else where it first occurs at
+    all; the game is played up to there from its start, with the play's actions. A macro that does
+    not occur is played after the first 60 steps. Without play, those are FIRE, if there is one,
+    and NOOP.
+
+    Args:
+        macro_set: The set, of an Atari game.
+        rank: Which macro, the first being 1.
+        path: The animation to write, a ``.gif``.
+        play: Play of the game.
+
+    Returns:
+        Where it is filmed, in words.
+
+    Raises:
+        InvalidMacroError: There is no such macro, or a primitive is none of the emulator's.
+        UnknownGameError: The set is of no Atari game.
+        MacroGymError: ``path`` does not end in ``.gif``.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    if Path(path).suffix.lower() != ".gif":
+        raise MacroGymError(f"{path} is no animation to write; it must end in .gif")
+    if not 1 <= rank <= len(macro_set.macros):
+        raise InvalidMacroError(f"there is no macro {rank}; the set has 1..{len(macro_set.macros)}")
+    names = [macro_set.primitives[p] for p in macro_set.macros[rank - 1]]
+    moment = find_moment(names, play) if play else _opening(macro_set)
+    frameskip = macro_set.provenance.frameskip or FRAMESKIP
+    screens = _screens(known_rom(macro_set.provenance.game), moment.before, names, frameskip)
+    strips: dict[int, Image] = {}
+    pictures = []
+    for step, screen in screens:
+        if step not in strips:
+            strips[step] = _strip(names, step, SCALE * screen.shape[1])
+        pictures.append(_picture(screen, strips[step]))
+    _write(pictures, path)
+    return moment.words
+
+
+def find_moment(names: Sequence[str], play: Sequence[Demonstration]) -> Moment:
+    """Return where in ``play`` to film the steps ``names``, as `animate` says."""
+    found = [(episode, at) for episode, d in enumerate(play) for at in _occurrences(names, d)]
+    late = (place for place in found if place[1] >= SOON)
+    episode, at = next(late, found[0] if found else (0, min(SOON, len(play[0].actions))))
+    before = tuple(play[episode].primitives[action] for action in play[episode].actions[:at])
+    how = "as played there" if found else "though not played there"
+    return Moment(before, f"after step {at} of episode {episode + 1} of the play, {how}")
+
+
+def _opening(macro_set: MacroSet) -> Moment:
+    """A moment when a game without play should have begun."""
+    first = "FIRE" if "FIRE" in macro_set.primitives else "NOOP"
+    return Moment((first, *["NOOP"] * (SOON - 1)), f"after {first} and {SOON - 1} NOOPs")
+
+
+def _occurrences(names: Sequence[str], demonstration: Demonstration) -> Iterator[int]:
+    """The steps at which ``names`` begin in a demonstration."""
+    if len(demonstration.actions) < len(names) or not set(names) <= set(demonstration.primitives):
+        return iter(())
+    macro = [demonstration.primitives.index(name) for name in names]
+    windows = sliding_window_view(demonstration.actions, len(names))
+    return iter(np.flatnonzero((windows == macro).all(axis=1)).tolist())
+
+
+def _screens(
+    rom: str, before: Sequence[str], names: Sequence[str], frameskip: int
+) -> Iterator[tuple[int, Screen]]:
+    """The screen after each frame of the steps ``names``, up to the game's end, with the step.
+
+    The first screen is that before them, its step -1.
+    """
+    import ale_py
+
+    unknown = sorted({*before, *names} - set(ale_py.Action.__members__))
+    if unknown:
+        raise InvalidMacroError(
+            f"the primitives {', '.join(unknown)} are no actions of the emulator, which has "
+            f"{', '.join(ale_py.Action.__members__)}"
+        )
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    ale = ale_py.AtariEnv(rom, obs_type="ram", repeat_action_probability=0.0).ale
+    ale.reset_game()
+    for name in before:
+        for _ in range(frameskip):
+            ale.act(ale_py.Action.__members__[name])
+    yield -1, ale.getScreenRGB()
+    for step, name in enumerate(names):
+        for _ in range(frameskip):
+            if ale.game_over():
+                return
+            ale.act(ale_py.Action.__members__[name])
+            yield step, ale.getScreenRGB()
+
+
+def _strip(names: Sequence[str], now: int, width: int) -> "Image":
+    """The macro's strip with the step ``now`` framed, ``width`` pixels wide."""
+    from PIL import Image
+
+    figure = new_figure(width / 100, STRIP_HEIGHT / 100)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    cells = max(len(names), 8)
+    draw_strip(axes, names, cell=0.68 * width / cells, now=now)
+    axes.set(xlim=(-0.6, cells - 0.4), ylim=(0.6, -0.6))
+    axes.set_axis_off()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    return Image.open(stream).convert("RGB")
+
+
+def _picture(screen: Screen, strip: "Image") -> "Image":
+    """The screen, enlarged, above the strip."""
+    from PIL import Image
+
+    height, width, _ = screen.shape
+    picture = Image.new("RGB", (SCALE * width, SCALE * height + STRIP_HEIGHT))
+    enlarged = Image.fromarray(screen).resize((SCALE * width, SCALE * height), Image.Resampling.BOX)
+    picture.paste(enlarged, (0, 0))
+    picture.paste(strip, (0, SCALE * height))
+    return picture
+
+
+def _write(pictures: "Sequence[Image]", path: str | os.PathLike[str]) -> None:
+    """Write the animation, endless, with a pause at its first and last picture."""
+    durations = [FRAME_MS] * len(pictures)
+    durations[0] = durations[-1] = PAUSE_MS
+    with replacing(path) as file:
+        pictures[0].save(
+            file,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=durations,
+            loop=0,
+        )
