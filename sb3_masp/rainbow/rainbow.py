@@ -1,0 +1,242 @@
+"""Rainbow: deep Q-learning with six improvements, each of which can be switched off."""
+
+from typing import Any, ClassVar, cast
+
+import torch as th
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.utils import ConstantSchedule
+from stable_baselines3.dqn import policies as sb3
+from torch import Tensor
+
+from sb3_masp.buffers import MacroReplaySamples
+from sb3_masp.losses import td_loss
+from sb3_masp.macro_learner import MacroLearner, TDLoss, given, require_setting
+from sb3_masp.rainbow.losses import categorical_losses, categorical_target
+from sb3_masp.rainbow.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, RainbowNetwork
+
+NETWORK_SETTINGS = (
+    "noisy",
+    "dueling",
+    "distributional",
+    "n_atoms",
+    "v_min",
+    "v_max",
+    "noise_scale",
+)
+"""Arguments of the learner that are its network's."""
+
+RAINBOW_POLICIES: dict[type[sb3.DQNPolicy], type[sb3.DQNPolicy]] = {
+    sb3.MlpPolicy: MlpPolicy,
+    sb3.CnnPolicy: CnnPolicy,
+    sb3.MultiInputPolicy: MultiInputPolicy,
+}
+"""SB3's policies and ours that stand for them, where a script names the class."""
+
+
+class Rainbow(MacroLearner, DQN):
+    """Double, dueling, noisy, distributional, n-step and prioritised deep Q-learning.
+
+    Each of the six is switched off by one argument: ``double_q=False``, ``dueling=False``,
+    ``noisy=False`` (which brings back DQN's ε-greedy exploration), ``distributional=False``,
+    ``n_steps=1``, ``prioritized_replay=False``. With all six off it is SB3's DQN. On macro
+    environments rewards within a decision are discounted step by step and the bootstrap by γ^τ.
+
+    Defaults are those of Hessel et al. (2018), tables 1 and 3, which Dopamine's
+    ``full_rainbow.gin`` has too; what the paper counts in frames, at four a step, stands here in
+    steps, and a decision of a macro environment counts as one:
+
+    ==================================  ==========================================================
+    Adam                                learning rate 6.25e-5, ε = 1.5e-4
+    first update, updates               after 20,000 steps (80,000 frames), then every 4
+    batch, γ, n                         32, 0.99, 3
+    target network                      copied every 8,000 steps (32,000 frames)
+    distributions                       51 atoms within −10..10
+    noisy layers                        σ₀ = 0.5, no ε-greedy beside
+    prioritised replay                  α = 0.5, β from 0.4 to 1 as learning goes on
+    rewards                             clipped to [−1, 1] in games (``clip_rewards``)
+    network                             Nature's convolutions, streams of 512 hidden units
+    ==================================  ==========================================================
+
+    Three differ: the buffer holds 200,000 decisions instead of a million, which would need
+    26 GiB; gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε falls
+    to 0.01 over SB3's share of the run, not over 250,000 frames (Hessel) or steps (Dopamine).
+    Priorities are the losses, Kullback-Leibler divergences, as in the paper.
+
+    Args:
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
+        env: The environment, or its id.
+        learning_rate: As for DQN.
+        buffer_size: Capacity in decisions; 200,000 stacks of four frames take 5.3 GiB.
+        learning_starts: Decisions, drawn at random, before the first update.
+        batch_size: Decisions in a batch.
+        tau: As for DQN.
+        gamma: γ, the discount of one *step* (primitive), not of a decision.
+        train_freq: Decisions between updates.
+        gradient_steps: As for DQN.
+        replay_buffer_class: `MacroReplayBuffer` if None.
+        replay_buffer_kwargs: Further arguments of the buffer.
+        optimize_memory_usage: Changes nothing: each observation is stored once anyway.
+        n_steps: n, decisions in a return.
+        target_update_interval: Decisions between updates of the target network.
+        exploration_fraction: As for DQN; used without noisy layers only.
+        exploration_initial_eps: As for DQN; used without noisy layers only.
+        exploration_final_eps: As for DQN; used without noisy layers only.
+        max_grad_norm: As for DQN.
+        stats_window_size: As for DQN.
+        tensorboard_log: As for DQN.
+        policy_kwargs: As for DQN.
+        verbose: As for DQN; from 1 on, the buffer's memory is stated before learning starts.
+        seed: As for DQN.
+        device: As for DQN.
+        double_q: Let the online network choose the target's action (arXiv 1509.06461).
+        dueling: Give values and advantages streams of their own (arXiv 1511.06581).
+        noisy: Explore by noise in the linear layers (arXiv 1706.10295), drawn anew for every
+            update and every action; ``predict(deterministic=True)`` acts without it.
+        distributional: Learn distributions of returns, C51 (arXiv 1707.06887).
+        prioritized_replay: Draw by loss (arXiv 1511.05952), importance weights annealed.
+        n_atoms: Number of the distributions' atoms.
+        v_min: The lowest atom. Returns below it are taken for it, so where rewards are not
+            clipped, set both ends to what discounted returns can be.
+        v_max: The highest atom.
+        noise_scale: σ₀, where the noisy layers' σ start.
+        clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
+            for MacroALE and MacroRetro, whose rewards are game scores.
+
+    Raises:
+        LearnerSettingError: A setting is out of range.
+
+    Source: Hessel et al. (2018), arXiv 1710.02298.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+
+    q_net: RainbowNetwork
+    q_net_target: RainbowNetwork
+
+    def __init__(
+        self,
+        policy: str | type[sb3.DQNPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 6.25e-5,
+        buffer_size: int = 200_000,
+        learning_starts: int = 20_000,
+        batch_size: int = 32,
+        tau: float = 1.0,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 4,
+        gradient_steps: int = 1,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 3,
+        target_update_interval: int = 8_000,
+        exploration_fraction: float = 0.1,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.01,
+        max_grad_norm: float = 10,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        double_q: bool = True,
+        dueling: bool = True,
+        noisy: bool = True,
+        distributional: bool = True,
+        prioritized_replay: bool = True,
+        n_atoms: int = 51,
+        v_min: float = -10.0,
+        v_max: float = 10.0,
+        noise_scale: float = 0.5,
+        clip_rewards: bool | None = None,
+    ) -> None:
+        """Give the network what is its own, and `MacroLearner` and DQN the rest."""
+        arguments = given(locals())
+        network = {name: arguments.pop(name) for name in NETWORK_SETTINGS}
+        require_setting("n_atoms", n_atoms, n_atoms >= 2, "2, 3, 4, ...")
+        require_setting("v_max", v_max, v_max > v_min, f"above v_min, {v_min}")
+        require_setting("noise_scale", noise_scale, noise_scale >= 0, "at least 0")
+        if not isinstance(policy, str):
+            arguments["policy"] = _ours(policy)
+        arguments["policy_kwargs"] = (policy_kwargs or {}) | {"network_kwargs": network}
+        super().__init__(**arguments)
+
+    @property
+    def _network(self) -> RainbowNetwork:
+        """The online network."""
+        return self.q_net
+
+    @property
+    def _target_network(self) -> RainbowNetwork:
+        """The target network."""
+        return self.q_net_target
+
+    def _setup_model(self) -> None:
+        """Build DQN's parts; noisy networks explore by themselves."""
+        super()._setup_model()
+        if self.q_net.noisy:
+            self.exploration_schedule = ConstantSchedule(0.0)
+
+    def _buffer_settings(self) -> dict[str, Any]:
+        """Arguments of the buffer that are this learner's."""
+        settings = super()._buffer_settings()
+        return settings and {"priority_exponent": 0.5} | settings
+
+    def _begin_update(self) -> None:
+        """Draw the noise of both networks, held for all of the update."""
+        self.q_net.draw_noise()
+        self.q_net_target.draw_noise()
+
+    def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
+        """Divergence from ``R + γ^τ Z⁻(s′, a′)``, or DQN's loss without distributions."""
+        rows = th.arange(len(batch.actions), device=self.device)
+        logits = self.q_net.logits(batch.observations)
+        chosen = logits[rows, batch.actions.flatten()]
+        with th.no_grad():
+            next_logits = self.q_net_target.logits(batch.next_observations)
+            best = self._selection_values(batch, next_logits).argmax(dim=1)
+            targets = self._targets(batch, next_logits[rows, best])
+        weights = batch.weights if self.prioritized_replay else None
+        q_values = self.q_net.expected_values(logits)
+        if not self.q_net.distributional:
+            loss = td_loss(chosen, targets, weights)
+            return TDLoss(loss, q_values, (targets - chosen.detach()).flatten())
+        losses = categorical_losses(chosen.log_softmax(dim=1), targets)
+        weighted = losses if weights is None else weights.flatten() * losses
+        return TDLoss(weighted.mean(), q_values, losses.detach())
+
+    def _selection_values(self, batch: MacroReplaySamples, next_logits: Tensor) -> Tensor:
+        """Values whose maximum picks a′: the online network's, or the target's own."""
+        if self.double_q:
+            return self.q_net.forward(batch.next_observations)
+        return self.q_net_target.expected_values(next_logits)
+
+    def _targets(self, batch: MacroReplaySamples, next_logits: Tensor) -> Tensor:
+        """Distribution of ``R + γ^τ Z⁻(s′, a′)``, or this value as one atom."""
+        discounts = self.gamma if batch.discounts is None else batch.discounts
+        if not self.q_net.distributional:
+            return batch.rewards + (1 - batch.dones) * discounts * next_logits
+        probabilities, support = next_logits.softmax(dim=1), self.q_net.support
+        return categorical_target(batch.rewards, batch.dones, discounts, probabilities, support)
+
+
+def _ours(policy: type[sb3.DQNPolicy]) -> type[MlpPolicy]:
+    """The policy with Rainbow's network that stands for one of SB3's.
+
+    Raises:
+        LearnerSettingError: There is none.
+    """
+    policy = RAINBOW_POLICIES.get(policy, policy)
+    ours = issubclass(policy, MlpPolicy)
+    require_setting("policy", policy.__name__, ours, "derived from a policy of sb3_masp.rainbow")
+    return cast(type[MlpPolicy], policy)
