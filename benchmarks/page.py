@@ -1,14 +1,15 @@
-"""Write docs/performance.md from the results, so that no figure stands there without its run."""
+"""Write docs/performance.md and docs/banks.md from the results: no figure without its run."""
 
 import json
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.banks_page import banks_page
 from macro_gym.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 INTRODUCTION = """\
@@ -45,7 +46,7 @@ tuples.
 
 
 def page() -> str:
-    """The whole page."""
+    """The page on performance."""
     stepping, update = (_result(name) for name in ("stepping", "update"))
     sections = [
         INTRODUCTION,
@@ -95,6 +96,13 @@ def _about(result: dict[str, Any]) -> str:
     return f"{command}; {versions}.\n"
 
 
+def pages() -> dict[str, str]:
+    """The pages made from results, by their file in docs."""
+    banks = _result("banks")
+    return {"performance.md": page(), "banks.md": banks_page(banks, _about(banks))}
+
+
 if __name__ == "__main__":
-    with replacing(PAGE) as file:
-        file.write(page().encode())
+    for name, text in pages().items():
+        with replacing(DOCS / name) as file:
+            file.write(text.encode())

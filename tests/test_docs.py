@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.page import page
-from macro_gym.banks import bank_names
+from benchmarks.page import pages
+from macro_gym.banks import bank_names, load_bank
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,8 +16,20 @@ def results(name):
     return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
 
 
-def test_the_performance_page_is_the_one_that_the_results_give():
-    assert (ROOT / "docs" / "performance.md").read_text() == page()
+@pytest.mark.parametrize("name", ["performance.md", "banks.md"])
+def test_a_page_of_figures_is_the_one_that_the_results_give(name):
+    assert (ROOT / "docs" / name).read_text() == pages()[name]
+
+
+def test_the_table_of_banks_is_of_the_banks_that_are_shipped():
+    measured = results("banks")["banks"]
+    assert {game: bank["hash"] for game, bank in measured.items()} == {
+        game: load_bank(game).hash for game in bank_names()
+    }
+    for game, bank in measured.items():
+        origin = load_bank(game).provenance
+        assert (bank["episodes"], bank["steps"]) == (len(origin.scores), origin.steps)
+        assert bank["mean_score"] == pytest.approx(sum(origin.scores) / len(origin.scores))
 
 
 @pytest.mark.parametrize("name", ["update", "stepping"])
