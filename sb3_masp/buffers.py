@@ -1,8 +1,7 @@
 """MacroReplayBuffer: experience replay for decisions that last several primitives."""
 
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch as th
@@ -13,38 +12,16 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from macro_gym.errors import ReplayBufferError
 from sb3_masp.decisions import primitive_rewards
-from sb3_masp.memory import available_memory, readable
+from sb3_masp.memory import beside_what_is_free, readable, warn_if_more_than_free
 from sb3_masp.observation_store import WHOLE, ObservationStore, by_key, padded
 from sb3_masp.returns import decision_returns, n_step_returns, window_lengths
+from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.sum_tree import SumTree
+
+__all__ = ["MacroReplayBuffer", "MacroReplaySamples"]
 
 # Added to every |TD error|, so that none is never drawn again (arXiv 1511.05952, section 3.3).
 MIN_PRIORITY = 1e-6
-
-
-class MacroReplaySamples(NamedTuple):
-    """A batch of decisions; the first six fields are those of SB3's ``ReplayBufferSamples``.
-
-    Args:
-        observations: Before the decision, shape ``(batch, *shape)``; by key for Dict spaces.
-        actions: Shape ``(batch, 1)``.
-        next_observations: After the last decision of the n-step window.
-        dones: Whether the episode terminated there (1) or may be bootstrapped (0),
-            shape ``(batch, 1)``.
-        rewards: Discounted return within the window, ``R``, shape ``(batch, 1)``.
-        discounts: ``γ^τ`` over the window, what to bootstrap with, shape ``(batch, 1)``.
-        weights: Importance weights over the batch's highest; ones if uniform; ``(batch, 1)``.
-        indices: The decisions, for `MacroReplayBuffer.update_priorities`, shape ``(batch,)``.
-    """
-
-    observations: Any
-    actions: th.Tensor
-    next_observations: Any
-    dones: th.Tensor
-    rewards: th.Tensor
-    discounts: th.Tensor
-    weights: th.Tensor
-    indices: NDArray[np.int64]
 
 
 class MacroReplayBuffer(ReplayBuffer):
@@ -72,6 +49,9 @@ class MacroReplayBuffer(ReplayBuffer):
             New decisions have the highest priority seen so far.
         priority_exponent: α of that paper; 0.6 is its table 3.
         importance_exponent: β of that paper at first; anneal by setting the attribute.
+        compress: Whether observations are held compressed, without loss; None compresses images
+            (bytes, three axes) and nothing else. Screens of Atari games shrink to an eightieth
+            and are drawn no slower; uncompressed stacks share the frames that they both show.
 
     Raises:
         ReplayBufferError: A setting is out of range.
@@ -93,8 +73,9 @@ class MacroReplayBuffer(ReplayBuffer):
         prioritized: bool = False,
         priority_exponent: float = 0.6,
         importance_exponent: float = 0.4,
+        compress: bool | None = None,
     ) -> None:
-        """Check the settings, reserve the memory, and warn if there is less of it."""
+        """Check the settings, and warn if there is less memory than the buffer will take."""
         _require("buffer_size", buffer_size, buffer_size >= 1, "at least 1")
         _require("n_envs", n_envs, n_envs >= 1, "at least 1")
         _require("gamma", gamma, 0 <= gamma <= 1, "within 0..1")
@@ -114,7 +95,7 @@ class MacroReplayBuffer(ReplayBuffer):
         self.priority_exponent = priority_exponent
         self.importance_exponent = importance_exponent
         entries = (self.buffer_size, n_envs)
-        self._store = ObservationStore.of(observation_space, self.obs_shape, *entries)
+        self._store = ObservationStore(observation_space, self.obs_shape, *entries, compress)
         self.actions = np.zeros(
             (*entries, self.action_dim), dtype=self._maybe_cast_dtype(action_space.dtype)
         )
@@ -124,7 +105,8 @@ class MacroReplayBuffer(ReplayBuffer):
         self._timeouts = np.zeros(entries, dtype=np.bool_)
         self._tree = SumTree(self.buffer_size * n_envs) if prioritized else None
         self._max_priority = 1.0
-        self._warn_if_too_large()
+        if not self._store.compressed:
+            warn_if_more_than_free(self.nbytes, self.memory_statement())
 
     @property
     def prioritized(self) -> bool:
@@ -133,7 +115,10 @@ class MacroReplayBuffer(ReplayBuffer):
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes once full, with as many episode ends kept aside as there are now."""
+        """Memory in bytes once full, going by what is held; at most, while nothing is.
+
+        What is held is looked through, which takes seconds for a million decisions.
+        """
         arrays = (self.actions, self.rewards, self.durations, self._dones, self._timeouts)
         tree = self._tree.nbytes if self._tree is not None else 0
         return self._store.nbytes + tree + sum(array.nbytes for array in arrays)
@@ -141,9 +126,11 @@ class MacroReplayBuffer(ReplayBuffer):
     def memory_statement(self) -> str:
         """One line on the memory: how much the full buffer takes and how much there is."""
         decisions = self.buffer_size * self.n_envs
-        statement = f"replay buffer: {decisions:,} decisions, {readable(self.nbytes)} when full"
-        free = available_memory()
-        return statement if free is None else f"{statement}; {readable(free)} free"
+        bound = "about" if self.size() else "at most"
+        size = readable(self.nbytes)
+        return beside_what_is_free(
+            f"replay buffer: {decisions:,} decisions, {bound} {size} when full"
+        )
 
     # Copies: SB3 marks the newest transition as done when `learn` is called again with
     # optimize_memory_usage, which its own buffer needs; here it would invent a terminal state.
@@ -195,6 +182,9 @@ class MacroReplayBuffer(ReplayBuffer):
             self._tree.update(entries, self._max_priority**self.priority_exponent)
         self.pos = (row + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
+        # By now it shows how well observations compress.
+        if row == self.buffer_size // 100 and self._store.compressed and not self.full:
+            warn_if_more_than_free(self.nbytes, self.memory_statement())
 
     def sample(  # type: ignore[override]  # a tuple of SB3's fields and two more
         self, batch_size: int, env: VecNormalize | None = None
@@ -293,16 +283,6 @@ class MacroReplayBuffer(ReplayBuffer):
             return self._tensor(cast(NDArray[Any], whole))
         normalized = cast(dict[str, NDArray[Any]], self._normalize_obs(arrays, env))
         return {key: self._tensor(array) for key, array in normalized.items()}
-
-    def _warn_if_too_large(self) -> None:
-        """Say before learning starts that it would end in a full memory."""
-        free = available_memory()
-        if free is not None and self.nbytes > free:
-            warnings.warn(
-                f"{self.memory_statement()}. Learning will run out of memory before the buffer "
-                "is full; choose a smaller buffer_size.",
-                stacklevel=3,
-            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything, without the rows that were never written."""

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import warnings
 
 
 def available_memory() -> int | None:
@@ -34,3 +35,20 @@ def readable(nbytes: float) -> str:
             return f"{nbytes:.1f} {unit}"
         nbytes /= 1024
     return f"{nbytes:.1f} GiB"
+
+
+def beside_what_is_free(statement: str) -> str:
+    """``statement``, and how much memory is free where that is known."""
+    free = available_memory()
+    return statement if free is None else f"{statement}; {readable(free)} free"
+
+
+def warn_if_more_than_free(nbytes: int, statement: str) -> None:
+    """Say before it happens that learning would end in a full memory."""
+    free = available_memory()
+    if free is not None and nbytes > free:
+        warnings.warn(
+            f"{statement}. Learning will run out of memory before the buffer is full; choose a "
+            "smaller buffer_size.",
+            stacklevel=3,
+        )

@@ -1,11 +1,15 @@
 """ObservationStore: each observation once, though two transitions show it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from sys import getsizeof
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from sb3_masp.packing import Compressed, Packing, packing_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -17,61 +21,65 @@ WHOLE = ""
 class ObservationStore:
     """Observations before and after each entry of a ring, with no observation held twice.
 
-    The observation after an entry is the one before the next entry, as long as the environment
-    went on from it. Where it did not (the episode ended, or someone reset the environment), the
-    observation after is kept aside until the entry is overwritten; that of the newest entry is
-    kept until the next one tells. Every entry is whole at any time.
+    The observation after an entry and the one before the next are one object, as long as the
+    environment went on from it. Where it did not (the episode ended, or someone reset the
+    environment), they are two. What no entry refers to any more is freed.
 
     Args:
-        shapes: Shape of one observation, by key.
-        dtypes: Its dtype, by the same keys.
+        space: A Dict space, whose keys are kept, or any other.
+        shape: What SB3's ``get_obs_shape`` says of it; by key for a Dict space.
         capacity: Rows of the ring.
         n_envs: Entries in a row, one of each environment.
+        compress: Whether observations are compressed; None compresses images only.
     """
 
     def __init__(
         self,
-        shapes: Mapping[str, tuple[int, ...]],
-        dtypes: Mapping[str, DTypeLike],
+        space: spaces.Space[Any],
+        shape: Any,
         capacity: int,
         n_envs: int,
+        compress: bool | None = None,
     ) -> None:
-        """Reserve the ring; pages of memory are taken as rows are written."""
+        """Make room for references; observations take memory as they come."""
+        parts = space.spaces if isinstance(space, spaces.Dict) else {WHOLE: space}
         self.capacity = capacity
         self.n_envs = n_envs
         self.newest = -1
         self.filled = 0
-        self._ring: Arrays = {
-            key: np.zeros((capacity, n_envs, *shape), dtypes[key]) for key, shape in shapes.items()
+        self._shapes = dict(shape) if isinstance(space, spaces.Dict) else {WHOLE: tuple(shape)}
+        self._dtypes = {key: np.dtype(part.dtype) for key, part in parts.items()}
+        self._packings: dict[str, Packing] = {
+            key: packing_of(part, self._shapes[key], compress) for key, part in parts.items()
         }
-        self._head: Arrays = {key: np.zeros_like(ring[0]) for key, ring in self._ring.items()}
-        # Place 0 stays empty: a zero in _place says that nothing is kept aside for an entry.
-        self._aside: Arrays = {key: np.zeros_like(head[:1]) for key, head in self._head.items()}
-        self._place = np.zeros((capacity, n_envs), dtype=np.int32)
-        self._vacant: list[int] = []
+        # Arrays of references, into which the garbage collector does not look, unlike lists.
+        self._before: Arrays = {key: np.empty((capacity, n_envs), object) for key in parts}
+        self._after: Arrays = {key: np.empty((capacity, n_envs), object) for key in parts}
+        self._went_on = np.zeros((capacity, n_envs), dtype=np.bool_)
 
-    @classmethod
-    def of(
-        cls, space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int
-    ) -> "ObservationStore":
-        """A store for the observations of ``space``.
-
-        Args:
-            space: A Dict space, whose keys are kept, or any other.
-            shape: What SB3's ``get_obs_shape`` says of it; by key for a Dict space.
-            capacity: Rows of the ring.
-            n_envs: Entries in a row.
-        """
-        if isinstance(space, spaces.Dict):
-            dtypes = {key: np.dtype(part.dtype) for key, part in space.spaces.items()}
-            return cls(shape, dtypes, capacity, n_envs)
-        return cls({WHOLE: shape}, {WHOLE: np.dtype(space.dtype)}, capacity, n_envs)
+    @property
+    def compressed(self) -> bool:
+        """Whether anything is compressed, so that its size is known only when it is held."""
+        return any(isinstance(packing, Compressed) for packing in self._packings.values())
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes once full, with as many observations aside as there are now."""
-        arrays = (*self._ring.values(), *self._head.values(), *self._aside.values(), self._place)
-        return sum(array.nbytes for array in arrays)
+        """Memory in bytes once full, if what is to come takes as much as what is held.
+
+        While nothing is held, as if nothing could be shared or compressed. What entries refer to
+        is looked through, which takes seconds for a million of them.
+        """
+        references = self._went_on.nbytes + sum(
+            array.nbytes for array in chain(self._before.values(), self._after.values())
+        )
+        if not self.filled:
+            entry = sum(
+                int(np.prod(shape)) * self._dtypes[key].itemsize
+                for key, shape in self._shapes.items()
+            )
+            return references + entry * self.capacity * self.n_envs
+        held = {id(held): getsizeof(held) for held in self._held()}
+        return references + sum(held.values()) * self.capacity // self.filled
 
     def add(self, obs: Mapping[str, ArrayLike], next_obs: Mapping[str, ArrayLike]) -> None:
         """Write the next row of the ring, over the oldest one if it is full.
@@ -80,15 +88,18 @@ class ObservationStore:
             obs: Observations before the decision, by key, one of each environment.
             next_obs: Observations after it; of an episode that ended, the last one.
         """
-        before = self._conformed(obs)
-        if self.newest >= 0:
-            self._keep_aside(self.newest, self._differs_from_head(before))
         row = (self.newest + 1) % self.capacity
-        self._vacate(row)
-        for key, ring in self._ring.items():
-            ring[row] = before[key]
-        for key, array in self._conformed(next_obs).items():
-            self._head[key][...] = array
+        went_on = np.ones(self.n_envs, dtype=np.bool_)
+        for key, packing in self._packings.items():
+            before, after = self._rows(key, obs), self._rows(key, next_obs)
+            for env in range(self.n_envs):
+                left = None if self.newest < 0 else self._after[key][self.newest, env]
+                same = left is not None and b"".join(packing.unpack(left)) == before[env]
+                begun = left if same else packing.pack(before[env], left)
+                self._before[key][row, env] = begun
+                self._after[key][row, env] = packing.pack(after[env], begun)
+                went_on[env] &= same
+        self._went_on[row] = went_on
         self.newest = row
         self.filled = max(self.filled, row + 1)
 
@@ -98,82 +109,61 @@ class ObservationStore:
         Args:
             entries: Which ones, counting row by row: ``row · n_envs + environment``.
         """
-        return {
-            key: ring.reshape(-1, *ring.shape[2:]).take(entries, axis=0)
-            for key, ring in self._ring.items()
-        }
+        return self._unpacked(self._before, entries)
 
     def after(self, entries: NDArray[np.int64]) -> Arrays:
         """Observations after ``entries``, by key, shape ``(batch, *shape)``."""
-        place = self._place.reshape(-1).take(entries)
-        aside = place.nonzero()
-        newest = (entries // self.n_envs == self.newest).nonzero()
-        arrays = self.before((entries + self.n_envs) % self._place.size)
-        for key, array in arrays.items():
-            array[aside] = self._aside[key][place[aside]]
-            array[newest] = self._head[key][entries[newest] % self.n_envs]
-        return arrays
+        return self._unpacked(self._after, entries)
 
     def goes_on(self, entries: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether the next entry starts where each one ended, in the shape of ``entries``."""
         followed = entries // self.n_envs != self.newest
-        ended_here = self._place.reshape(-1).take(entries) != 0
-        begins: NDArray[np.bool_] = followed & ~ended_here
+        next_entries = (entries + self.n_envs) % self._went_on.size
+        begins: NDArray[np.bool_] = followed & self._went_on.reshape(-1).take(next_entries)
         return begins
 
     def clear(self) -> None:
         """Forget all entries."""
         self.newest = -1
         self.filled = 0
-        self._place[:] = 0
-        self._vacant = list(range(1, len(next(iter(self._aside.values())))))
+        for references in chain(self._before.values(), self._after.values()):
+            references.fill(None)
 
-    def _conformed(self, obs: Mapping[str, ArrayLike]) -> Arrays:
-        """The observations with the store's dtype and shape, which lacks no axis."""
-        return {
-            key: np.asarray(obs[key], dtype=head.dtype).reshape(head.shape)
-            for key, head in self._head.items()
-        }
+    def _rows(self, key: str, obs: Mapping[str, ArrayLike]) -> list[bytes]:
+        """The bytes of each environment's observation, in the store's dtype and shape."""
+        array = np.asarray(obs[key], dtype=self._dtypes[key])
+        return [row.tobytes() for row in array.reshape(self.n_envs, *self._shapes[key])]
 
-    def _differs_from_head(self, obs: Arrays) -> NDArray[np.bool_]:
-        """Whether any byte of an environment's observation is not what it was left at."""
-        differs = np.zeros(self.n_envs, dtype=np.bool_)
-        for key, head in self._head.items():
-            differs |= (_as_bytes(head) != _as_bytes(obs[key])).any(axis=1)
-        return differs
+    def _unpacked(self, columns: Arrays, entries: NDArray[np.int64]) -> Arrays:
+        """What ``columns`` refer to at ``entries``, as arrays of their own."""
+        arrays = {}
+        for key, references in columns.items():
+            pieces = map(self._packings[key].unpack, references.reshape(-1).take(entries))
+            whole = bytearray().join(chain.from_iterable(pieces))
+            array = np.frombuffer(whole, self._dtypes[key])
+            arrays[key] = array.reshape(len(entries), *self._shapes[key])
+        return arrays
 
-    def _keep_aside(self, row: int, envs: NDArray[np.bool_]) -> None:
-        """Keep the latest observations after ``row`` of the environments marked in ``envs``."""
-        for env in np.flatnonzero(envs):
-            place = self._take_place()
-            self._place[row, env] = place
-            for key, aside in self._aside.items():
-                aside[place] = self._head[key][env]
-
-    def _take_place(self) -> int:
-        """A vacant place aside, made if need be."""
-        if not self._vacant:
-            for key, aside in self._aside.items():
-                self._aside[key] = np.concatenate([aside, np.zeros_like(aside)])
-            self._vacant.extend(range(len(aside), 2 * len(aside)))
-        return self._vacant.pop()
-
-    def _vacate(self, row: int) -> None:
-        """Give up the places aside of a row that is about to be overwritten."""
-        places = self._place[row]
-        self._vacant.extend(places[places > 0].tolist())
-        places[:] = 0
+    def _held(self) -> Iterator[object]:
+        """Every object that entries refer to, as often as they do."""
+        for references in chain(self._before.values(), self._after.values()):
+            for packed in cast(Iterable[Any], references[: self.filled].flat):
+                yield packed
+                if isinstance(packed, tuple):
+                    yield from packed
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything, without the rows that were never written."""
-        ring = {key: array[: self.filled] for key, array in self._ring.items()}
-        return self.__dict__ | {"_ring": ring, "_place": self._place[: self.filled]}
+        filled = {name: _heads(getattr(self, name), self.filled) for name in ("_before", "_after")}
+        return self.__dict__ | filled | {"_went_on": self._went_on[: self.filled]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the ring at its full capacity."""
         self.__dict__.update(state)
-        self._ring = {key: padded(array, self.capacity) for key, array in self._ring.items()}
-        self._place = padded(self._place, self.capacity)
+        for references in (self._before, self._after):
+            for key, array in references.items():
+                references[key] = padded(array, self.capacity)
+        self._went_on = padded(self._went_on, self.capacity)
 
 
 def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
@@ -182,12 +172,14 @@ def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
 
 
 def padded(array: Array, rows: int) -> Array:
-    """``array`` at the head of ``rows`` rows that are zero, and cost no memory until written."""
+    """``array`` at the head of ``rows`` rows that are empty, and cost no memory until written."""
     whole = np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
+    if array.dtype == object:
+        whole.fill(None)
     whole[: len(array)] = array
     return whole
 
 
-def _as_bytes(array: Array) -> NDArray[np.uint8]:
-    """The bytes of each row, so that NaN equals itself and −0 is not 0."""
-    return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
+def _heads(arrays: Arrays, rows: int) -> Arrays:
+    """The first rows of each array."""
+    return {key: array[:rows] for key, array in arrays.items()}

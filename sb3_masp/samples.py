@@ -1,0 +1,32 @@
+"""MacroReplaySamples: what a replay buffer that knows durations draws."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+
+
+class MacroReplaySamples(NamedTuple):
+    """A batch of decisions; the first six fields are those of SB3's ``ReplayBufferSamples``.
+
+    Args:
+        observations: Before the decision, shape ``(batch, *shape)``; by key for Dict spaces.
+        actions: Shape ``(batch, 1)``.
+        next_observations: After the last decision of the n-step window.
+        dones: Whether the episode terminated there (1) or may be bootstrapped (0),
+            shape ``(batch, 1)``.
+        rewards: Discounted return within the window, ``R``, shape ``(batch, 1)``.
+        discounts: ``γ^τ`` over the window, what to bootstrap with, shape ``(batch, 1)``.
+        weights: Importance weights over the batch's highest; ones if uniform; ``(batch, 1)``.
+        indices: The decisions, for `MacroReplayBuffer.update_priorities`, shape ``(batch,)``.
+    """
+
+    observations: Any
+    actions: th.Tensor
+    next_observations: Any
+    dones: th.Tensor
+    rewards: th.Tensor
+    discounts: th.Tensor
+    weights: th.Tensor
+    indices: NDArray[np.int64]
