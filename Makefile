@@ -18,6 +18,7 @@ lint: $(INSTALLED)  ## style and types
 bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.stepping
 	$(BIN)/python -m benchmarks.update
+	$(BIN)/python -m benchmarks.rainbow
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.banks
@@ -30,9 +31,12 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/quickstart.py --smoke
 	$(BIN)/python examples/existing_sb3_script.py --smoke
 	$(BIN)/python examples/any_discrete_env.py --smoke
+	$(BIN)/python examples/rainbow.py --smoke
+	$(BIN)/python examples/ablation.py --smoke --output build/ablation
 	$(BIN)/python examples/demo.py --smoke --output build/demo
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
 	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
+	$(BIN)/python -m benchmarks.rainbow --smoke --output build/rainbow.json
 	$(BIN)/python -m benchmarks.extraction --smoke --output build/extraction.json
 	$(BIN)/python -m benchmarks.readers --smoke --output build/readers.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json

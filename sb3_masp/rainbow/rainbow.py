@@ -44,9 +44,9 @@ class Rainbow(MacroLearner, DQN):
     ``n_steps=1``, ``prioritized_replay=False``. With all six off it is SB3's DQN. On macro
     environments rewards within a decision are discounted step by step and the bootstrap by γ^τ.
 
-    Defaults are those of Hessel et al. (2018), tables 1 and 3, which Dopamine's
-    ``full_rainbow.gin`` has too; what the paper counts in frames, at four a step, stands here in
-    steps, and a decision of a macro environment counts as one:
+    Defaults are those of Hessel et al. (2018), table 1 and appendix; what the paper counts in
+    frames, at four a step, stands here in steps, and a decision of a macro environment counts as
+    one:
 
     ==================================  ==========================================================
     Adam                                learning rate 6.25e-5, ε = 1.5e-4
@@ -62,8 +62,9 @@ class Rainbow(MacroLearner, DQN):
 
     Three differ: the buffer holds 200,000 decisions instead of a million, which would need
     26 GiB; gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε falls
-    to 0.01 over SB3's share of the run, not over 250,000 frames (Hessel) or steps (Dopamine).
-    Priorities are the losses, Kullback-Leibler divergences, as in the paper.
+    to 0.01 over SB3's share of the run, not over the first 250,000 frames. Priorities are the
+    losses, Kullback-Leibler divergences, as in the paper. Dopamine's ``full_rainbow.gin`` has the
+    same numbers but for σ₀ = 0.1, a fixed β = 0.5, and one hidden layer that both streams share.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
