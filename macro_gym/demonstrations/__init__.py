@@ -2,9 +2,13 @@
 
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.gather import Gathered, gather
+from macro_gym.demonstrations.person import record_person
 from macro_gym.demonstrations.planner import PlannerSettings, plan_episode
+from macro_gym.demonstrations.recorder import record
+from macro_gym.demonstrations.replay import replay
 from macro_gym.demonstrations.resample import resample
 from macro_gym.demonstrations.sources import read_play
+from macro_gym.demonstrations.storing import store
 from macro_gym.demonstrations.translate import translate
 
 __all__ = [
@@ -14,6 +18,10 @@ __all__ = [
     "gather",
     "plan_episode",
     "read_play",
+    "record",
+    "record_person",
+    "replay",
     "resample",
+    "store",
     "translate",
 ]

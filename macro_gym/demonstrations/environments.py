@@ -1,5 +1,6 @@
 """What recording and replaying need to know of an environment, and how to make it again."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,8 +62,15 @@ def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
     """Return how to make an environment whose primitives do the same; empty if it is unknown."""
     if env.spec is None:
         return {}
-    dropped = ("render_mode", "macros")
-    kwargs = {name: value for name, value in env.spec.kwargs.items() if name not in dropped}
+    kwargs = dict(env.spec.kwargs)
     if hasattr(env, "macro_set"):
-        kwargs["k"] = 0
-    return {"id": env.spec.id, "kwargs": kwargs}
+        # All of its settings, so that no later default changes the play; and no macros, which
+        # only say in what portions the primitives came.
+        given = inspect.signature(type(env)).bind(**kwargs)
+        given.apply_defaults()
+        kwargs = given.arguments | {"k": 0}
+    dropped = ("render_mode", "macros")
+    return {
+        "id": env.spec.id,
+        "kwargs": {name: value for name, value in kwargs.items() if name not in dropped},
+    }

@@ -1,5 +1,6 @@
 """A person who plays: Gymnasium's window and keys, recorded."""
 
+import os
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -82,6 +83,7 @@ def record_person(
                 pygame.event.post(pygame.event.Event(pygame.QUIT))
 
         try:
+            _require_screen(pygame)
             with suppress(KeyboardInterrupt):
                 play(
                     outer,
@@ -92,10 +94,6 @@ def record_person(
                     wait_on_player=wait,
                     callback=close_if_enough,
                 )
-        except pygame.error as error:
-            raise EnvironmentSettingError(
-                f"there is no screen to play on ({error}); a model or another policy needs none"
-            ) from error
         finally:
             pygame.quit()
     return played
@@ -151,6 +149,17 @@ def _pace(env: gym.Env[Any, Any]) -> float:
     """Steps a second at which the game is played as it was made to be."""
     frameskip = frameskip_of(env.unwrapped)
     return FRAMES_PER_SECOND / frameskip if frameskip else env.metadata.get("render_fps") or 30
+
+
+def _require_screen(pygame: Any) -> None:
+    """Refuse a window that nobody sees, which is what SDL opens where it finds no screen."""
+    pygame.display.init()
+    driver = pygame.display.get_driver()
+    if driver in ("dummy", "offscreen") and "SDL_VIDEODRIVER" not in os.environ:
+        raise EnvironmentSettingError(
+            "there is no screen to play on; a model or another policy needs none. (To play unseen "
+            f"all the same, set SDL_VIDEODRIVER={driver}.)"
+        )
 
 
 def _gymnasium_play() -> tuple[Any, Callable[..., None]]:
