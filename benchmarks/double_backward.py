@@ -6,10 +6,10 @@ Everything is written out with ``create_graph=True`` and nothing is shared with 
 from typing import Any
 
 import torch as th
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
-from sb3_masp import MASPQRDQN
+from sb3_masp import MASPQRDQN, Rainbow
 from sb3_masp.masp import MASP
 
 Values = dict[str, Tensor]
@@ -56,19 +56,39 @@ def double_backward_gradient(
     return list(meta_gradients), [gradient.detach() for gradient in gradients]
 
 
+class _Logits(nn.Module):
+    """Rainbow's network as a function to logits."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Return logits, shape ``(batch, actions, atoms)``."""
+        return self.network.logits(observations)
+
+
 def _outputs(network: Any, values: Values, observations: Tensor) -> Tensor:
     """What the network gives at the given parameters: values or distributions."""
-    return functional_call(network, values, (observations,))
+    if not hasattr(network, "logits"):
+        return functional_call(network, values, (observations,))
+    prefixed = {f"network.{name}": value for name, value in values.items()}
+    return functional_call(_Logits(network), prefixed, (observations,))
 
 
 def _q_values(model: MASP, outputs: Tensor) -> Tensor:
     """Q(s, ·), shape ``(batch, actions)``."""
-    return outputs.mean(1) if isinstance(model, MASPQRDQN) else outputs
+    if isinstance(model, MASPQRDQN):
+        return outputs.mean(1)
+    if isinstance(model, Rainbow):
+        weights = outputs.exp() / outputs.exp().sum(2, keepdim=True)
+        return (weights * model.q_net.support).sum(2) if outputs.shape[2] > 1 else outputs[..., 0]
+    return outputs
 
 
 def _td_loss(model: MASP, values: Values, batch: Any, outputs: Tensor) -> Tensor:
     """The learner's TD loss, averaged with the batch's weights."""
-    rows = range(len(outputs))
+    rows, actions = range(len(outputs)), batch.actions[:, 0]
     with th.no_grad():
         target = model._target_network
         next_outputs = _outputs(target, dict(target.named_parameters()), batch.next_observations)
@@ -77,14 +97,30 @@ def _td_loss(model: MASP, values: Values, batch: Any, outputs: Tensor) -> Tensor
             chooser = _outputs(model._network, values, batch.next_observations)
         best = _q_values(model, chooser).argmax(1)
         discounts = (1 - batch.dones) * batch.discounts
-    actions = batch.actions[:, 0]
     if isinstance(model, MASPQRDQN):
         samples = batch.rewards + discounts * next_outputs[rows, :, best]
         losses = _quantile_losses(outputs[rows, :, actions], samples)
+    elif isinstance(model, Rainbow) and outputs.shape[2] > 1:
+        support = model.q_net.support
+        targets = _projected(
+            next_outputs[rows, best].softmax(1), batch.rewards + discounts * support, support
+        )
+        losses = -(targets * outputs[rows, actions].log_softmax(1)).sum(1)
     else:
-        targets = (batch.rewards + discounts * next_outputs[rows, best][:, None])[:, 0]
-        losses = _huber(outputs[rows, actions] - targets)
+        targets = batch.rewards + discounts * _q_values(model, next_outputs)[rows, best][:, None]
+        losses = _huber(_q_values(model, outputs)[rows, actions] - targets[:, 0])
     return (batch.weights[:, 0] * losses if model.prioritized_replay else losses).mean()
+
+
+def _projected(masses: Tensor, points: Tensor, support: Tensor) -> Tensor:
+    """Mass at points, shape ``(batch, points)``, split among the atoms on either side."""
+    distance = (support[-1] - support[0]) / (len(support) - 1)
+    places = (points.clamp(support[0], support[-1]) - support[0]) / distance
+    below = places.floor().clamp(max=len(support) - 2)
+    share = places - below
+    projected = th.zeros_like(masses)
+    projected.scatter_add_(1, below.long(), masses * (1 - share))
+    return projected.scatter_add_(1, below.long() + 1, masses * share)
 
 
 def _huber(errors: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from sb3_masp.buffers import MacroReplayBuffer
 from sb3_masp.dqn import MASPDQN
 from sb3_masp.qrdqn import MASPQRDQN
-from sb3_masp.rainbow import Rainbow
+from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity import (
     DiagonalSoftmaxSimilarity,
     SigmoidSimilarity,
@@ -18,6 +18,7 @@ __all__ = [
     "MASPDQN",
     "MASPQRDQN",
     "DiagonalSoftmaxSimilarity",
+    "MASPRainbow",
     "MacroReplayBuffer",
     "Rainbow",
     "SigmoidSimilarity",

@@ -1,6 +1,7 @@
 """Rainbow: six improvements of deep Q-learning, together or without some of them."""
 
+from sb3_masp.rainbow.masp_rainbow import MASPRainbow
 from sb3_masp.rainbow.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_masp.rainbow.rainbow import Rainbow
 
-__all__ = ["CnnPolicy", "MlpPolicy", "MultiInputPolicy", "Rainbow"]
+__all__ = ["CnnPolicy", "MASPRainbow", "MlpPolicy", "MultiInputPolicy", "Rainbow"]

@@ -1,5 +1,7 @@
 """Law 8: the outer gradient equals the double-backward one, to rounding."""
 
+from itertools import combinations
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -12,15 +14,17 @@ from macro_gym import MacroSet
 from macro_gym.macro_action import MacroAction
 from sb3_masp import MASPDQN, MASPQRDQN, optimizer_vjp
 from sb3_masp.metagradient import network_tangent
+from sb3_masp.rainbow.masp_rainbow import MASPRainbow
 
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
 
 
-NETWORKS = {
+LEARNERS = {
     MASPDQN: {},
-    MASPQRDQN: {"n_quantiles": 7},
+    MASPQRDQN: {"policy_kwargs": {"n_quantiles": 7}},
+    # Few atoms, close enough for TD errors to matter, and returns beyond both ends.
+    MASPRainbow: {"n_atoms": 7, "v_min": -3.0, "v_max": 5.0},
 }
-LEARNERS = list(NETWORKS)
 every_learner = pytest.mark.parametrize("kind", LEARNERS, ids=lambda kind: kind.__name__)
 
 
@@ -58,7 +62,9 @@ def learner(kind=MASPDQN, updates=3, policy="MlpPolicy", env=None, policy_kwargs
     """A float64 learner with some experience and ``updates`` updates behind it."""
     net = {"features_extractor_class": DoubleFlatten, "net_arch": [13, 11]}
     if policy == "CnnPolicy":
-        net = {"features_extractor_class": DoubleNatureCNN}
+        net = {"features_extractor_class": DoubleNatureCNN, "net_arch": []}
+    own = LEARNERS[kind]
+    net |= own.get("policy_kwargs", {}) | (policy_kwargs or {})
     model = kind(
         policy,
         env or MacroAction(gym.make("CartPole-v1"), MACROS),
@@ -66,9 +72,8 @@ def learner(kind=MASPDQN, updates=3, policy="MlpPolicy", env=None, policy_kwargs
         learning_rate=kwargs.pop("learning_rate", 1e-2),
         learning_starts=101,
         seed=5,
-        policy_kwargs=net | NETWORKS[kind] | (policy_kwargs or {}),
         meta_interval=1,
-        **kwargs,
+        **own | kwargs | {"policy_kwargs": net},
     )
     model.policy.double()
     model.similarity.double()
@@ -149,9 +154,25 @@ def test_outer_gradient_is_exact_for_every_setting(kind, settings):
     assert relative_error(learner(kind, **{"max_grad_norm": 0.1} | settings)) < 1e-9
 
 
-@pytest.mark.parametrize("kind", [MASPQRDQN])
-def test_outer_gradient_is_exact_where_gradients_are_not_clipped_at_all(kind):
-    model = learner(kind)
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"noisy": False},
+        {"dueling": False},
+        {"distributional": False},
+        {"double_q": False},
+        {"prioritized_replay": False},
+        {"n_steps": 1},
+        {"noisy": False, "dueling": False, "distributional": False, "double_q": False},
+    ],
+    ids=str,
+)
+def test_outer_gradient_is_exact_without_parts_of_rainbow(off):
+    assert relative_error(learner(MASPRainbow, max_grad_norm=0.1, **off)) < 1e-9
+
+
+def test_outer_gradient_is_exact_where_gradients_are_not_clipped_at_all():
+    model = learner(MASPQRDQN)
     assert model.max_grad_norm is None
     assert relative_error(model) < 1e-9
 
@@ -234,6 +255,40 @@ def test_the_law_notices_an_outer_batch_evaluated_before_the_step(kind):
     assert float((found - expected).norm() / expected.norm()) > 1e-3
 
 
+@pytest.mark.parametrize("before", ["outer evaluation", "tangent"])
+def test_the_law_notices_noise_that_is_not_held(monkeypatch, before):
+    model = learner(MASPRainbow, max_grad_norm=0.1)
+    owner, name = {
+        "outer evaluation": (model, "_outer_step"),
+        "tangent": (sb3_masp.masp, "meta_loss"),
+    }[before]
+    function = getattr(owner, name)
+
+    def under_fresh_noise(*args):
+        model._begin_update()
+        return function(*args)
+
+    monkeypatch.setattr(owner, name, under_fresh_noise)
+    assert relative_error(model) > 1e-4
+
+
+def test_every_update_draws_noise_of_its_own(monkeypatch):
+    model = learner(MASPRainbow)
+    drawn = []
+    update = model._update
+
+    def noting(batch_size):
+        before = model.q_net.advantages[0].noise_in.clone()
+        update(batch_size)
+        assert th.equal(before, model.q_net.advantages[0].noise_in)
+        drawn.append((before, model.q_net_target.advantages[0].noise_in.clone()))
+
+    monkeypatch.setattr(model, "_update", noting)
+    model.train(gradient_steps=3, batch_size=17)
+    noises = [noise for pair in drawn for noise in pair]
+    assert not any(th.equal(first, second) for first, second in combinations(noises, 2))
+
+
 def test_the_law_notices_a_penalty_on_anything_but_expected_values(monkeypatch):
     model = learner(MASPQRDQN, max_grad_norm=0.1)
     monkeypatch.setattr(model, "_expected_values", lambda quantiles: quantiles[:, 3])
@@ -254,6 +309,14 @@ def test_a_dead_unit_leaves_the_gradient_finite_and_exact():
     [
         (MASPDQN, ["q_net.4.weight", "q_net.4.bias"]),
         (MASPQRDQN, ["quantile_net.4.weight", "quantile_net.4.bias"]),
+        (
+            MASPRainbow,
+            [
+                f"{stream}.4.{name}"
+                for stream in ("advantages", "values")
+                for name in ("weight", "bias", "weight_sigma", "bias_sigma")
+            ],
+        ),
     ],
 )
 def test_last_layer_gradient_is_that_layers_part_of_the_exact_one(kind, last, embedding):
