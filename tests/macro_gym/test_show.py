@@ -12,6 +12,7 @@ from PIL import Image
 from macro_gym import MacroSet, Provenance, report
 from macro_gym.banks import bank_names, load_bank
 from macro_gym.cli import main
+from macro_gym.commands.stored import load_play
 from macro_gym.demonstrations import Demonstration
 from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.errors import (
@@ -125,11 +126,11 @@ def test_the_mean_overlap_is_between_different_macros(tmp_path, capsys):
 
 def test_a_bank_is_shown_with_what_it_covers_of_the_play_it_was_mined_from(capsys):
     lines = shown(["pong"], capsys)
-    table = rows(lines, "macros  share of 6000 steps covered  decisions per step")
-    folder = sys.modules["macro_gym.banks"].__path__[0]
-    play = [Demonstration.load(f"{folder}/play/pong-{seed}.npz") for seed in range(5)]
+    bank, play = load_bank("pong"), load_play("pong")
+    steps = bank.provenance.steps
+    table = rows(lines, f"macros  share of {steps} steps covered  decisions per step")
     sizes = [2**n for n in range(10)]
-    found = play_coverage(load_bank("pong"), play, sizes)
+    found = play_coverage(bank, play, sizes)
     assert table == [
         [str(n), f"{share:.1%}", f"{decisions:.3f}"]
         for n, share, decisions in zip(sizes, found.covered, found.decisions, strict=True)
@@ -149,6 +150,21 @@ def test_a_set_is_shown_with_what_it_covers_of_other_play(tmp_path, capsys):
     ]
 
 
+def test_play_is_brought_to_the_sets_game_actions_and_frame_skip(tmp_path, capsys):
+    macro_set = MacroSet(ALE_ACTIONS, ((10, 10),), provenance=Provenance("", "", "Breakout", 4))
+    macro_set.save(tmp_path / "set.json")
+    frames_up_fire = np.full(24, ALE_ACTIONS.index("UPFIRE"), np.uint8)
+    played = Demonstration(ALE_ACTIONS, frames_up_fire, None, "Breakout", 1)
+    played.save(tmp_path / "play" / "breakout.npz")
+    Demonstration(ALE_ACTIONS, played.actions, None, "Pong", 1).save(tmp_path / "play" / "pong.npz")
+    lines = shown([tmp_path / "set.json", "--play", tmp_path / "play"], capsys)
+    assert rows(lines, "macros  share of 6 steps covered .*") == [["1", "100.0%", "0.500"]]
+    # In the minimal set, FIRE is what the game makes of UPFIRE.
+    breakout((1, 1, 1)).save(tmp_path / "set.json")
+    lines = shown([tmp_path / "set.json", "--play", tmp_path / "play"], capsys)
+    assert rows(lines, "macros  share of 6 steps covered .*") == [["1", "100.0%", "0.333"]]
+
+
 def test_sets_of_other_primitives_have_no_strips(tmp_path, capsys):
     MacroSet(("Left", "Up"), ((0, 1),)).save(tmp_path / "set.json")
     lines = shown([tmp_path / "set.json"], capsys)
@@ -165,6 +181,8 @@ def test_a_set_is_drawn_with_strips_coverage_and_overlap(tmp_path, capsys):
     assert lines[-1] == f"picture    {tmp_path / 'set.svg'}"
     texts = written(tmp_path / "set.svg")
     assert [text for text in texts if text in "←→•·"] == ["←", "←", "•", "→", "·"]
+    drawn = (tmp_path / "set.svg").read_text()
+    assert [drawn.count(colour) for colour in ("#ffb74d", "#dbe9f6", "#f2f2f2")] == [1, 3, 1]
     assert {"Counts", "Lengths", "Coverage", "Overlap", "decisions per step"} <= set(texts)
     shown(argv, capsys)
     assert "no play is given" in written(tmp_path / "set.svg")
@@ -201,18 +219,25 @@ def test_drawing_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
         report.plot(load_bank("pong"), tmp_path / "macros.png")
 
 
-@pytest.mark.parametrize(("game", "rank", "at"), [("breakout", 3, 67), ("seaquest", 77, 300)])
-def test_an_animation_shows_every_frame_of_a_macro_as_it_was_played(
-    game, rank, at, tmp_path, capsys
-):
+def first_occurrence(macro, play, after):
+    """The episode and the step, from ``after`` on, at which ``macro`` first begins in play."""
+    for episode, demonstration in enumerate(play):
+        actions = demonstration.actions.tolist()
+        for at in range(after, len(actions)):
+            if tuple(actions[at : at + len(macro)]) == macro:
+                return episode, at
+    raise LookupError(macro)
+
+
+@pytest.mark.parametrize(("game", "rank"), [("breakout", 3), ("seaquest", 77), ("pong", 512)])
+def test_an_animation_shows_every_frame_of_a_macro_as_it_was_played(game, rank, tmp_path, capsys):
+    macro = load_bank(game).macros[rank - 1]
+    episode, at = first_occurrence(macro, load_play(game), 60)
     path = tmp_path / "macro.gif"
     lines = shown([game, "--gif", rank, "--output", path], capsys)
-    where = f"macro {rank}, after step {at} of episode 1 of the play, as played there"
-    assert lines[-1] == f"animation  {path}: {where}"
-    folder = sys.modules["macro_gym.banks"].__path__[0]
-    actions = Demonstration.load(f"{folder}/play/{game}-0.npz").actions
-    macro = load_bank(game).macros[rank - 1]
-    assert tuple(actions[at : at + len(macro)].tolist()) == macro
+    where = f"after step {at} of episode {episode + 1} of the play, as played there"
+    assert lines[-1] == f"animation  {path}: macro {rank}, {where}"
+    actions = load_play(game)[episode].actions
     ale = emulator(game)
     codes = ale.getMinimalActionSet()
     screens = [ale.getScreenRGB()]
@@ -229,6 +254,20 @@ def test_an_animation_shows_every_frame_of_a_macro_as_it_was_played(
     strips = [picture[420:] for picture in pictures]
     changes = [i for i in range(len(strips) - 1) if (strips[i] != strips[i + 1]).any()]
     assert changes == list(range(0, 4 * len(macro), 4))
+
+
+def test_a_set_of_another_frame_skip_is_filmed_at_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    provenance = Provenance(game="Breakout", frameskip=3)
+    MacroSet(NAMES, ((3, 3), (2, 2, 1)), provenance=provenance).save("set.json")
+    lines = shown(["set.json", "--gif", "2"], capsys)
+    assert lines[-1] == "animation  Breakout-2.gif: macro 2, after FIRE and 59 NOOPs"
+    ale = emulator("breakout")
+    for frame in range(180):
+        ale.act(ale_py.Action.FIRE if frame < 3 else ale_py.Action.NOOP)
+    pictures, _ = frames("Breakout-2.gif")
+    assert len(pictures) == 3 * 3 + 1
+    np.testing.assert_array_equal(pictures[0][:420:2, ::2], ale.getScreenRGB())
 
 
 def test_an_animation_ends_with_the_game(tmp_path):
