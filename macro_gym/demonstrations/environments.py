@@ -49,7 +49,8 @@ def action_names(env: gym.Env[Any, Any]) -> tuple[str, ...]:
         return tuple(macro_set.primitives)
     if env.has_wrapper_attr("get_action_meanings"):
         return tuple(env.get_wrapper_attr("get_action_meanings")())
-    return tuple(str(action) for action in range(int(require_discrete(env).n)))
+    space = require_discrete(env)
+    return tuple(str(space.start + index) for index in range(int(space.n)))
 
 
 def frameskip_of(env: gym.Env[Any, Any]) -> int:

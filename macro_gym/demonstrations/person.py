@@ -11,7 +11,7 @@ import gymnasium as gym
 from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.environments import action_names, frameskip_of, require_discrete
-from macro_gym.demonstrations.recorder import OnEpisode, enough, recording, require_amounts
+from macro_gym.demonstrations.recorder import OnEpisode, enough, keeping, recording, require_amounts
 from macro_gym.demonstrations.translate import PARTS, nearest_action
 from macro_gym.errors import (
     ActionSpaceError,
@@ -70,12 +70,7 @@ def record_person(
         )
     pygame, play = _gymnasium_play()
     names, keys = action_names(env.unwrapped), keys_of(env.unwrapped)
-    played: list[Demonstration] = []
-
-    def keep(episode: Demonstration) -> None:
-        on_episode(episode)
-        played.append(episode)
-
+    played, keep = keeping(on_episode, episodes)
     with recording(env, keep, seed=seed, source=source) as (outer, recorder):
 
         def close_if_enough(*_: Any) -> None:
@@ -119,7 +114,7 @@ def keys_of(env: gym.Env[Any, Any]) -> Keys:
         keys: Keys = env.get_wrapper_attr("get_keys_to_action")()
         return keys
     if len(names) <= 10:
-        return {(str(action),): int(space.start) + action for action in range(len(names))}
+        return {(str(index),): int(space.start) + index for index in range(len(names))}
     raise ActionSpaceError(
         f"{env} has {len(names)} actions and no get_keys_to_action to say which keys they have"
     )

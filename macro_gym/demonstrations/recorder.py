@@ -213,12 +213,7 @@ def record(
 
     require_amounts(episodes, steps, seed)
     episodes = 1 if episodes is None and steps is None else episodes
-    played: list[Demonstration] = []
-
-    def keep(episode: Demonstration) -> None:
-        on_episode(episode)
-        played.append(episode)
-
+    played, keep = keeping(on_episode, episodes)
     act = _as_function(policy, deterministic)
     unit = "step" if episodes is None else "episode"
     with (
@@ -234,6 +229,21 @@ def record(
                 observation, _ = outer.reset()
             bar.update((recorder.steps if episodes is None else len(played)) - bar.n)
     return played
+
+
+def keeping(on_episode: OnEpisode, episodes: int | None) -> tuple[list[Demonstration], OnEpisode]:
+    """Return a list, and what to call with each episode that is to be in it and handed on.
+
+    Of more than ``episodes`` it takes the first: wrappers may take steps as soon as they are reset.
+    """
+    played: list[Demonstration] = []
+
+    def keep(episode: Demonstration) -> None:
+        if episodes is None or len(played) < episodes:
+            on_episode(episode)
+            played.append(episode)
+
+    return played, keep
 
 
 def enough(played: int, ran: int, episodes: int | None, steps: int | None) -> bool:

@@ -88,7 +88,7 @@ def settings_to_replay(demonstration: Demonstration) -> Mapping[str, Any]:
         or not set(demonstration.primitives) <= set(ALE_ACTIONS)
     ):
         raise DemonstrationError(
-            f"this play of {demonstration.game or 'no game'!r}, "
+            f"this play, of game {demonstration.game!r} and "
             f"{demonstration.frameskip or 'an unknown number of'} frames a step, does not say how "
             "to play it again. Give the environment that it was recorded in: "
             "macro_gym.demonstrations.replay(demonstration, env)"
