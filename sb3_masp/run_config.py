@@ -11,9 +11,11 @@ import tyro
 from macro_gym.errors import MacroGymError
 from sb3_masp.dqn import MASPDQN
 from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.qrdqn import MASPQRDQN
+from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity.initial import Start
 
-AlgorithmName = Literal["masp-dqn", "dqn"]
+AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
 
 
 class RunError(MacroGymError, ValueError):
@@ -34,6 +36,9 @@ class Algorithm(NamedTuple):
 
 ALGORITHMS: dict[AlgorithmName, Algorithm] = {
     "masp-dqn": Algorithm(MASPDQN, {}),
+    "masp-qrdqn": Algorithm(MASPQRDQN, {}),
+    "masp-rainbow": Algorithm(MASPRainbow, {}),
+    "rainbow": Algorithm(Rainbow, {}),
     # Without penalty and conditioning it is SB3's DQN, and knows how long decisions last.
     "dqn": Algorithm(MASPDQN, {"eta": 0.0, "embedding_dim": 0, "similarity_frozen": True}),
 }
@@ -69,6 +74,13 @@ class LearnerConfig:
         clip_rewards: Clip each step's reward to [-1, 1] for learning; by default for games only.
         double_q: Double Q-learning.
         prioritized_replay: Prioritised replay.
+        dueling: Streams of their own for values and advantages.
+        noisy: Explore by noise in the network.
+        distributional: Learn distributions of returns.
+        n_atoms: Number of the distributions' atoms.
+        v_min: The lowest atom.
+        v_max: The highest atom.
+        noise_scale: Where the noise starts.
     """
 
     learning_rate: float | None = None
@@ -96,6 +108,13 @@ class LearnerConfig:
     clip_rewards: bool | None = None
     double_q: bool | None = None
     prioritized_replay: bool | None = None
+    dueling: bool | None = None
+    noisy: bool | None = None
+    distributional: bool | None = None
+    n_atoms: int | None = None
+    v_min: float | None = None
+    v_max: float | None = None
+    noise_scale: float | None = None
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,14 @@ def config(tmp_path):
     BREAKOUT.save(tmp_path / "macros.json")
     return run.TrainConfig(
         env="MacroALE/Breakout-v5",
-        frames=4_000,
+        frames=2_600,
         macros=tmp_path / "macros.json",
         obs_type="ram",
         seed=7,
         net_arch=(13,),
         threads=1,
         run=tmp_path / "run",
-        checkpoint_every=45,
+        checkpoint_every=35,
         learner=run.LearnerConfig(
             buffer_size=211,  # overwritten before the end
             learning_starts=53,
@@ -96,7 +96,8 @@ def differences(first, second, path="", met=None):
     elif callable(first) and hasattr(first, "__code__"):
         return differences(first.__closure__, second.__closure__, path, met)
     elif isinstance(first, (type, th.dtype, th.device)) or not _has_state(first):
-        return [] if first == second else [f"{path}: {first!r} and {second!r}"]
+        same = first == second or type(first).__eq__ is object.__eq__
+        return [] if same else [f"{path}: {first!r} and {second!r}"]
     else:
         parts = [("", first.__getstate__(), second.__getstate__())]
     return [text for key, *pair in parts for text in differences(*pair, f"{path}.{key}", met)]
