@@ -1,6 +1,5 @@
 """What every MASP learner shares: the penalty, Σ, and the outer step that learns it."""
 
-import copy
 import math
 import warnings
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner, require_setting
 from sb3_masp.metagradient import meta_loss
 from sb3_masp.optimizer_vjp import clip_vjp, optimizer_vjp, require_supported
-from sb3_masp.similarity import Similarity, SimilarityError
+from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity.health import collapse, similarity_health
@@ -131,33 +130,20 @@ class MASP(MacroLearner):
         """Refuse settings that are out of range.
 
         Raises:
-            MASPSettingError: One is.
+            LearnerSettingError: One is.
         """
-        rules = {
-            "eta": (self.eta, 0 <= self.eta < math.inf, "at least 0, and finite"),
-            "meta_learning_rate": (
-                self.meta_learning_rate,
-                callable(self.meta_learning_rate) or 0 <= self.meta_learning_rate < math.inf,
-                "at least 0, and finite, or a schedule",
-            ),
-            "meta_interval": (
-                self.meta_interval,
-                isinstance(self.meta_interval, int) and self.meta_interval >= 1,
-                "1, 2, 3, ...",
-            ),
-            "meta_gradient": (
-                self.meta_gradient,
-                self.meta_gradient in ("exact", "last_layer"),
-                "'exact' or 'last_layer'",
-            ),
-            "penalty_reduction": (
-                self.penalty_reduction,
-                self.penalty_reduction in ("mean", "sum"),
-                "'mean' or 'sum'",
-            ),
-        }
-        for name, (value, fits, allowed) in rules.items():
-            require_setting(name, value, fits, allowed)
+        rate, interval = self.meta_learning_rate, self.meta_interval
+        whole = isinstance(interval, int) and interval >= 1
+        fits = callable(rate) or 0 <= rate < math.inf
+        require_setting("eta", self.eta, 0 <= self.eta < math.inf, "at least 0, and finite")
+        require_setting("meta_learning_rate", rate, fits, "at least 0, and finite, or a schedule")
+        require_setting("meta_interval", interval, whole, "1, 2, 3, ...")
+        for name, allowed in (
+            ("meta_gradient", ("exact", "last_layer")),
+            ("penalty_reduction", ("mean", "sum")),
+        ):
+            value = getattr(self, name)
+            require_setting(name, value, value in allowed, " or ".join(map(repr, allowed)))
 
     def _expected_values(self, outputs: Tensor) -> Tensor:
         """Q(s, ·), shape ``(batch, actions)``, of what the network gives for observations."""
@@ -282,7 +268,10 @@ class MASP(MacroLearner):
     def _setup_model(self) -> None:
         """Build the learner's parts, then Σ, what learns it, and its way to the target network."""
         super()._setup_model()
-        self.similarity = self._make_similarity().to(self.device)
+        n_actions = int(cast(spaces.Discrete, self.action_space).n)
+        self.similarity = make_similarity(
+            self.similarity_form, self.similarity_start, n_actions, self.macro_set, self.seed
+        ).to(self.device)
         # Meta-gradients have norms of 1e-7 to 1e-5 over A² entries; Adam's usual ε would hide
         # them.
         self.meta_optimizer = th.optim.Adam(self.similarity.parameters(), lr=1.0, eps=1e-15)
@@ -298,21 +287,6 @@ class MASP(MacroLearner):
             self.batch_norm_stats.append(online)
             self.batch_norm_stats_target.append(target)
             target.copy_(online)
-
-    def _make_similarity(self) -> Similarity:
-        """Σ as asked for: by the names of a form and a start, or a copy of one given."""
-        n_actions = int(cast(spaces.Discrete, self.action_space).n)
-        form = self.similarity_form
-        if isinstance(form, str):
-            return make_similarity(
-                form, self.similarity_start, n_actions, self.macro_set, self.seed
-            )
-        if form.n_actions != n_actions:
-            raise SimilarityError(
-                f"the similarity given is over {form.n_actions} actions, but the environment has "
-                f"{n_actions}"
-            )
-        return copy.deepcopy(form)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What is saved as state dicts and as tensors."""
