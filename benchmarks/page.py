@@ -35,6 +35,14 @@ meta-step is the exact one unless it says otherwise; *double backward* is the sa
 `create_graph=True`.
 """
 
+RAINBOW = """\
+## One Rainbow update
+
+The same network sizes with all six parts, one thread: time as a share of an update as CleanRL's
+`rainbow_atari.py` does it, which `benchmarks/rainbow.py` writes anew and describes. `Rainbow` is
+charged for its replay too.
+"""
+
 MINING = """\
 ## Reading and mining play
 
@@ -47,7 +55,7 @@ tuples.
 
 def page() -> str:
     """The page on performance."""
-    stepping, update = (_result(name) for name in ("stepping", "update"))
+    stepping, update, rainbow = (_result(name) for name in ("stepping", "update", "rainbow"))
     sections = [
         INTRODUCTION,
         STEPPING,
@@ -56,6 +64,9 @@ def page() -> str:
         UPDATE,
         _table(("update", "times SB3's DQN"), update["ratios"]),
         _about(update),
+        RAINBOW,
+        _table(("update", "share of CleanRL's"), rainbow["ratios"]),
+        _about(rainbow),
         _mining(_result("readers"), _result("extraction")),
         _about(_result("readers")),
         _about(_result("extraction")),

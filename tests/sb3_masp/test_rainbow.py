@@ -324,8 +324,10 @@ def test_a_policy_is_saved_and_loaded_without_its_learner(tmp_path):
     assert th.equal(loaded.q_net(observations), model.q_net(observations))
 
 
-def test_a_network_is_rebuilt_from_what_it_tells_of_itself():
-    network = Rainbow("MlpPolicy", small_rewards(), n_atoms=21, v_max=4, seed=1).q_net
+@pytest.mark.parametrize("off", ["noisy", "dueling", "distributional"])
+def test_a_network_is_rebuilt_from_what_it_tells_of_itself(off):
+    model = Rainbow("MlpPolicy", small_rewards(), n_atoms=21, v_max=4, **{off: False}, seed=1)
+    network = model.q_net
     again = type(network)(**network._get_constructor_parameters())
     again.load_state_dict(network.state_dict())
     observations = th.randn(3, 4)
