@@ -40,8 +40,10 @@ def show(
     macro_set = MacroSet.load(name) if is_file else load_bank(name)
     stored = () if is_file or play else load_play(name)
     demonstrations = _gathered(macro_set, play) if play else stored
-    sizes = spread_sizes(len(macro_set.macros))
-    covered = play_coverage(macro_set, demonstrations, sizes) if demonstrations else None
+    covered = None
+    if demonstrations:
+        sizes = spread_sizes(len(macro_set.macros))
+        covered = play_coverage(macro_set, demonstrations, sizes, progress_bar=True)
     print(report.describe(macro_set, top, covered))
     if plot is not None:
         report.plot(macro_set, plot, top, covered)

@@ -13,7 +13,7 @@ from macro_gym.extraction.indexed import Actions, IndexedPlay
 from macro_gym.extraction.settings import ExtractionSettings
 from macro_gym.macro_set import MacroSet
 
-BATCH = 2**20
+BATCH = 2**19
 """Steps, about, of the demonstrations that are parsed side by side."""
 
 
@@ -35,7 +35,11 @@ class Coverage:
 
 
 def play_coverage(
-    macro_set: MacroSet, play: Iterable[Demonstration], sizes: Sequence[int] | None = None
+    macro_set: MacroSet,
+    play: Iterable[Demonstration],
+    sizes: Sequence[int] | None = None,
+    *,
+    progress_bar: bool = False,
 ) -> Coverage:
     """Return how much of ``play`` the first n macros cover, for each n in ``sizes``.
 
@@ -53,12 +57,15 @@ def play_coverage(
         play: What to cover, with the set's action names; 20,000 steps, 512 macros and all n take
             about a second.
         sizes: Numbers of macros; 1 to all of them if None.
+        progress_bar: Whether to show the steps parsed, if on a terminal and if it takes long.
 
     Raises:
         DemonstrationError: There is no play, or its frame skips differ or are not the set's.
         RemapError: The play uses an action that the set's primitives lack.
         InvalidMacroError: A size is negative or larger than the number of macros.
     """
+    from tqdm import tqdm
+
     k = len(macro_set.macros)
     sizes = tuple(range(1, k + 1)) if sizes is None else tuple(sizes)
     for size in sizes:
@@ -70,11 +77,15 @@ def play_coverage(
     indexed = IndexedPlay.of(list(play), settings)
     children, ranks = _tree(macro_set)
     covered = saved = np.zeros(len(sizes), np.int64)
-    for sequences, _ in indexed.batches(BATCH):
-        found = _ranks(_padded(sequences, len(macro_set.primitives)), children, ranks)
-        covered = covered + _most(found, np.array(sizes), 0)
-        saved = saved + _most(found, np.array(sizes), 1)
     steps = indexed.steps
+    with tqdm(
+        total=steps, desc="cover", unit="step", delay=2, disable=None if progress_bar else True
+    ) as bar:
+        for sequences, _ in indexed.batches(BATCH):
+            found = _ranks(_padded(sequences, len(macro_set.primitives)), children, ranks)
+            covered = covered + _most(found, np.array(sizes), 0)
+            saved = saved + _most(found, np.array(sizes), 1)
+            bar.update(sum(map(len, sequences)))
     return Coverage(sizes, steps, covered / max(steps, 1), 1 - saved / max(steps, 1))
 
 

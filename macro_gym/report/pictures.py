@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BUTTON, JOYSTICK, REST = "#ffb74d", "#dbe9f6", "#f2f2f2"
-"""Colours of steps: with the button pressed, without, and NOOP."""
+"""Colours of steps: with a button pressed, without, and NOOP."""
+ROW, ROWS = 0.33, 20
+"""A strip's height in inches, and for how many, at least, there is room."""
 
 
 def plot(
@@ -39,16 +41,21 @@ def plot(
         MacroGymError: It does not write such files.
     """
     names = macro_set.names[len(macro_set.primitives) :][:top]
-    picture = new_figure(14, max(7.5, 1 + 0.3 * len(names)))
+    rest = ROW * max(0, len(names) - ROWS)
+    picture = new_figure(14, 1 + ROW * ROWS + rest)
     known = picture.canvas.get_supported_filetypes()
     suffix = Path(path).suffix.removeprefix(".").lower()
     if suffix not in known:
         raise MacroGymError(f"{path} is no picture to write; it must end in .{', .'.join(known)}")
     picture.suptitle(f"{macro_set.provenance.game or 'Macro set'}: {len(macro_set.macros)} macros")
     panels = picture.subplot_mosaic(
-        [["strips", "counts", "lengths", "coverage"], ["strips", "counts", "overlap", "overlap"]],
+        [
+            ["strips", "counts", "lengths", "coverage"],
+            ["strips", "counts", "overlap", "overlap"],
+            ["strips", "counts", ".", "."],
+        ],
         width_ratios=[4, 1.5, 2.5, 3],
-        height_ratios=[1, 1.6],
+        height_ratios=[0.4 * ROW * ROWS, 0.6 * ROW * ROWS, max(rest, 1e-3)],
     )
     _draw_strips(panels["strips"], macro_set, len(names))
     _draw_counts(panels["counts"], macro_set, len(names))
@@ -77,7 +84,7 @@ def new_figure(width: float, height: float) -> "Figure":
 def draw_strip(
     axes: "Axes", names: Sequence[str], row: float = 0, cell: float = 36, now: int | None = None
 ) -> None:
-    """Draw a macro's steps as cells at x = 0, 1, ...: arrows, orange where the button is pressed.
+    """Draw a macro's steps as cells at x = 0, 1, ...: arrows, orange where a button is pressed.
 
     Args:
         axes: Where to; y points down.
@@ -104,10 +111,14 @@ def _draw_strips(axes: "Axes", macro_set: MacroSet, top: int) -> None:
     width = max(macro_set.max_length, 8)
     for row, macro in enumerate(macro_set.macros[:top]):
         draw_strip(axes, [macro_set.primitives[p] for p in macro], row, 270 / width)
-    axes.set(xlim=(-0.6, width - 0.4), ylim=(max(top, 1) - 0.4, -0.6), title=f"The first {top}")
+    axes.set(
+        xlim=(-0.6, width - 0.4),
+        ylim=(max(top, ROWS) - 0.4, -0.6),
+        title=f"The first {top}",
+    )
     axes.set_xticks(range(width), [f"{step}" for step in range(1, width + 1)])
     axes.set_yticks(range(top), [f"{rank}" for rank in range(1, top + 1)], fontsize="small")
-    axes.set(xlabel="step (orange: with the button pressed)", ylabel="rank")
+    axes.set(xlabel="step (orange: with a button pressed)", ylabel="rank")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
 
@@ -115,7 +126,7 @@ def _draw_strips(axes: "Axes", macro_set: MacroSet, top: int) -> None:
 def _draw_counts(axes: "Axes", macro_set: MacroSet, top: int) -> None:
     """How often the first macros were played."""
     axes.barh(range(top), macro_set.counts[:top], color="#6a9fca")
-    axes.set(ylim=(max(top, 1) - 0.4, -0.6), xlabel="times played", title="Counts")
+    axes.set(ylim=(max(top, ROWS) - 0.4, -0.6), xlabel="times played", title="Counts")
     axes.set_yticks([])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+AXES = ("UP", "DOWN", "LEFT", "RIGHT")
 DIRECTIONS = ("LEFT", "UP", "RIGHT", "DOWN", "UPLEFT", "UPRIGHT", "DOWNRIGHT", "DOWNLEFT")
 SYMBOLS = {
     "NOOP": "·",
@@ -15,13 +16,19 @@ LEGEND = "← joystick   ⇐ joystick and button   • button   · neither"
 
 
 def symbol(name: str) -> str:
-    """Return the character for an action of the emulator, or another primitive's name as it is.
+    """Return the character for an action of the emulator, or an arrow and the buttons' names.
+
+    Other primitives are called by their names.
 
     Example:
-        >>> symbol("UPLEFT"), symbol("UPLEFTFIRE"), symbol("DOWN+B")
-        ('↖', '⇖', 'DOWN+B')
+        >>> symbol("UPLEFT"), symbol("UPLEFTFIRE"), symbol("DOWN+RIGHT+B"), symbol("A+B")
+        ('↖', '⇖', '↘B', 'A+B')
     """
-    return SYMBOLS.get(name, name)
+    if name in SYMBOLS:
+        return SYMBOLS[name]
+    parts = name.split("+")
+    arrow = SYMBOLS.get("".join(part for part in AXES if part in parts), "")
+    return arrow + "+".join(part for part in parts if part not in AXES) if arrow else name
 
 
 def strip(names: Iterable[str]) -> str:
@@ -36,5 +43,7 @@ def strip(names: Iterable[str]) -> str:
 
 
 def presses_button(name: str) -> bool:
-    """Return whether an action of the emulator presses the joystick's button."""
-    return name in SYMBOLS and name.endswith("FIRE")
+    """Return whether an action presses a button: ``LEFTFIRE``, or ``LEFT+B`` and ``B``."""
+    if name in SYMBOLS:
+        return name.endswith("FIRE")
+    return name.isupper() and not set(name.split("+")) <= set(AXES)

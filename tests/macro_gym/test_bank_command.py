@@ -51,7 +51,7 @@ def test_all_banks_are_rebuilt_if_none_is_named_and_nothing_is_written(
 
 
 def test_replanned_play_is_kept_and_compared(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(make, "DEFAULTS", PlannerSettings(plans=1, horizon=8, commit=8, steps=50))
+    monkeypatch.setattr(make, "DEFAULTS", PlannerSettings(horizon=8, commit=8, steps=50))
     monkeypatch.setattr(make, "STEPS", 100)
     monkeypatch.setattr(make, "MACROS", 17)
     argv = ["bank", "rebuild", "Pong", "--replan", "--output", tmp_path]

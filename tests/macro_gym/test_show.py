@@ -81,7 +81,11 @@ def test_every_action_of_the_emulator_has_a_symbol_of_its_own():
 
 
 def test_other_primitives_are_called_by_their_names():
-    assert report.strip(["LEFT", "DOWN+RIGHT+B", "LEFT"]) == "← DOWN+RIGHT+B ←"
+    assert report.strip(["LEFT", "Left", "UP+DOWN", "A+B"]) == "← Left UP+DOWN A+B"
+
+
+def test_combinations_of_buttons_are_an_arrow_and_the_buttons():
+    assert report.strip(["DOWN+RIGHT+B", "LEFT+UP", "A+LEFT+C"]) == "↘B ↖ ←A+C"
 
 
 def test_the_banks_are_listed(capsys):
@@ -194,8 +198,10 @@ def test_a_bank_is_drawn(tmp_path, capsys):
 
 
 def test_primitives_of_other_environments_are_drawn_by_name(tmp_path):
-    report.plot(MacroSet(("DOWN+RIGHT+B", "Up"), ((0, 1),)), tmp_path / "set.svg")
-    assert {"DOWN+RIGHT+B", "Up"} <= set(written(tmp_path / "set.svg"))
+    names = ("DOWN+RIGHT+B", "Up", "LEFT+UP", "B")
+    report.plot(MacroSet(names, ((0, 1, 2, 3),)), tmp_path / "set.svg")
+    assert {"↘B", "Up", "↖", "B"} <= set(written(tmp_path / "set.svg"))
+    assert (tmp_path / "set.svg").read_text().count("#ffb74d") == 2
 
 
 def test_a_set_without_macros_can_be_shown_and_drawn(tmp_path, capsys):
