@@ -65,11 +65,11 @@ def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
         return {}
     kwargs = dict(env.spec.kwargs)
     if hasattr(env, "macro_set"):
-        # All of its settings, so that no later default changes the play; and no macros, which
-        # only say in what portions the primitives came.
-        given = inspect.signature(type(env)).bind(**kwargs)
-        given.apply_defaults()
-        kwargs = given.arguments | {"k": 0}
+        # With the defaults, so that no later ones change the play; and without macros, which only
+        # say in what portions the primitives came.
+        parameters = inspect.signature(type(env)).parameters.values()
+        kwargs = {p.name: p.default for p in parameters if p.default is not p.empty} | kwargs
+        kwargs |= {"k": 0} if "k" in kwargs else {}
     dropped = ("render_mode", "macros")
     return {
         "id": env.spec.id,
