@@ -1,7 +1,5 @@
-import io
+"""Rainbow as an SB3 learner: with parts and without, saved, loaded and seeded."""
 
-import gymnasium as gym
-import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import DQN
@@ -11,15 +9,20 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.dqn import policies as sb3
 
-from macro_gym import MacroAction, MacroSet
-from sb3_masp import Rainbow
+from sb3_masp import MASPDQN, Rainbow
 from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.rainbow import MlpPolicy
-from sb3_masp.rainbow.noisy import NoisyLinear
+from tests.sb3_masp.poles import (
+    MACROS,
+    SMALL,
+    DictCartPole,
+    macro_breakout,
+    macro_cartpole,
+    macro_lake,
+    same_weights,
+    small_rewards,
+)
 
-MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
-BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
-SMALL = {"buffer_size": 199, "learning_starts": 23, "seed": 3, "batch_size": 13}
 OFF = {
     "double_q": False,
     "dueling": False,
@@ -30,37 +33,9 @@ OFF = {
 }
 
 
-def small_rewards():
-    """CartPole with TD errors in the quadratic part of the Huber loss: a linear one is blind."""
-    return gym.wrappers.TransformReward(gym.make("CartPole-v1"), lambda reward: 0.1 * reward)
-
-
-def macro_cartpole():
-    return MacroAction(small_rewards(), MACROS)
-
-
-def macro_breakout(**kwargs):
-    return gym.make("MacroALE/Breakout-v5", macros=BREAKOUT, **kwargs)
-
-
-class DictCartPole(gym.ObservationWrapper):
-    """CartPole in two keys."""
-
-    def __init__(self, env):
-        super().__init__(env)
-        box = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-        self.observation_space = gym.spaces.Dict({"cart": box, "pole": box})
-
-    def observation(self, observation):
-        return {"cart": observation[:2], "pole": observation[2:]}
-
-
-def weights(model):
-    return [parameter.detach() for parameter in model.policy.parameters()]
-
-
-def same_weights(first, second):
-    left, right = weights(first), weights(second)
+def same_parameters(first, second):
+    """Whether networks whose modules have other names agree."""
+    left, right = list(first.policy.parameters()), list(second.policy.parameters())
     assert len(left) == len(right)
     return all(th.equal(*pair) for pair in zip(left, right, strict=True))
 
@@ -90,111 +65,26 @@ def test_with_all_six_off_it_is_sb3s_dqn_weight_for_weight(policy, make, kwargs)
         **settings,
     ).learn(steps)
     assert theirs._n_updates > 5
-    assert same_weights(theirs, ours)
+    assert same_parameters(theirs, ours)
     assert theirs.exploration_rate == ours.exploration_rate
 
 
-def naive_logits(network, features, noise):
-    """Values plus advantages less their mean, layer by layer, noisy weights written out."""
-
-    def stream(layers):
-        outputs = features
-        for linear in layers:
-            if not isinstance(linear, th.nn.Linear):
-                outputs = outputs.relu()
-                continue
-            weight, bias = linear.weight, linear.bias
-            if isinstance(linear, NoisyLinear) and noise:
-                weight = weight + linear.weight_sigma * th.outer(linear.noise_out, linear.noise_in)
-                bias = bias + linear.bias_sigma * linear.noise_out
-            outputs = outputs @ weight.T + bias
-        return outputs
-
-    advantages = stream(network.advantages).view(len(features), 7, -1)
-    if not network.dueling:
-        return advantages
-    values = stream(network.values).unsqueeze(1)
-    return values + advantages - advantages.sum(dim=1, keepdim=True) / 7
-
-
-@pytest.mark.parametrize("noise", [True, False])
-@pytest.mark.parametrize("off", [None, "noisy", "dueling", "distributional"])
-def test_the_network_is_what_its_parameters_say(off, noise):
-    settings = {off: False} if off else {}
-    model = Rainbow("MlpPolicy", macro_cartpole(), n_atoms=11, v_min=-2, **settings, **SMALL)
-    network, observations = model.q_net, th.randn(5, 4)
-    logits = naive_logits(network, observations, noise)
-    th.testing.assert_close(network.logits(observations, noise), logits)
-    assert logits.shape == (5, 7, 1 if off == "distributional" else 11)
-    if off == "distributional":
-        expected = logits[:, :, 0]
-    else:
-        atoms = th.tensor([-2 + 1.2 * i for i in range(11)])
-        expected = (logits.exp() / logits.exp().sum(dim=2, keepdim=True) * atoms).sum(dim=2)
-    th.testing.assert_close(network(observations, noise), expected)
-    assert th.equal(network(observations), network(observations, True))
-
-
-@pytest.mark.parametrize("prioritized_replay", [True, False])
-@pytest.mark.parametrize("distributional", [True, False])
-@pytest.mark.parametrize("double_q", [True, False])
-def test_the_loss_matches_a_loop_over_the_batch(double_q, distributional, prioritized_replay):
-    model = Rainbow(
+@pytest.mark.parametrize("replay", [True, False], ids=["double, n-step, prioritised", "plain"])
+def test_without_its_network_it_is_masps_dqn_without_a_penalty_on_macros(replay):
+    parts = {"double_q": replay, "n_steps": 3 if replay else 1, "prioritized_replay": replay}
+    settings = {"learning_rate": 1e-3, "policy_kwargs": {"optimizer_kwargs": {}}}
+    settings |= {"exploration_final_eps": 0.1, "target_update_interval": 50} | SMALL
+    # Without a network of its own, what is left of Rainbow is double Q-learning and the replay.
+    theirs = MASPDQN(
         "MlpPolicy",
         macro_cartpole(),
-        double_q=double_q,
-        distributional=distributional,
-        prioritized_replay=prioritized_replay,
-        v_min=-1,
-        v_max=3,
-        gamma=0.9,
-        target_update_interval=10**6,
-        learning_rate=1e-2,
-        **SMALL,
+        eta=0,
+        embedding_dim=0,
+        replay_buffer_kwargs={"priority_exponent": 0.5} if replay else None,
+        **settings | parts,
     ).learn(201)
-    # Networks that disagree on the best action, and priorities that differ.
-    model.replay_buffer.importance_exponent = 0.7
-    batch = model._sample(29)
-    online, target = model.q_net, model.q_net_target
-    assert (
-        online(batch.next_observations).argmax(dim=1)
-        != target(batch.next_observations).argmax(dim=1)
-    ).any()
-    losses, errors = [], []
-    with th.no_grad():
-        logits, next_logits = (
-            online.logits(batch.observations),
-            target.logits(batch.next_observations),
-        )
-        for i in range(29):
-            chooser = online if double_q else target
-            best = int(chooser(batch.next_observations[i : i + 1]).argmax())
-            shrink = float((1 - batch.dones[i]) * batch.discounts[i])
-            chosen, following = logits[i, int(batch.actions[i])], next_logits[i, best]
-            if not distributional:
-                error = float(batch.rewards[i]) + shrink * float(following) - float(chosen)
-                losses.append(0.5 * error**2 if abs(error) < 1 else abs(error) - 0.5)
-                errors.append(error)
-                continue
-            goal = th.zeros(51)
-            for atom in range(51):
-                value = float(batch.rewards[i]) + shrink * (-1 + 4 / 50 * atom)
-                place = (min(max(value, -1), 3) + 1) / (4 / 50)
-                for j in range(51):
-                    goal[j] += following.softmax(dim=0)[atom] * max(0, 1 - abs(place - j))
-            log_chosen = chosen.log_softmax(dim=0)
-            loss = sum(float(t * (t.log() - q)) for t, q in zip(goal, log_chosen, strict=True) if t)
-            losses.append(loss)
-            errors.append(loss)
-    td = model._td_loss(batch)
-    scales = batch.weights.flatten() if prioritized_replay else th.ones(29)
-    assert (len(scales.unique()) > 5) == prioritized_replay
-    close = {"rtol": 1e-4, "atol": 1e-5}
-    th.testing.assert_close(td.loss.detach(), (scales * th.tensor(losses)).mean(), **close)
-    th.testing.assert_close(td.td_errors, th.tensor(errors), **close)
-    assert not td.td_errors.requires_grad
-    th.testing.assert_close(td.q_values, online(batch.observations))
-    assert td.q_values.requires_grad
+    ours = Rainbow("MlpPolicy", macro_cartpole(), **OFF | settings | parts).learn(201)
+    assert same_parameters(theirs, ours)
 
 
 def test_each_part_is_switched_off_by_its_name():
@@ -236,45 +126,6 @@ def test_defaults_are_those_listed():
     assert float(sigma.max().detach()) == pytest.approx(0.5 / 56)
 
 
-def noises(network):
-    return [
-        module.noise_out.clone() for module in network.modules() if hasattr(module, "noise_out")
-    ]
-
-
-def test_noise_is_drawn_once_for_each_update_and_held_through_it(monkeypatch):
-    model = Rainbow("MlpPolicy", macro_cartpole(), **SMALL).learn(41)
-    draws = []
-    draw = type(model.q_net).draw_noise
-    monkeypatch.setattr(
-        type(model.q_net), "draw_noise", lambda self: (draws.append(self), draw(self))
-    )
-    before = noises(model.q_net), noises(model.q_net_target)
-    model.train(3, 13)
-    assert draws == [model.q_net, model.q_net_target] * 3
-    for old, network in zip(before, (model.q_net, model.q_net_target), strict=True):
-        assert len(old) == 6
-        assert not any(th.equal(*pair) for pair in zip(old, noises(network), strict=True))
-    batch = model._sample(13)
-    assert th.equal(model._td_loss(batch).loss, model._td_loss(batch).loss)
-
-
-def test_actions_are_under_fresh_noise_unless_deterministic():
-    model = Rainbow("MlpPolicy", macro_cartpole(), noise_scale=5, **SMALL)
-    observation = np.ones(4, np.float32)
-    drawn = {int(model.predict(observation)[0]) for _ in range(40)}
-    assert len(drawn) > 2
-    values = model.q_net(th.ones(1, 4), noise=False)
-    for _ in range(3):
-        model.q_net.draw_noise()
-        held = noises(model.q_net)
-        action, _ = model.predict(observation, deterministic=True)
-        assert int(action) == int(values.argmax())
-        assert all(th.equal(*pair) for pair in zip(held, noises(model.q_net), strict=True))
-    many, _ = model.predict(np.ones((5, 4), np.float32), deterministic=True)
-    assert many.shape == (5,)
-
-
 @pytest.mark.parametrize(
     ("policy", "make"),
     [
@@ -303,9 +154,7 @@ def test_loading_what_was_saved_gives_it_back_and_learns_on_the_same(tmp_path, o
     model = Rainbow("MlpPolicy", macro_cartpole(), n_atoms=21, v_max=7, **settings, **SMALL)
     model.learn(71).save(tmp_path / "model")
     loaded = Rainbow.load(tmp_path / "model", env=macro_cartpole())
-    first, second = model.policy.state_dict(), loaded.policy.state_dict()
-    assert list(first) == list(second)
-    assert all(th.equal(first[name], second[name]) for name in first)
+    assert same_weights(model, loaded)
     assert loaded.macro_set == MACROS
     assert loaded.replay_buffer.priority_exponent == 0.5
     observation = model.get_env().reset()
@@ -324,34 +173,10 @@ def test_a_policy_is_saved_and_loaded_without_its_learner(tmp_path):
     assert th.equal(loaded.q_net(observations), model.q_net(observations))
 
 
-@pytest.mark.parametrize("off", ["noisy", "dueling", "distributional"])
-def test_a_network_is_rebuilt_from_what_it_tells_of_itself(off):
-    model = Rainbow("MlpPolicy", small_rewards(), n_atoms=21, v_max=4, **{off: False}, seed=1)
-    network = model.q_net
-    again = type(network)(**network._get_constructor_parameters())
-    again.load_state_dict(network.state_dict())
-    observations = th.randn(3, 4)
-    assert th.equal(again(observations), network(observations))
-
-
-def test_priorities_are_the_losses_and_importance_is_annealed():
-    model = Rainbow("MlpPolicy", macro_cartpole(), **SMALL).learn(199)
-    assert model.replay_buffer.importance_exponent > 0.95
-    seen = {}
-    model.replay_buffer.update_priorities = lambda indices, errors: seen.update(
-        indices=indices, errors=errors
-    )
-    model.train(1, 13)
-    assert seen["indices"].shape == seen["errors"].shape == (13,)
-    assert float(seen["errors"].min()) > -1e-6
-
-
 def test_it_learns_a_frozen_lake_with_macros():
-    lake = gym.make("FrozenLake-v1", is_slippery=False, max_episode_steps=30)
-    env = MacroAction(lake, MacroSet(("LEFT", "DOWN", "RIGHT", "UP"), ((1, 1), (2, 2), (0, 3))))
     model = Rainbow(
         "MlpPolicy",
-        env,
+        macro_lake(),
         learning_rate=1e-3,
         learning_starts=300,
         gamma=0.8,
@@ -386,10 +211,3 @@ def test_scripts_that_name_sb3s_policy_class_get_rainbows():
 
     with pytest.raises(LearnerSettingError, match="policy is 'Own'; it must be derived"):
         Rainbow(Own, macro_cartpole(), **SMALL)
-
-
-def test_a_model_goes_through_a_file_object():
-    file = io.BytesIO()
-    Rainbow("MlpPolicy", macro_cartpole(), **SMALL).save(file)
-    file.seek(0)
-    assert Rainbow.load(file).q_net.dueling
