@@ -272,13 +272,17 @@ class MacroLearner(OffPolicyAlgorithm, ABC):
         Raises:
             MacroSetMismatchError: ``env`` has other macros than the model was trained with.
         """
+        data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
+        saved: dict[str, Any] = data or {}
+        if isinstance(path, io.BufferedIOBase):
+            path.seek(0)
         if env is not None:
             # Before SB3 compares the spaces, which would not say whose macros they are.
             env = cls._wrap_env(env)
-            data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
-            require_same_macros((data or {}).get("macro_set"), macro_set_of(env))
-            if isinstance(path, io.BufferedIOBase):
-                path.seek(0)
+            require_same_macros(saved.get("macro_set"), macro_set_of(env))
+        if "policy_kwargs" in kwargs:
+            # SB3 refuses others than those saved, to which constructors added some of their own.
+            kwargs["policy_kwargs"] = saved["policy_kwargs"] | kwargs["policy_kwargs"]
         return super().load(
             path, env, device, custom_objects, print_system_info, force_reset, **kwargs
         )
