@@ -22,6 +22,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.banks
+	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.page
 
 docs: $(INSTALLED)  ## the documentation, in docs/_build
@@ -39,6 +40,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.rainbow --smoke --output build/rainbow.json
 	$(BIN)/python -m benchmarks.extraction --smoke --output build/extraction.json
 	$(BIN)/python -m benchmarks.readers --smoke --output build/readers.json
+	$(BIN)/python -m benchmarks.learning --smoke --output build/learning.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 
 banks: $(INSTALLED)  ## play every game that has a bank, and mine it again (hours)

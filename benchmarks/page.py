@@ -1,4 +1,4 @@
-"""Write docs/performance.md and docs/banks.md from the results: no figure without its run."""
+"""Write the pages of figures in docs from the results: no figure without its run."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.banks_page import banks_page
+from benchmarks.learning_page import learning_page
 from macro_gym.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
@@ -109,8 +110,12 @@ def _about(result: dict[str, Any]) -> str:
 
 def pages() -> dict[str, str]:
     """The pages made from results, by their file in docs."""
-    banks = _result("banks")
-    return {"performance.md": page(), "banks.md": banks_page(banks, _about(banks))}
+    banks, learning = _result("banks"), _result("learning")
+    return {
+        "performance.md": page(),
+        "banks.md": banks_page(banks, _about(banks)),
+        "learning.md": learning_page(learning, _about(learning)),
+    }
 
 
 if __name__ == "__main__":

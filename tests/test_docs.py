@@ -16,7 +16,7 @@ def results(name):
     return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["performance.md", "banks.md"])
+@pytest.mark.parametrize("name", ["performance.md", "banks.md", "learning.md"])
 def test_a_page_of_figures_is_the_one_that_the_results_give(name):
     assert (ROOT / "docs" / name).read_text() == pages()[name]
 

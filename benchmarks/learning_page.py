@@ -1,0 +1,78 @@
+"""docs/learning.md, from the results."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import t
+
+from benchmarks.problems import CONTROL, PROBLEMS, Problem, problem
+
+INTRODUCTION = """\
+# Learning
+
+Written by `python -m benchmarks.page` from `benchmarks/results/learning.json`, which
+`python -m benchmarks.learning` makes: problems of CPU size whose best return is known, each learned
+by each learner with five seeds. *Required* is the mean return that a learner has to reach within
+the budget, which counts steps of the environment (a decision can last several). Returns are those
+of the last policy, without exploration, over 30 episodes; intervals are 95% t-intervals of the mean
+over seeds. Settings were chosen on other seeds than those reported. They stand in
+`benchmarks/problems.py` and are meant to be quick, not to compare the learners.
+"""
+
+
+def learning_page(result: dict[str, Any], about: str) -> str:
+    """The whole page.
+
+    Args:
+        result: What the benchmark wrote.
+        about: Where it comes from.
+    """
+    rows = result["rows"]
+    sections = [_section(name, rows) for name in (*PROBLEMS, CONTROL)]
+    return "\n".join([INTRODUCTION, *filter(None, sections), about])
+
+
+def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    """A problem and what each learner came to; nothing if it was not run."""
+    asked = problem(name)
+    rows = [row for row in rows if row["problem"] == name]
+    learners = dict.fromkeys(row["learner"] for row in rows)
+    lines = [
+        _line(learner, asked, [row for row in rows if row["learner"] == learner])
+        for learner in learners
+    ]
+    if not lines:
+        return ""
+    head = "| learner | seeds | return | 95% interval | reached it | decisions | updates |"
+    return "\n".join(
+        [f"## {name.capitalize()}\n", f"{_statement(asked)}\n", head, "|---" * 7 + "|", *lines, ""]
+    )
+
+
+def _statement(asked: Problem) -> str:
+    """What is asked for."""
+    required = "Nothing is required" if asked.required is None else f"Required: {asked.required}"
+    return f"{asked.about} Best: {asked.best}. {required}; budget: {asked.steps:,} steps."
+
+
+def _line(learner: str, asked: Problem, rows: Sequence[dict[str, Any]]) -> str:
+    """What a learner came to, over its seeds."""
+    returns = np.array([row["return"] for row in rows])
+    low, high = interval(returns)
+    reached = (
+        "" if asked.required is None else f"{(returns >= asked.required).sum()} of {len(rows)}"
+    )
+    decisions, updates = (np.mean([row[key] for row in rows]) for key in ("decisions", "updates"))
+    return (
+        f"| {learner} | {len(rows)} | {returns.mean():.2f} | {low:.2f} to {high:.2f} | {reached} "
+        f"| {decisions:,.0f} | {updates:,.0f} |"
+    )
+
+
+def interval(returns: np.ndarray) -> tuple[float, float]:
+    """95% t-interval of the mean; infinite for one value, of which nothing is known."""
+    if len(returns) < 2:
+        return -np.inf, np.inf
+    half = t.ppf(0.975, len(returns) - 1) * returns.std(ddof=1) / len(returns) ** 0.5
+    return float(returns.mean() - half), float(returns.mean() + half)

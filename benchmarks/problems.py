@@ -1,0 +1,196 @@
+"""Problems of CPU size whose best return is known, for benchmarks.learning."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from minatar.gym import register_envs
+from stable_baselines3.common.envs import IdentityEnv
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from macro_gym import MacroAction, MacroSet
+
+register_envs()  # Gymnasium no longer looks for plugins by itself
+
+LEFT, RIGHT = 0, 1
+
+
+class Chain(gym.Env[np.int64, np.int64]):
+    """``length`` places in a row: RIGHT goes one on, LEFT back to the first, the last one pays 1.
+
+    A random walk arrives within ``2^length`` attempts, so without a macro the reward is not found.
+
+    Args:
+        length: Steps to the right from the first place to the last.
+        limit: Steps after which an episode is cut short.
+    """
+
+    def __init__(self, length: int = 24, limit: int = 48) -> None:
+        """Note both."""
+        self.length = length
+        self.limit = limit
+        self.observation_space = gym.spaces.Discrete(length + 1)
+        self.action_space = gym.spaces.Discrete(2)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.int64, dict[str, Any]]:
+        """Go to the first place."""
+        super().reset(seed=seed)
+        self._place = 0
+        self._steps = 0
+        return np.int64(0), {}
+
+    def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
+        """Go right, or back to the first place."""
+        self._steps += 1
+        self._place = self._place + 1 if action == RIGHT else 0
+        arrived = self._place == self.length
+        return np.int64(self._place), float(arrived), arrived, self._steps >= self.limit, {}
+
+
+class SmallImages(BaseFeaturesExtractor):
+    """The network of MinAtar's paper up to its values: 16 filters of 3×3, then 128 units.
+
+    Args:
+        observation_space: Boolean images, shape ``(10, 10, channels)``.
+
+    Source: arXiv 1903.03176.
+    """
+
+    def __init__(self, observation_space: gym.spaces.Box) -> None:
+        """Build both layers."""
+        super().__init__(observation_space, features_dim=128)
+        height, width, channels = observation_space.shape
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, 16, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16 * (height - 2) * (width - 2), self.features_dim),
+            nn.ReLU(),
+        )
+
+    def forward(self, observations: th.Tensor) -> th.Tensor:
+        """Return features, shape ``(batch, 128)``."""
+        features: th.Tensor = self.layers(observations.permute(0, 3, 1, 2))
+        return features
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An environment, and what is asked of a learner on it.
+
+    Args:
+        about: What it is.
+        make: Builds the environment.
+        steps: Budget, in steps of the environment (not decisions).
+        required: Mean return that the learned policy has to reach; None in a control.
+        best: What the best policy gets, and how that is known.
+        settings: Arguments of every learner.
+        rainbow: Further arguments of those that learn distributions on fixed atoms.
+    """
+
+    about: str
+    make: Callable[[], gym.Env[Any, Any]]
+    steps: int
+    required: float | None
+    best: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    rainbow: dict[str, Any] = field(default_factory=dict)
+
+
+def chain(*macros: tuple[int, ...]) -> gym.Env[Any, Any]:
+    """The chain with macros."""
+    return MacroAction(Chain(), MacroSet(("LEFT", "RIGHT"), macros))
+
+
+def small_breakout() -> gym.Env[Any, Any]:
+    """MinAtar's Breakout, minimal actions, with macros that hold one of them."""
+    macros = tuple((action,) * times for times in (2, 3) for action in range(3))
+    return MacroAction(gym.make("MinAtar/Breakout-v1"), MacroSet(("NOOP", "LEFT", "RIGHT"), macros))
+
+
+PROBLEMS = {
+    "identity": Problem(
+        "One of five numbers is shown, and naming it pays 1; an episode has 100 steps.",
+        lambda: IdentityEnv(dim=5, ep_length=100),
+        steps=3_000,
+        required=99,
+        best="100",
+        settings={
+            "learning_rate": 5e-3,
+            "learning_starts": 200,
+            "gamma": 0.5,
+            "train_freq": 2,
+            "target_update_interval": 100,
+            "policy_kwargs": {"net_arch": [32]},
+        },
+        rainbow={"v_min": 0, "v_max": 2},
+    ),
+    "cart pole": Problem(
+        "Gymnasium's `CartPole-v1`.",
+        lambda: gym.make("CartPole-v1"),
+        steps=30_000,
+        required=475,
+        best="500, where an episode is cut short (Gymnasium calls 475 solved)",
+        settings={
+            "learning_rate": 2.3e-3,
+            "learning_starts": 1_000,
+            "batch_size": 64,
+            "buffer_size": 100_000,
+            "train_freq": 256,
+            "gradient_steps": 128,
+            "target_update_interval": 10,
+            "policy_kwargs": {"net_arch": [128, 128]},
+        },
+        rainbow={"v_min": 0, "v_max": 100},
+    ),
+    "chain": Problem(
+        "25 places in a row; RIGHT goes one on, LEFT back to the first, only the last one pays, "
+        "and an episode has 48 steps. Among the four macros is RIGHT×8.",
+        lambda: chain((RIGHT,) * 8, (LEFT,) * 8, (RIGHT, LEFT), (RIGHT, RIGHT, LEFT)),
+        steps=12_000,
+        required=1,
+        best="1",
+        settings={
+            "learning_rate": 2e-3,
+            "learning_starts": 500,
+            "train_freq": 2,
+            "target_update_interval": 100,
+            "n_steps": 3,
+            "policy_kwargs": {"net_arch": [32]},
+        },
+        rainbow={"v_min": 0, "v_max": 1},
+    ),
+    "small Breakout": Problem(
+        "MinAtar's Breakout with its three actions, sticky, and macros that hold each for two or "
+        "three steps.",
+        small_breakout,
+        steps=60_000,
+        required=3,
+        best="not bounded",
+        settings={
+            "learning_rate": 2.5e-4,
+            "learning_starts": 2_000,
+            "train_freq": 4,
+            "target_update_interval": 500,
+            "double_q": True,
+            "policy_kwargs": {"net_arch": [], "features_extractor_class": SmallImages},
+        },
+        rainbow={"v_min": 0, "v_max": 10},
+    ),
+}
+
+CONTROL = "chain without macros"
+
+
+def problem(name: str) -> Problem:
+    """The problem ``name``, or the control: the chain on which nothing can be learned."""
+    if name != CONTROL:
+        return PROBLEMS[name]
+    about = "The same chain with LEFT and RIGHT only: the control, in which nothing pays."
+    return replace(PROBLEMS["chain"], about=about, make=chain, required=None)
