@@ -14,7 +14,11 @@ from macro_gym.demonstrations.environments import make, require_discrete
 from macro_gym.demonstrations.recorder import Policy, require_amounts
 from macro_gym.demonstrations.recorder import record as record_policy
 from macro_gym.demonstrations.storing import next_number, store
-from macro_gym.errors import DemonstrationError, EnvironmentSettingError
+from macro_gym.errors import (
+    DemonstrationError,
+    EnvironmentSettingError,
+    MacroSetMismatchError,
+)
 from macro_gym.games import bare_name
 
 MODEL_PACKAGES = ("sb3_masp", "stable_baselines3", "sb3_contrib")
@@ -67,16 +71,19 @@ def record(
         fps: Steps a second; lower is slower. By default the game's own pace.
         wait: Let the game wait for a key, for games of turns.
     """
+    from tqdm import tqdm
+
     if model is not None and policy is not None:
         raise DemonstrationError("both a model and a policy are to play; choose one")
     kwargs = _kwargs(env, settings, {"k": k, "macros": macros, "frameskip": frameskip})
     output.mkdir(parents=True, exist_ok=True)
-    first = next_number(output, bare_name(env)) if seed is None else seed
+    first = next_number(output, bare_name(env.rpartition(":")[2])) if seed is None else seed
     require_amounts(episodes, steps, first)
 
     def keep(episode: Demonstration) -> None:
         path = store(episode, output)
-        print(f"{path}  {len(episode.actions)} steps  score {episode.score:g}", flush=True)
+        # Not print, which would write into the progress bar.
+        tqdm.write(f"{path}  {len(episode.actions)} steps  score {episode.score:g}")
 
     if model is None and policy is None:
         from macro_gym.demonstrations.person import record_person
@@ -146,10 +153,13 @@ def _game_for(model: Any, env: str, kwargs: dict[str, Any], *, chosen: bool) -> 
     if env.startswith("MacroALE/") and not chosen:
         kwargs = kwargs | _macros_of(model, make(env, kwargs))
     game = make(env, kwargs)
-    if model.action_space != game.action_space:
-        raise EnvironmentSettingError(
+    trained, given = (getattr(of, "macro_set", None) for of in (model, game.unwrapped))
+    others = trained is not None and given is not None and trained.hash != given.hash
+    if others or model.action_space != game.action_space:
+        raise MacroSetMismatchError(
             f"the model's actions are {model.action_space}, but those of {env} are "
-            f"{game.action_space}; give it the macros that it was trained with (--k, --macros)"
+            f"{game.action_space}{' with other macros' if others else ''}; give it the macros that "
+            "it was trained with (--k, --macros), or none, if it knows its own"
         )
     try:
         model.predict(game.observation_space.sample(), deterministic=True)

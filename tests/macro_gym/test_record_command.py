@@ -337,6 +337,8 @@ def test_models_that_do_not_fit_are_refused_by_what_is_wrong(models, tmp_path, c
     assert "the model sees Box(0, 255, (128,)" in failed([*dqn, "DQN"], capsys)
     few = [*dqn, "DQN", *RAM, "--k", 3]
     assert "are Discrete(15), but those of MacroALE/Breakout-v5 are Dis" in failed(few, capsys)
+    other = [*record, models / "masp.zip", *RAM, "--k", 7]
+    assert "are Discrete(11) with other macros; give it the macros" in failed(other, capsys)
     assert "cannot be loaded as MASPDQN" in failed([*record, models / "dqn.zip"], capsys)
     assert "'DQM', a learner in none of sb3_masp," in failed([*dqn, "DQM"], capsys)
     ppo = [*record, models / "ppo.zip", "--algorithm", "PPO"]
