@@ -1,7 +1,7 @@
 """MacroReplayBuffer: experience replay for decisions that last several primitives."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -103,6 +103,8 @@ class MacroReplayBuffer(ReplayBuffer):
         self.durations = np.zeros(entries, dtype=np.int32)
         self._dones = np.zeros(entries, dtype=np.bool_)
         self._timeouts = np.zeros(entries, dtype=np.bool_)
+        # Whether the next row is the same episode's next decision; not so of the newest one.
+        self._goes_on = np.zeros(entries, dtype=np.bool_)
         self._tree = SumTree(self.buffer_size * n_envs) if prioritized else None
         self._max_priority = 1.0
         if not self._store.compressed:
@@ -119,9 +121,9 @@ class MacroReplayBuffer(ReplayBuffer):
 
         What is held is looked through, which takes seconds for a million decisions.
         """
-        arrays = (self.actions, self.rewards, self.durations, self._dones, self._timeouts)
         tree = self._tree.nbytes if self._tree is not None else 0
-        return self._store.nbytes + tree + sum(array.nbytes for array in arrays)
+        decisions: int = sum(getattr(self, name).nbytes for name in _PER_ROW)
+        return self._store.nbytes + tree + decisions
 
     def memory_statement(self) -> str:
         """One line on the memory: how much the full buffer takes and how much there is."""
@@ -169,8 +171,10 @@ class MacroReplayBuffer(ReplayBuffer):
         paid, durations = primitive_rewards(infos, np.asarray(reward, dtype=np.float64))
         if self.clip_rewards:
             paid = paid.clip(-1, 1)
-        self._store.add(by_key(obs), by_key(next_obs))
+        went_on = self._store.add(by_key(obs), by_key(next_obs))
         row = self.pos
+        self._goes_on[row - 1] = went_on & ~self._dones[row - 1]
+        self._goes_on[row] = False
         self.actions[row] = np.reshape(action, (self.n_envs, self.action_dim))
         self.rewards[row] = decision_returns(paid, durations, self.gamma)
         self.durations[row] = durations
@@ -252,18 +256,16 @@ class MacroReplayBuffer(ReplayBuffer):
         self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
     ) -> MacroReplaySamples:
         """The samples of entries ``indices``, which count row by row."""
-        entries = self.buffer_size * self.n_envs
-        window = (indices[:, None] + self.n_envs * np.arange(self.n_steps)) % entries
-        ends = _at(self._dones, window) | ~self._store.goes_on(window)
-        lengths = window_lengths(ends)
+        window = indices[:, None] + self.n_envs * np.arange(self.n_steps)
+        lengths = window_lengths(_at(self._goes_on, window[:, :-1]))
         returns = self._normalize_reward(_at(self.rewards, window), env)
         durations = _at(self.durations, window)
         rewards, discounts = n_step_returns(returns, durations, lengths, self.gamma)
-        last = (indices + self.n_envs * (lengths - 1)) % entries
+        last = indices + self.n_envs * (lengths - 1)
         dones = _at(self._dones, last) & ~_at(self._timeouts, last)
         return MacroReplaySamples(
             self._tensors(self._store.before(indices), env),
-            self._tensor(self.actions.reshape(entries, -1).take(indices, axis=0)),
+            self._tensor(self.actions.reshape(-1, self.action_dim).take(indices, axis=0)),
             self._tensors(self._store.after(last), env),
             self._tensor(dones[:, None].astype(np.float32)),
             self._tensor(rewards),
@@ -274,14 +276,15 @@ class MacroReplayBuffer(ReplayBuffer):
 
     def _tensor(self, array: NDArray[Any]) -> th.Tensor:
         """``array`` on the device; indexing has already copied it out of the buffer."""
-        return self.to_torch(array, copy=False)
+        # Half as long as SB3's to_torch where there is nothing to move.
+        tensor = th.from_numpy(array)
+        return tensor if self.device.type == "cpu" else tensor.to(self.device)
 
     def _tensors(self, arrays: dict[str, NDArray[Any]], env: VecNormalize | None) -> Any:
         """Observations as tensors, normalised by ``env``; by key if the space is a Dict."""
+        normalized: Any = self._normalize_obs(arrays.get(WHOLE, arrays), env)
         if WHOLE in arrays:
-            whole = self._normalize_obs(arrays[WHOLE], env)
-            return self._tensor(cast(NDArray[Any], whole))
-        normalized = cast(dict[str, NDArray[Any]], self._normalize_obs(arrays, env))
+            return self._tensor(normalized)
         return {key: self._tensor(array) for key, array in normalized.items()}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -296,7 +299,7 @@ class MacroReplayBuffer(ReplayBuffer):
             setattr(self, name, padded(getattr(self, name), self.buffer_size))
 
 
-_PER_ROW = ("actions", "rewards", "durations", "_dones", "_timeouts")
+_PER_ROW = ("actions", "rewards", "durations", "_dones", "_timeouts", "_goes_on")
 
 
 def _require(name: str, value: float, fits: bool, allowed: str) -> None:
@@ -306,5 +309,5 @@ def _require(name: str, value: float, fits: bool, allowed: str) -> None:
 
 
 def _at(array: NDArray[Any], entries: NDArray[np.int64]) -> NDArray[Any]:
-    """Values of ``array``, shape ``(rows, environments)``, at entries that count row by row."""
-    return array.reshape(-1).take(entries)
+    """Values of ``array``, shape ``(rows, environments)``, at entries that count round the ring."""
+    return array.reshape(-1).take(entries, mode="wrap")

@@ -55,7 +55,6 @@ class ObservationStore:
         # Arrays of references, into which the garbage collector does not look, unlike lists.
         self._before: Arrays = {key: np.empty((capacity, n_envs), object) for key in parts}
         self._after: Arrays = {key: np.empty((capacity, n_envs), object) for key in parts}
-        self._went_on = np.zeros((capacity, n_envs), dtype=np.bool_)
 
     @property
     def compressed(self) -> bool:
@@ -69,7 +68,7 @@ class ObservationStore:
         While nothing is held, as if nothing could be shared or compressed. What entries refer to
         is looked through, which takes seconds for a million of them.
         """
-        references = self._went_on.nbytes + sum(
+        references = sum(
             array.nbytes for array in chain(self._before.values(), self._after.values())
         )
         if not self.filled:
@@ -81,46 +80,45 @@ class ObservationStore:
         held = {id(held): getsizeof(held) for held in self._held()}
         return references + sum(held.values()) * self.capacity // self.filled
 
-    def add(self, obs: Mapping[str, ArrayLike], next_obs: Mapping[str, ArrayLike]) -> None:
+    def add(
+        self, obs: Mapping[str, ArrayLike], next_obs: Mapping[str, ArrayLike]
+    ) -> NDArray[np.bool_]:
         """Write the next row of the ring, over the oldest one if it is full.
 
         Args:
             obs: Observations before the decision, by key, one of each environment.
             next_obs: Observations after it; of an episode that ended, the last one.
+
+        Returns:
+            Whether each environment went on from where the row before left it, shape
+            ``(environments,)``.
         """
         row = (self.newest + 1) % self.capacity
-        went_on = np.ones(self.n_envs, dtype=np.bool_)
+        went_on = np.full(self.n_envs, self.newest >= 0)
         for key, packing in self._packings.items():
             before, after = self._rows(key, obs), self._rows(key, next_obs)
             for env in range(self.n_envs):
                 left = None if self.newest < 0 else self._after[key][self.newest, env]
-                same = left is not None and b"".join(packing.unpack(left)) == before[env]
+                same = left is not None and b"".join(packing.unpack([left])) == before[env]
                 begun = left if same else packing.pack(before[env], left)
                 self._before[key][row, env] = begun
                 self._after[key][row, env] = packing.pack(after[env], begun)
                 went_on[env] &= same
-        self._went_on[row] = went_on
         self.newest = row
         self.filled = max(self.filled, row + 1)
+        return went_on
 
     def before(self, entries: NDArray[np.int64]) -> Arrays:
         """Observations before ``entries``, by key, shape ``(batch, *shape)``.
 
         Args:
-            entries: Which ones, counting row by row: ``row · n_envs + environment``.
+            entries: Which ones, counting round the ring: ``row · n_envs + environment``.
         """
         return self._unpacked(self._before, entries)
 
     def after(self, entries: NDArray[np.int64]) -> Arrays:
         """Observations after ``entries``, by key, shape ``(batch, *shape)``."""
         return self._unpacked(self._after, entries)
-
-    def goes_on(self, entries: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the next entry starts where each one ended, in the shape of ``entries``."""
-        followed = entries // self.n_envs != self.newest
-        next_entries = (entries + self.n_envs) % self._went_on.size
-        begins: NDArray[np.bool_] = followed & self._went_on.reshape(-1).take(next_entries)
-        return begins
 
     def clear(self) -> None:
         """Forget all entries."""
@@ -138,8 +136,8 @@ class ObservationStore:
         """What ``columns`` refer to at ``entries``, as arrays of their own."""
         arrays = {}
         for key, references in columns.items():
-            pieces = map(self._packings[key].unpack, references.reshape(-1).take(entries))
-            whole = bytearray().join(chain.from_iterable(pieces))
+            packed = references.reshape(-1).take(entries, mode="wrap").tolist()
+            whole = bytearray().join(self._packings[key].unpack(packed))
             array = np.frombuffer(whole, self._dtypes[key])
             arrays[key] = array.reshape(len(entries), *self._shapes[key])
         return arrays
@@ -155,7 +153,7 @@ class ObservationStore:
     def __getstate__(self) -> dict[str, Any]:
         """Everything, without the rows that were never written."""
         filled = {name: _heads(getattr(self, name), self.filled) for name in ("_before", "_after")}
-        return self.__dict__ | filled | {"_went_on": self._went_on[: self.filled]}
+        return self.__dict__ | filled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the ring at its full capacity."""
@@ -163,7 +161,6 @@ class ObservationStore:
         for references in (self._before, self._after):
             for key, array in references.items():
                 references[key] = padded(array, self.capacity)
-        self._went_on = padded(self._went_on, self.capacity)
 
 
 def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:

@@ -7,7 +7,8 @@ unpack, for half the bytes at best. Compressing each screen by itself, which wou
 stacks share screens, takes twice the bytes of compressing stacks whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Protocol
 
 import lz4.block
@@ -29,8 +30,8 @@ class Packing(Protocol):
             neighbour: What is held of the observation before it; None if there is none.
         """
 
-    def unpack(self, packed: Any) -> Sequence[bytes]:
-        """The observation's bytes, in pieces that follow each other."""
+    def unpack(self, packed: Iterable[Any]) -> Iterable[bytes]:
+        """The bytes of many observations, in pieces that follow each other."""
 
 
 class Whole:
@@ -40,9 +41,9 @@ class Whole:
         """``observation``, or its neighbour if that is the same."""
         return neighbour if neighbour == observation else observation
 
-    def unpack(self, packed: bytes) -> Sequence[bytes]:
-        """The observation, in one piece."""
-        return (packed,)
+    def unpack(self, packed: Iterable[bytes]) -> Iterable[bytes]:
+        """The observations, each in one piece."""
+        return packed
 
 
 class SharedFrames:
@@ -63,9 +64,9 @@ class SharedFrames:
         known = {frame: frame for frame in neighbour or ()}
         return tuple(known.setdefault(frame, frame) for frame in frames)
 
-    def unpack(self, packed: tuple[bytes, ...]) -> Sequence[bytes]:
-        """The frames."""
-        return packed
+    def unpack(self, packed: Iterable[tuple[bytes, ...]]) -> Iterable[bytes]:
+        """The frames of all."""
+        return chain.from_iterable(packed)
 
 
 class Compressed:
@@ -84,9 +85,9 @@ class Compressed:
         packed: bytes = lz4.block.compress(observation, store_size=False)
         return neighbour if neighbour == packed else packed
 
-    def unpack(self, packed: bytes) -> Sequence[bytes]:
-        """The observation, in one piece."""
-        return (lz4.block.decompress(packed, uncompressed_size=self.nbytes),)
+    def unpack(self, packed: Iterable[bytes]) -> Iterable[bytes]:
+        """The observations, each in one piece."""
+        return (lz4.block.decompress(each, uncompressed_size=self.nbytes) for each in packed)
 
 
 def packing_of(space: spaces.Space[Any], shape: tuple[int, ...], compress: bool | None) -> Packing:

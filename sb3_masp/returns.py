@@ -26,17 +26,17 @@ def decision_returns(
     return returns
 
 
-def window_lengths(stops: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Decisions of each n-step window, up to and including the first at which it stops.
+def window_lengths(goes_on: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Decisions of each n-step window, up to and including the first after which it stops.
 
     Args:
-        stops: Whether a window cannot go beyond a decision, shape ``(batch, n_steps)``.
+        goes_on: Whether a window may go beyond a decision, for all but its last one, shape
+            ``(batch, n_steps - 1)``.
 
     Returns:
         Lengths within ``1..n_steps``, shape ``(batch,)``.
     """
-    passed = ~np.logical_or.accumulate(stops[:, :-1], axis=1)
-    lengths: NDArray[np.int64] = 1 + passed.sum(axis=1)
+    lengths: NDArray[np.int64] = 1 + np.logical_and.accumulate(goes_on, axis=1).sum(axis=1)
     return lengths
 
 
@@ -62,8 +62,9 @@ def n_step_returns(
         order of SB3's ``NStepReplayBuffer``, whose values these are when no decision lasts.
     """
     within = np.arange(returns.shape[1]) < lengths[:, None]
-    ends = (durations * within).cumsum(axis=1)
-    starts = ends - durations * within
+    counted = durations * within
+    ends = counted.cumsum(axis=1)
+    starts = ends - counted
     discounted = returns * gamma ** starts.astype(np.float32) * within
     return (
         discounted.sum(axis=1, keepdims=True),

@@ -62,7 +62,7 @@ class SumTree:
         for rows in self._rows:
             rows.reshape(-1)[nodes] = sums
             nodes = nodes // FANOUT
-            sums = rows[nodes].sum(axis=1)
+            sums = rows.take(nodes, axis=0).sum(axis=1)
         self._top[nodes] = sums
 
     def find(self, masses: ArrayLike) -> NDArray[np.int64]:
@@ -74,16 +74,18 @@ class SumTree:
         Returns:
             Leaves, shape ``(batch,)``; never one of priority zero.
         """
-        sums = self._top.cumsum()
+        sums = np.zeros(len(self._top) + 1)  # what comes before each node, and the total
+        np.add.accumulate(self._top, out=sums[1:])
         rest = _short_of(sums[-1], np.asarray(masses, dtype=np.float64))
-        nodes = sums.searchsorted(rest, side="right")
-        rest -= np.where(nodes > 0, sums[nodes - 1], 0.0)
-        every = np.arange(len(nodes))
+        nodes = sums.searchsorted(rest, side="right") - 1
+        rest -= sums.take(nodes)
+        sums = np.zeros((len(nodes), FANOUT + 1))
+        firsts = np.arange(0, sums.size, FANOUT + 1)
         for rows in reversed(self._rows):
-            sums = rows[nodes].cumsum(axis=1)
+            np.add.accumulate(rows.take(nodes, axis=0), axis=1, out=sums[:, 1:])
             rest = _short_of(sums[:, -1], rest)
-            child = (sums > rest[:, None]).argmax(axis=1)
-            rest -= np.where(child > 0, sums[every, child - 1], 0.0)
+            child = (sums[:, 1:] > rest[:, None]).argmax(axis=1)
+            rest -= sums.take(firsts + child)
             nodes = nodes * FANOUT + child
         return nodes
 
