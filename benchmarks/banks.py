@@ -16,8 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.report import write_report
 from macro_gym import MacroSet
-from macro_gym.banks import bank_names, load_bank
-from macro_gym.commands.stored import load_play
+from macro_gym.banks import bank_names, load_bank, load_play
 from macro_gym.extraction import emulated_effect, play_coverage
 from macro_gym.human_scores import human_normalised
 

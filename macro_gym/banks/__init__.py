@@ -5,11 +5,12 @@
 
 from importlib.resources import as_file, files
 
+from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.errors import MissingBankError
 from macro_gym.games import bare_name, find_game
 from macro_gym.macro_set import MacroSet
 
-__all__ = ["bank_names", "load_bank"]
+__all__ = ["bank_names", "load_bank", "load_play"]
 
 
 def bank_names() -> tuple[str, ...]:
@@ -39,3 +40,16 @@ def load_bank(game: str) -> MacroSet:
         )
     with as_file(files(__name__) / f"{rom}.json") as path:
         return MacroSet.load(path)
+
+
+def load_play(game: str) -> tuple[Demonstration, ...]:
+    """Return the play that the bank of ``game`` was mined from, by seed.
+
+    Raises:
+        MissingBankError: There is no bank.
+    """
+    rom = find_game(load_bank(game).provenance.game, bank_names())
+    with as_file(files(__name__) / "play") as folder:
+        paths = folder.glob(f"{rom}-*.npz")
+        by_seed = sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2]))
+        return tuple(Demonstration.load(path) for path in by_seed)

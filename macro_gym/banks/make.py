@@ -12,23 +12,11 @@ from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.planner import DEFAULTS
 from macro_gym.extraction.ngrams import frequent_ngrams
 from macro_gym.macro_set import MacroSet
+from macro_gym.registration import atari_games
 
 FOLDER = Path(__file__).parent
-GAMES = (
-    "breakout",
-    "pong",
-    "space_invaders",
-    "ms_pacman",
-    "qbert",
-    "freeway",
-    "seaquest",
-    "beam_rider",
-    "frostbite",
-    "montezuma_revenge",
-    "private_eye",
-    "video_pinball",
-)
-STEPS = 6000
+GAMES = tuple(atari_games())
+STEPS = 20_000
 """Steps of play for each game, at least."""
 MACROS = 512
 
@@ -61,13 +49,12 @@ def make(options: Options) -> None:
         play = plan_play(
             game, options.folder / "play", STEPS, settings=DEFAULTS, workers=options.workers
         )
-        mine(play).save(options.folder / f"{game}.json")
+        mine(map(Demonstration.load, play)).save(options.folder / f"{game}.json")
 
 
-def mine(play: Iterable[Path]) -> MacroSet:
-    """Return the bank that the episodes in ``play`` give, by seed."""
-    episodes = sorted(play, key=lambda path: int(path.stem.rpartition("-")[2]))
-    return frequent_ngrams([Demonstration.load(path) for path in episodes], MACROS)
+def mine(play: Iterable[Demonstration]) -> MacroSet:
+    """Return the bank that play gives."""
+    return frequent_ngrams(play, MACROS)
 
 
 if __name__ == "__main__":

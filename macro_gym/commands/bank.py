@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from macro_gym.banks import bank_names, load_bank
+from macro_gym.banks import bank_names, load_bank, load_play
+from macro_gym.banks.make import mine
 from macro_gym.commands.show import list_banks, show
-from macro_gym.commands.stored import load_play, mine
 from macro_gym.games import find_game
 from macro_gym.macro_set import MacroSet
 

@@ -9,8 +9,10 @@ def plan(
     game: str,
     /,
     output: Path,
-    steps: int = 6000,
-    episode_steps: int = 1200,
+    steps: int = 20_000,
+    episode_steps: int = 4000,
+    trials: int = 4,
+    repeat_action_probability: float = 0.0,
     seed: int = 0,
     workers: int = 1,
 ) -> None:
@@ -21,13 +23,20 @@ def plan(
         output: Folder for the episodes, one file each; what is there already is kept.
         steps: Steps (of 4 frames) to play in all, at least.
         episode_steps: Steps after which an episode is cut.
+        trials: Changes of the plan tried every 4 steps: more play better and take longer.
+        repeat_action_probability: That of sticky actions, such as 0.25.
         seed: Seed of the first episode; the others count up from it.
         workers: Episodes to plan at the same time, each on one core.
     """
     from macro_gym.demonstrations.planner import PlannerSettings
     from macro_gym.play import plan_play
 
-    settings = PlannerSettings(steps=episode_steps)
+    settings = PlannerSettings(
+        trials=trials,
+        rescue_trials=10 * trials,
+        steps=episode_steps,
+        repeat_action_probability=repeat_action_probability,
+    )
     for path in plan_play(game, output, steps, settings=settings, seed=seed, workers=workers):
         demonstration = Demonstration.load(path)
         print(f"{path}  {len(demonstration.actions)} steps  score {demonstration.score:g}")

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from macro_gym.banks import bank_names, load_bank
-from macro_gym.commands.stored import load_play
+from macro_gym.banks import bank_names, load_bank, load_play
 from macro_gym.demonstrations import Demonstration, gather
 from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.extraction.coverage import play_coverage, spread_sizes

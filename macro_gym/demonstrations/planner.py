@@ -1,31 +1,32 @@
 """A planner that plays Atari games by clone-and-restore search: no learning, no drawing.
 
-At each point it samples action plans made of held actions, rolls each out in the emulator and
-commits the first steps of the best; the rest of the best plan is a candidate at the next point.
-That plays well enough to mine macros from, without human data.
+It keeps one plan of held actions, tries changes of it in the emulator, keeps those that are worth
+more, plays the first steps and goes on. That plays well enough to mine macros from, without human
+data.
 """
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.search import Plan, Search, act
 from macro_gym.errors import DemonstrationError, UnknownGameError
 from macro_gym.files import replacing
 from macro_gym.games import find_game, game_name
 
 if TYPE_CHECKING:
-    from ale_py import Action, ALEInterface, ALEState
+    from ale_py import ALEInterface
 
-Plan = NDArray[np.int64]
-"""Indices of primitives, shape ``(horizon,)``."""
+REFRESH = 25
+"""Points after which the plan is run again from the game, so that play can be resumed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +34,57 @@ class PlannerSettings:
     """How the planner searches. Times are in steps of ``frameskip`` frames.
 
     Args:
-        plans: Plans rolled out at each point, the rest of the last best one included.
-        horizon: Steps in a plan.
-        commit: Steps taken of the best plan before planning anew.
+        trials: Changes of the plan that are tried at each point.
+        rescue_trials: As many at most while the plan is worth less than nothing: a life or a point
+            would be lost.
+        horizon: Steps in a plan, a multiple of ``commit``.
+        commit: Steps taken of the plan before it is searched anew; the emulator is kept as often.
         steps: Steps after which an episode is cut, if the game is not over before.
         holds: How long an action may be held; each equally likely. Short and long holds both
             matter: Pong needs single steps, Freeway a whole horizon of one action.
-        life_penalty: Points that losing a life costs; a roll-out ends there.
+        splice: Probability that a change puts one held action into the plan; otherwise all that
+            follows is drawn anew.
+        life_penalty: Points that losing a life costs; a plan is run no further.
         discount: What a step's delay leaves of a point: of two plans of the same score the
             sooner wins.
+        novelty: Points that a memory cell's value is worth which the play has not shown yet, the
+            mean over the plan: next to nothing, but where no points are in sight it decides.
+        repeat_action_probability: That of sticky actions in the game; the search expects none.
         frameskip: Frames per step.
 
     Raises:
         DemonstrationError: A setting is out of its range.
     """
 
-    plans: int = 16
-    horizon: int = 40
+    trials: int = 4
+    rescue_trials: int = 40
+    horizon: int = 48
     commit: int = 4
-    steps: int = 1200
+    steps: int = 4000
     holds: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 40)
+    splice: float = 0.6
     life_penalty: float = 100.0
     discount: float = 0.99
+    novelty: float = 0.001
+    repeat_action_probability: float = 0.0
     frameskip: int = 4
 
     def __post_init__(self) -> None:
         """Refuse settings that describe no search."""
-        for name in ("plans", "horizon", "commit", "steps", "frameskip"):
+        for name in ("horizon", "commit", "steps", "frameskip"):
             if getattr(self, name) < 1:
                 raise DemonstrationError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.commit > self.horizon:
+        for name in ("trials", "rescue_trials", "novelty", "life_penalty"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise DemonstrationError(
+                    f"{name} is {getattr(self, name)}; it must be at least 0, and finite"
+                )
+        for name in ("splice", "repeat_action_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DemonstrationError(f"{name} is {getattr(self, name)}; it must be within 0..1")
+        if self.horizon % self.commit:
             raise DemonstrationError(
-                f"commit is {self.commit}, but a plan has only {self.horizon} steps (horizon)"
+                f"horizon is {self.horizon}; it must be a multiple of commit, {self.commit}"
             )
         if not self.holds or min(self.holds) < 1:
             raise DemonstrationError(f"holds is {self.holds}; it must list lengths of at least 1")
@@ -88,7 +108,7 @@ def plan_episode(
     checkpoint_seconds: float = 5.0,
     on_steps: Callable[[int], None] = lambda steps: None,
 ) -> Demonstration:
-    """Play one episode from the game's start: sticky actions off, minimal action set.
+    """Play one episode from the game's start, with the minimal action set.
 
     The same arguments give the same play, whether or not it was interrupted and resumed.
 
@@ -108,23 +128,32 @@ def plan_episode(
         DemonstrationError: The checkpoint is of another game, seed or settings, or damaged.
     """
     rom = known_rom(game)
-    search = _Search(rom, settings, seed)
+    play = _Play(rom, settings, seed)
     if checkpoint is not None and Path(checkpoint).exists():
-        search.restore(Path(checkpoint))
-        on_steps(len(search.actions))
+        play.restore(Path(checkpoint))
+        on_steps(len(play.actions))
     saved = time.monotonic()
-    while not search.is_over():
-        on_steps(search.advance())
-        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
-            search.save(Path(checkpoint))
+    while not play.is_over():
+        on_steps(play.advance())
+        due = checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds
+        if due and play.is_refreshed():
+            play.save(Path(cast(str, checkpoint)))
             saved = time.monotonic()
     return Demonstration(
-        primitives=tuple(code.name for code in search.codes),
-        actions=np.array(search.actions, dtype=np.uint8),
-        rewards=np.array(search.rewards, dtype=np.float32),
+        primitives=tuple(code.name for code in play.codes),
+        actions=np.array(play.actions, dtype=np.uint8),
+        rewards=np.array(play.rewards, dtype=np.float32),
         game=game_name(rom),
         frameskip=settings.frameskip,
         source=describe(settings),
+        settings={
+            "id": f"ALE/{game_name(rom)}-v5",
+            "kwargs": {
+                "frameskip": settings.frameskip,
+                "repeat_action_probability": settings.repeat_action_probability,
+            },
+            "seed": seed,
+        },
     )
 
 
@@ -150,124 +179,82 @@ def known_rom(game: str) -> str:
     return rom
 
 
-def held_actions(
-    rng: np.random.Generator, steps: int, n_actions: int, holds: Sequence[int]
-) -> Plan:
-    """Draw random actions, each held for a random length; shape ``(steps,)``."""
-    actions = rng.integers(n_actions, size=steps)
-    lengths = np.asarray(holds)[rng.integers(len(holds), size=steps)]
-    return np.repeat(actions, lengths)[:steps]
+class _Play:
+    """One episode: the play so far, and the search that goes on with it.
 
-
-def plan_value(
-    ale: "ALEInterface", codes: Sequence["Action"], plan: Plan, settings: PlannerSettings
-) -> float:
-    """Run ``plan`` and return its discounted points, up to a lost life, which costs its penalty."""
-    lives, value, weight = ale.lives(), 0.0, 1.0
-    for action in plan:
-        value += weight * _step(ale, codes[action], settings.frameskip)
-        if ale.lives() < lives or ale.game_over():
-            return value - weight * settings.life_penalty
-        weight *= settings.discount
-    return value
-
-
-class _Search:
-    """One episode's search: the play so far, and what it takes to go on.
-
-    The play runs in an emulator that is never rewound, so that replaying its actions gives its
+    The game runs in an emulator that is never rewound, so that replaying its actions gives its
     rewards whatever cloning may lose; plans run in a second one.
     """
 
     def __init__(self, rom: str, settings: PlannerSettings, seed: int) -> None:
         self.settings = settings
         self.identity = f"{rom}, seed {seed}, {describe(settings)}"
-        self.game, self.scratch = _emulator(rom, seed), _emulator(rom, seed)
+        self.game = emulator(rom, seed, settings.repeat_action_probability)
         self.codes = self.game.getMinimalActionSet()
-        self.rng = np.random.default_rng(seed)
-        self.candidate = self._held(settings.horizon)
+        self.search = Search(emulator(rom, seed), settings, np.random.default_rng(seed))
         self.actions: list[int] = []
         self.rewards: list[int] = []
+        self._begin(self.search.draw(settings.horizon))
 
     def is_over(self) -> bool:
         """Whether the game or the steps have run out."""
         return len(self.actions) >= self.settings.steps or self.game.game_over()
 
+    def is_refreshed(self) -> bool:
+        """Whether the plan has just been run again from the game."""
+        return len(self.actions) % (REFRESH * self.settings.commit) == 0
+
     def advance(self) -> int:
-        """Plan once and commit the first steps of the best plan; return how many."""
-        before, commit = len(self.actions), self.settings.commit
-        best = self._best_plan()
-        for action in best[:commit]:
+        """Search once and play the first steps of the plan; return how many."""
+        before = len(self.actions)
+        self.search.improve()
+        for action in self.search.best.plan[: self.settings.commit]:
             if not self.is_over():
                 self._play(int(action))
-        self.candidate = np.concatenate([best[commit:], self._held(commit)])
+        self.search.go_on(self.game.cloneState(), self.game.getRAM())
+        if self.is_refreshed():
+            self._begin(self.search.best.plan)
         return len(self.actions) - before
 
     def save(self, path: Path) -> None:
-        """Write where the search stands, whole or not at all."""
+        """Write where the play stands, whole or not at all."""
         content = {
             "identity": self.identity,
-            "rng": self.rng.bit_generator.state,
-            "candidate": self.candidate.tolist(),
+            "rng": self.search.rng.bit_generator.state,
+            "plan": self.search.best.plan.tolist(),
             "actions": self.actions,
         }
         with replacing(path) as file:
             file.write(json.dumps(content).encode())
 
     def restore(self, path: Path) -> None:
-        """Go to where `save` wrote that a search of the same play stood."""
+        """Go to where `save` wrote that the same play stood."""
         content = _checkpoint(path, self.identity)
-        self.rng.bit_generator.state = content["rng"]
-        self.candidate = np.array(content["candidate"], dtype=np.int64)
+        self.search.rng.bit_generator.state = content["rng"]
         for action in content["actions"]:
             self._play(action)
+        self._begin(np.array(content["plan"], dtype=np.int64))
+
+    def _begin(self, plan: Plan) -> None:
+        """Run ``plan`` from where the game stands."""
+        self.search.begin(self.game.cloneState(), plan)
 
     def _play(self, action: int) -> None:
         """Take one step of the play."""
-        self.rewards.append(_step(self.game, self.codes[action], self.settings.frameskip))
+        self.rewards.append(act(self.game, self.codes[action], self.settings.frameskip))
         self.actions.append(action)
-
-    def _held(self, steps: int) -> Plan:
-        """Random held actions, shape ``(steps,)``."""
-        return held_actions(self.rng, steps, len(self.codes), self.settings.holds)
-
-    def _best_plan(self) -> Plan:
-        """The first of the most valuable among the candidate and random plans."""
-        here = self.game.cloneState()
-        fresh = [self._held(self.settings.horizon) for _ in range(self.settings.plans - 1)]
-        plans = [self.candidate, *fresh]
-        values = []
-        for plan in plans:
-            _rewind(self.scratch, here)
-            values.append(plan_value(self.scratch, self.codes, plan, self.settings))
-        return plans[int(np.argmax(values))]
+        self.search.see(self.game.getRAM())
 
 
-def _rewind(ale: "ALEInterface", state: "ALEState") -> None:
-    """Restore ``state`` so that what follows depends on nothing else.
-
-    Clones of ale-py 0.12.1 forget that a frame is half done, which Q*bert's may be; the frame
-    run in between finishes such a one.
-    """
-    ale.restoreState(state)
-    ale.act(0)
-    ale.restoreState(state)
-
-
-def _step(ale: "ALEInterface", code: "Action", frameskip: int) -> int:
-    """Act for ``frameskip`` frames; return the points."""
-    return sum(ale.act(code) for _ in range(frameskip))
-
-
-def _emulator(rom: str, seed: int) -> "ALEInterface":
-    """The emulator at the game's start, without sticky actions."""
+def emulator(rom: str, seed: int, repeat_action_probability: float = 0.0) -> "ALEInterface":
+    """Return the emulator at the game's start, seeded as Gymnasium's ``reset(seed=seed)`` does."""
     import ale_py
     from ale_py import roms
 
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     ale = ale_py.ALEInterface()
-    ale.setInt("random_seed", seed)
-    ale.setFloat("repeat_action_probability", 0.0)
+    ale.setInt("random_seed", np.random.SeedSequence(seed).generate_state(2)[1].astype(np.int32))
+    ale.setFloat("repeat_action_probability", repeat_action_probability)
     ale.loadROM(cast(Path, roms.get_rom_path(rom)))
     ale.reset_game()
     return ale

@@ -106,7 +106,7 @@ def test_loading_a_bank_needs_no_emulator():
 
 
 def test_making_a_bank_keeps_what_is_there_unless_fresh(tmp_path, monkeypatch):
-    tiny = PlannerSettings(plans=1, horizon=8, commit=8, steps=50)
+    tiny = PlannerSettings(trials=1, horizon=8, commit=8, steps=50)
     monkeypatch.setattr(make, "DEFAULTS", tiny)
     monkeypatch.setattr(make, "STEPS", 100)
     monkeypatch.setattr(make, "MACROS", 17)

@@ -11,7 +11,7 @@ from macro_gym.demonstrations import Demonstration, PlannerSettings, plan_episod
 from macro_gym.errors import DemonstrationError
 from macro_gym.play import _result, plan_play
 
-TINY = PlannerSettings(plans=2, horizon=7, commit=3, steps=11, holds=(1, 2))
+TINY = PlannerSettings(trials=2, horizon=9, commit=3, steps=11, holds=(1, 2))
 
 
 def played(folder, steps=40, workers=1, **options):
@@ -64,8 +64,8 @@ def test_interrupted_play_goes_on_to_the_same_files(play, tmp_path):
 
 def test_play_with_other_settings_is_not_taken_for_this(play, tmp_path):
     shutil.copytree(play, tmp_path, dirs_exist_ok=True)
-    other = PlannerSettings(plans=1, horizon=7, commit=3, steps=11, holds=(1, 2))
-    with pytest.raises(DemonstrationError, match=r"pong-3\.npz holds other play .*plans=2"):
+    other = PlannerSettings(trials=1, horizon=9, commit=3, steps=11, holds=(1, 2))
+    with pytest.raises(DemonstrationError, match=r"pong-3\.npz holds other play .*trials=2"):
         plan_play("pong", tmp_path, 11, settings=other, seed=3, progress_bar=False)
     assert contents(tmp_path) == contents(play)
 
@@ -73,7 +73,7 @@ def test_play_with_other_settings_is_not_taken_for_this(play, tmp_path):
 def test_a_checkpoint_of_other_settings_stops_the_run(tmp_path):
     plan_episode(
         "pong",
-        PlannerSettings(plans=1, steps=9),
+        PlannerSettings(trials=1, steps=9),
         3,
         checkpoint=tmp_path / "pong-3.progress.json",
         checkpoint_seconds=0,

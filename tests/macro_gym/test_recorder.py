@@ -232,7 +232,7 @@ class Recurrent:
 
 
 def test_a_models_state_goes_on_within_an_episode_and_starts_anew_with_the_next():
-    played = record(Chain(), Recurrent(), episodes=2, deterministic=True)
+    played = record(Chain(), Recurrent(), episodes=2, steps=23, deterministic=True)
     # 2 stays, 3 goes on: ten steps to state 5.
     assert [play.actions.tolist() for play in played] == [[0, 1] * 5] * 2
 

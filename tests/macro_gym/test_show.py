@@ -10,9 +10,8 @@ from ale_py import roms
 from PIL import Image
 
 from macro_gym import MacroSet, Provenance, report
-from macro_gym.banks import bank_names, load_bank
+from macro_gym.banks import bank_names, load_bank, load_play
 from macro_gym.cli import main
-from macro_gym.commands.stored import load_play
 from macro_gym.demonstrations import Demonstration
 from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.errors import (

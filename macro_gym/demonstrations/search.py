@@ -1,0 +1,213 @@
+"""The planner's search: one plan, kept from point to point and improved where it may be.
+
+The emulator's state is kept every few steps of the plan, so that a change runs only what comes
+after it, and a plan that goes on as foreseen is not run again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ale_py import Action, ALEInterface, ALEState
+
+    from macro_gym.demonstrations.planner import PlannerSettings
+
+Plan = NDArray[np.int64]
+"""Indices of primitives, shape ``(horizon,)``."""
+
+Memory = NDArray[np.uint8]
+"""The console's memory, shape ``(128,)``."""
+
+CELLS = np.arange(128)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A plan, and what it leads to up to the first lost life.
+
+    Args:
+        plan: The actions.
+        rewards: Points of each step that was run.
+        lost: Whether the last of them lost a life.
+        states: The emulator before every ``commit``-th step, the first included.
+        memories: The memory in each of ``states`` but the first.
+    """
+
+    plan: Plan
+    rewards: tuple[int, ...]
+    lost: bool
+    states: tuple["ALEState", ...]
+    memories: tuple[Memory, ...]
+
+
+def rollout_value(rollout: Rollout, seen: NDArray[np.bool_], settings: "PlannerSettings") -> float:
+    """Discounted points, less the penalty of a lost life, plus what novelty is worth.
+
+    Args:
+        rollout: What happens.
+        seen: Which values the play has shown in which memory cell, shape ``(128, 256)``.
+        settings: What it is worth.
+
+    Returns:
+        ``Σ_t discount^t rewards_t − lost · discount^(T−1) life_penalty + novelty · news``, where
+        news is the mean number of cells whose value is new, over the memories.
+    """
+    weights = settings.discount ** np.arange(len(rollout.rewards))
+    value = float(weights @ np.array(rollout.rewards, dtype=float))
+    if rollout.lost:
+        value -= settings.life_penalty * float(weights[-1])
+    if rollout.memories:
+        news = ~seen[CELLS, np.array(rollout.memories)]
+        value += settings.novelty * float(news.sum(axis=1).mean())
+    return value
+
+
+def held_actions(
+    rng: np.random.Generator, steps: int, n_actions: int, holds: Sequence[int]
+) -> Plan:
+    """Draw random actions, each held for a random length; shape ``(steps,)``."""
+    actions = rng.integers(n_actions, size=steps)
+    lengths = np.asarray(holds)[rng.integers(len(holds), size=steps)]
+    return np.repeat(actions, lengths)[:steps]
+
+
+def changed_plan(
+    rng: np.random.Generator,
+    plan: Plan,
+    last: int,
+    n_actions: int,
+    settings: "PlannerSettings",
+) -> tuple[Plan, int]:
+    """Change a plan from one of its kept states on, more often an early one.
+
+    Either all that follows is drawn anew, or one held action is put in, and the rest stays.
+
+    Args:
+        rng: What draws.
+        plan: The plan.
+        last: The last of the kept states from which it may change.
+        n_actions: Number of primitives.
+        settings: The search's; ``splice`` is the probability of putting one action in.
+
+    Returns:
+        The new plan, and the state at which it departs from the old one.
+    """
+    part = int(rng.random() ** 2 * (last + 1))
+    start, new = part * settings.commit, plan.copy()
+    if rng.random() < settings.splice:
+        length = settings.holds[rng.integers(len(settings.holds))]
+        new[start : start + length] = rng.integers(n_actions)
+    else:
+        new[start:] = held_actions(rng, len(plan) - start, n_actions, settings.holds)
+    return new, part
+
+
+class Search:
+    """The best plan so far and the emulator in which others are tried.
+
+    Args:
+        scratch: An emulator of the game that the search may rewind.
+        settings: How to search.
+        rng: What draws.
+    """
+
+    best: Rollout
+
+    def __init__(
+        self, scratch: "ALEInterface", settings: "PlannerSettings", rng: np.random.Generator
+    ) -> None:
+        """Begin with nothing seen and no plan; call `begin` next."""
+        self.settings, self.rng = settings, rng
+        self._scratch: ALEInterface = scratch
+        self._codes: list[Action] = scratch.getMinimalActionSet()
+        self._seen = np.zeros((len(CELLS), 256), dtype=bool)
+
+    def draw(self, steps: int) -> Plan:
+        """Random held actions, shape ``(steps,)``."""
+        return held_actions(self.rng, steps, len(self._codes), self.settings.holds)
+
+    def see(self, memory: Memory) -> None:
+        """Note what the play has shown."""
+        self._seen[CELLS, memory] = True
+
+    def begin(self, here: "ALEState", plan: Plan) -> None:
+        """Take ``plan`` as the best, from ``here`` on."""
+        self.best = self._run(Rollout(plan, (), False, (here,), ()), 0)
+
+    def improve(self) -> None:
+        """Try changes of the best plan, keep each that is worth more; try on while it is bad."""
+        value = self._value(self.best)
+        for trial_number in range(max(self.settings.trials, self.settings.rescue_trials)):
+            if trial_number >= self.settings.trials and value >= 0:
+                break
+            last = min(len(self.best.states), len(self.best.plan) // self.settings.commit) - 1
+            plan, part = changed_plan(
+                self.rng, self.best.plan, last, len(self._codes), self.settings
+            )
+            trial = self._run(replace(self.best, plan=plan), part)
+            worth = self._value(trial)
+            if worth > value:
+                self.best, value = trial, worth
+
+    def go_on(self, here: "ALEState", memory: Memory) -> None:
+        """Drop the steps that were played and add as many at the end.
+
+        Args:
+            here: The game after them.
+            memory: Its memory; if it is not as foreseen, the plan is run again.
+        """
+        best, commit = self.best, self.settings.commit
+        plan = np.concatenate([best.plan[commit:], self.draw(commit)])
+        if not best.memories or not np.array_equal(best.memories[0], memory):
+            self.begin(here, plan)
+            return
+        rest = Rollout(
+            plan,
+            best.rewards[commit:],
+            best.lost,
+            (here, *best.states[2:]),
+            best.memories[1:],
+        )
+        self.best = rest if rest.lost else self._run(rest, len(rest.states) - 1)
+
+    def _value(self, rollout: Rollout) -> float:
+        """What a rollout is worth to the play as it stands."""
+        return rollout_value(rollout, self._seen, self.settings)
+
+    def _run(self, prefix: Rollout, part: int) -> Rollout:
+        """Run ``prefix.plan`` from its state number ``part`` on; what is before stays."""
+        settings, scratch = self.settings, self._scratch
+        start = part * settings.commit
+        rewards, lost = list(prefix.rewards[:start]), False
+        states, memories = list(prefix.states[: part + 1]), list(prefix.memories[:part])
+        rewind(scratch, states[part])
+        lives = scratch.lives()
+        for step in range(start, len(prefix.plan)):
+            rewards.append(act(scratch, self._codes[prefix.plan[step]], settings.frameskip))
+            lost = scratch.lives() < lives or scratch.game_over()
+            if lost:
+                break
+            if (step + 1) % settings.commit == 0:
+                states.append(scratch.cloneState())
+                memories.append(scratch.getRAM())
+        return Rollout(prefix.plan, tuple(rewards), lost, tuple(states), tuple(memories))
+
+
+def act(ale: "ALEInterface", code: "Action", frameskip: int) -> int:
+    """Act for ``frameskip`` frames; return the points."""
+    return sum(ale.act(code) for _ in range(frameskip))
+
+
+def rewind(ale: "ALEInterface", state: "ALEState") -> None:
+    """Restore ``state`` so that what follows depends on nothing else.
+
+    Clones of ale-py 0.12.1 forget that a frame is half done, which Q*bert's may be; the frame
+    run in between finishes such a one.
+    """
+    ale.restoreState(state)
+    ale.act(0)
+    ale.restoreState(state)
