@@ -228,13 +228,13 @@ class Recurrent:
         assert episode_start.shape == (1,)
         assert deterministic
         count = 0 if state is None or episode_start[0] else state
-        return np.array(2 + count % 2), count + 1
+        return np.array(3 if count % 3 == 1 else 2), count + 1
 
 
 def test_a_models_state_goes_on_within_an_episode_and_starts_anew_with_the_next():
-    played = record(Chain(), Recurrent(), episodes=2, steps=23, deterministic=True)
-    # 2 stays, 3 goes on: ten steps to state 5.
-    assert [play.actions.tolist() for play in played] == [[0, 1] * 5] * 2
+    played = record(Chain(), Recurrent(), episodes=2, steps=40, deterministic=True)
+    # 2 stays, 3 goes on: fourteen steps to state 5, not a multiple of the three that repeat.
+    assert [play.actions.tolist() for play in played] == [[0, 1, 0] * 4 + [0, 1]] * 2
 
 
 def test_recordings_are_read_by_the_reader_of_plain_files(tmp_path):
