@@ -96,7 +96,7 @@ def test_what_is_recorded_is_what_was_pressed_however_it_ends(end, tmp_path, mon
     assert play.actions.tolist() == PRESSED
     assert play.primitives == ("NOOP", "FIRE", "RIGHT", "LEFT")
     assert (play.source, play.frameskip, play.settings["seed"]) == ("a person", 4, 7)
-    assert not pygame.get_init()
+    assert not pygame.display.get_init()
     env = gym.make("ALE/Breakout-v5")
     env.reset(seed=7)
     assert play.rewards.tolist() == [env.step(action)[1] for action in PRESSED]
@@ -329,6 +329,22 @@ def test_models_are_recorded_with_the_macros_they_were_trained_with(
         play = Demonstration.load(path)
         assert play.source.endswith(f" {model}.zip")
         np.testing.assert_array_equal(replay(play), play.rewards)
+
+
+def test_a_deterministic_model_plays_its_best_actions(models, tmp_path):
+    from stable_baselines3 import PPO
+
+    argv = ["record", "CartPole-v1", "--output", str(tmp_path), "--algorithm", "PPO"]
+    argv += ["--model", str(models / "ppo.zip"), "--seed", "5", "--deterministic"]
+    assert main(argv) == 0
+    model, env = PPO.load(models / "ppo.zip", device="cpu"), gym.make("CartPole-v1")
+    observation, _ = env.reset(seed=5)
+    expected, over = [], False
+    while not over:
+        action, _ = model.predict(observation, deterministic=True)
+        expected.append(int(action))
+        observation, _, over, _, _ = env.step(action)
+    assert Demonstration.load(tmp_path / "CartPole-0.npz").actions.tolist() == expected
 
 
 def test_models_that_do_not_fit_are_refused_by_what_is_wrong(models, tmp_path, capsys):
