@@ -80,11 +80,14 @@ def test_outer_steps_are_taken_at_the_meta_learning_rate(monkeypatch, given, sch
     assert found == pytest.approx(expected)
 
 
-def test_importance_weights_grow_to_their_full_strength_by_the_end(monkeypatch):
-    model = learner(prioritized_replay=True)
+@pytest.mark.parametrize(("buffer", "start"), [({}, 0.4), ({"importance_exponent": 0.7}, 0.7)])
+def test_importance_weights_grow_from_the_buffers_exponent_to_full_strength(
+    monkeypatch, buffer, start
+):
+    model = learner(prioritized_replay=True, replay_buffer_kwargs=buffer)
     found = at_each(
         monkeypatch, model, "_inner_step", lambda _: model.replay_buffer.importance_exponent
     )
     model.learn(STEPS)
-    expected = [0.4 + 0.6 * decision / STEPS for decision in range(24, STEPS + 1)]
+    expected = [start + (1 - start) * decision / STEPS for decision in range(24, STEPS + 1)]
     assert found == pytest.approx(expected)

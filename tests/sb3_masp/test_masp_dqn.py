@@ -237,3 +237,6 @@ def test_a_wrapper_that_repeats_decisions_is_refused_outside_and_allowed_inside(
     inside = gym.make("ALE/Breakout-v5", obs_type="ram", frameskip=1)
     inside = MacroAction(MaxAndSkipEnv(inside, skip=4), BREAKOUT)
     MASPDQN("MlpPolicy", inside, **SMALL)
+    model = MASPDQN("CnnPolicy", macro_breakout(k=2), **SMALL)
+    with pytest.raises(FrameSkipError, match="MaxAndSkipEnv repeats every decision"):
+        model.set_env(outside)
