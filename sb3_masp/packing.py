@@ -1,10 +1,10 @@
 """How one observation is held in memory: whole, as frames shared with its neighbours, compressed.
 
-Measured on Breakout by ``benchmarks/buffer.py``: LZ4 takes a stack of four screens to an
-eightieth of a transition's bytes in SB3's buffer, and drawing from it is as fast as copying
-uncompressed screens out of an array. zlib and Zstandard take 5 to 10 and 2 to 3 times as long to
-unpack, for half the bytes at best. Compressing each screen by itself, which would let compressed
-stacks share screens, takes twice the bytes of compressing stacks whole.
+On Breakout LZ4 takes a stack of four screens to an eightieth of a transition's bytes in SB3's
+buffer, and drawing a batch is as fast as copying uncompressed screens out of an array. zlib takes
+ten times as long and Zstandard twice, for three fifths of the bytes at best. Compressing each
+screen by itself, so that compressed stacks could share screens, takes more than twice the bytes
+(docs/decisions.md, ``benchmarks/buffer.py``).
 """
 
 from collections.abc import Iterable
