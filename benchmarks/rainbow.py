@@ -47,8 +47,8 @@ class Settings:
         smoke: Two short rounds, to see that it runs.
     """
 
-    rounds: int = 15
-    updates: int = 8
+    rounds: int = 40
+    updates: int = 3
     actions: int = 132
     batch_size: int = 32
     threads: int = 1

@@ -60,7 +60,7 @@ class Rainbow(MacroLearner, DQN):
     network                             Nature's convolutions, streams of 512 hidden units
     ==================================  ==========================================================
 
-    Three differ: the buffer holds 200,000 decisions instead of a million, which would need
+    Three differ: the buffer holds 200,000 decisions instead of a million, which may need up to
     26 GiB; gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε falls
     to 0.01 over SB3's share of the run, not over the first 250,000 frames. Priorities are the
     losses, Kullback-Leibler divergences, as in the paper. Dopamine's ``full_rainbow.gin`` has the
@@ -70,7 +70,7 @@ class Rainbow(MacroLearner, DQN):
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for DQN.
-        buffer_size: Capacity in decisions; 200,000 stacks of four frames take 5.3 GiB.
+        buffer_size: Capacity in decisions; 200,000 stacks of four frames take at most 5.3 GiB.
         learning_starts: Decisions, drawn at random, before the first update.
         batch_size: Decisions in a batch.
         tau: As for DQN.
