@@ -317,6 +317,13 @@ def test_the_planners_play_replays_though_it_says_nothing_of_settings(game):
     assert_replays(play)
 
 
+def test_the_planners_play_replays_with_sticky_actions_as_it_says():
+    settings = PlannerSettings(steps=60, repeat_action_probability=0.5)
+    play = plan_episode("space_invaders", settings, seed=13)
+    assert play.score > 0
+    assert_replays(play)
+
+
 def test_replaying_with_other_settings_is_noticed():
     [play] = record(macro_breakout(), random_policy(7), seed=5)
     other = replace(play, settings={**play.settings, "seed": 6})
