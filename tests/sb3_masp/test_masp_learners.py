@@ -98,17 +98,17 @@ def test_penalty_and_conditioning_each_change_the_weights(kind):
 
 
 @pytest.mark.parametrize(
-    ("policy", "make"),
+    ("policy", "make", "embedding"),
     [
-        ("MlpPolicy", macro_cartpole),
-        ("MlpPolicy", cartpole),
-        ("MultiInputPolicy", lambda: DictCartPole(macro_cartpole())),
-        ("CnnPolicy", macro_breakout),
-        ("MlpPolicy", lambda: DummyVecEnv([macro_cartpole] * 3)),
+        ("MlpPolicy", macro_cartpole, "factored"),
+        ("MlpPolicy", macro_cartpole, "dense"),
+        ("MlpPolicy", cartpole, "factored"),
+        ("MultiInputPolicy", lambda: DictCartPole(macro_cartpole()), "dense"),
+        ("CnnPolicy", macro_breakout, "factored"),
+        ("MlpPolicy", lambda: DummyVecEnv([macro_cartpole] * 3), "factored"),
     ],
-    ids=["mlp", "no macros", "dict", "cnn", "vector"],
+    ids=["mlp", "dense", "no macros", "dict", "cnn", "vector"],
 )
-@pytest.mark.parametrize("embedding", ["factored", "dense"])
 @every_learner
 def test_every_policy_learns_and_moves_its_similarity(kind, policy, make, embedding):
     model = kind(
@@ -201,7 +201,6 @@ def test_a_policy_of_the_users_own_that_is_not_conditioned_is_warned_of(
     ("kind", "decisions", "settings"),
     [
         (MASPDQN, 3_000, {"exploration_fraction": 0.8, "double_q": True}),
-        (MASPQRDQN, 3_000, {"exploration_fraction": 0.8}),
         (MASPRainbow, 2_000, {"v_min": 0, "v_max": 1}),
     ],
 )
