@@ -4,7 +4,7 @@ Priorities: sampling and then updating the priorities of a batch, from full buff
 decisions whose observations are single numbers, so that trees are timed and not copies of screens.
 Screens: bytes per decision and time to sample a batch on the emulator's Breakout, of random
 decisions among primitives alone (k=0) and with macros. All contenders take turns within each
-round.
+round; a turn's figure is the median over its batches, which interruptions by others do not move.
 """
 
 import time
@@ -27,7 +27,7 @@ from benchmarks.python_trees import PythonReplay
 from benchmarks.report import write_report
 from sb3_masp import MacroReplayBuffer
 
-ALPHA, BETA = 0.5, 0.4
+ALPHA, BETA, N_STEPS = 0.5, 0.4, 3  # those of CleanRL's Rainbow
 SB3 = "SB3's ReplayBuffer"
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
@@ -42,7 +42,8 @@ class Settings:
         rounds: Rounds; each contender takes one turn in each.
         batches: Batches of each contender in a turn.
         batch_size: Decisions in a batch.
-        size: Decisions in the buffers with priorities.
+        size: Decisions in the buffers with priorities, a multiple of n_envs.
+        n_envs: Environments that fill them.
         decisions: Decisions of Breakout.
         macros: How many macros, one play for each number.
         output: Where the result goes.
@@ -53,6 +54,7 @@ class Settings:
     batches: int = 50
     batch_size: int = 32
     size: int = 1_000_000
+    n_envs: int = 100
     decisions: int = 10_000
     macros: tuple[int, ...] = (0, 128)
     output: Path = Path("benchmarks/results/buffer.json")
@@ -60,15 +62,18 @@ class Settings:
 
 
 def seconds_of(turns: dict[str, Callable[[], None]], settings: Settings, what: str) -> Times:
-    """Seconds a batch of each contender, by round."""
+    """Seconds a batch of each contender: the median of each turn, by round."""
     seconds: Times = {name: [] for name in turns}
     for _ in tqdm(range(settings.rounds), desc=what, unit="round"):
         for name, batch in turns.items():
-            start = time.perf_counter()
-            for _ in range(settings.batches):
-                batch()
-            seconds[name].append((time.perf_counter() - start) / settings.batches)
+            seconds[name].append(median(_seconds(batch) for _ in range(settings.batches)))
     return seconds
+
+
+def _seconds(batch: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    batch()
+    return time.perf_counter() - start
 
 
 def measure_priorities(settings: Settings) -> dict[str, Any]:
@@ -104,19 +109,22 @@ def measure_priorities(settings: Settings) -> dict[str, Any]:
 
 
 def full_buffer(settings: Settings, td_errors: np.ndarray) -> MacroReplayBuffer:
-    """Our buffer, filled as a learner would fill it, with these errors."""
+    """Our buffer, filled by environments as a learner's would be, with these errors."""
+    n_envs = settings.n_envs
     buffer = MacroReplayBuffer(
         settings.size,
         spaces.Box(-1, 1, (1,)),
         spaces.Discrete(4),
         "cpu",
+        n_envs,
         prioritized=True,
         priority_exponent=ALPHA,
         importance_exponent=BETA,
+        n_steps=N_STEPS,
     )
-    obs, action, reward, done = np.zeros((1, 1)), np.zeros(1), np.zeros(1), np.zeros(1, bool)
-    for _ in tqdm(range(settings.size), desc="filling", unit="decision", mininterval=1):
-        buffer.add(obs, obs, action, reward, done, [{}])
+    obs, numbers, infos = np.zeros((n_envs, 1)), np.zeros(n_envs), [{}] * n_envs
+    for _ in tqdm(range(settings.size // n_envs), desc="filling", unit="row", mininterval=1):
+        buffer.add(obs, obs, numbers, numbers, numbers, infos)
     buffer.update_priorities(np.arange(settings.size), td_errors)
     return buffer
 
@@ -178,7 +186,7 @@ def held(buffer: ReplayBuffer) -> int:
 def main(settings: Settings) -> None:
     """Measure, print, and write the result."""
     if settings.smoke:
-        settings = replace(settings, rounds=2, batches=3, size=1009, decisions=211)
+        settings = replace(settings, rounds=2, batches=3, size=1100, decisions=211)
     th.set_num_threads(1)
     screens = {f"k={k}": measure_screens(settings, k) for k in settings.macros}
     priorities = measure_priorities(settings)

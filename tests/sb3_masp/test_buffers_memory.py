@@ -155,6 +155,17 @@ def test_what_was_overwritten_is_freed():
         assert once - SPACES["stack"].shape[0] * 1100 <= buffer.nbytes <= once
 
 
+def test_reset_frees_what_was_held():
+    stream = list(play(0, SPACES["stack"], 1, 97))
+    tracemalloc.start()
+    buffer = filled(97, SPACES["stack"], stream)
+    full, _ = tracemalloc.get_traced_memory()
+    buffer.reset()
+    emptied, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert emptied < full / 10
+
+
 def test_memory_is_stated_with_what_there_is(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 20 * 2**30)
     buffer = MacroReplayBuffer(200_000, SCREENS, ACTIONS, "cpu")
