@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.checkpoints import table
 from benchmarks.page import pages
 from macro_gym.banks import bank_names, load_bank
 
@@ -40,6 +41,10 @@ def test_the_readmes_ratios_are_those_of_the_results(name):
     quoted = set(re.findall(r"\d\.\d\d", section.group(1)))
     assert quoted
     assert quoted <= known
+
+
+def test_the_cost_of_checkpoints_is_the_one_that_was_measured():
+    assert table(results("checkpoints")) in (ROOT / "docs" / "runs.md").read_text()
 
 
 def test_the_readmes_scores_are_those_of_the_demonstration():
