@@ -9,6 +9,7 @@ import pytest
 from benchmarks.checkpoints import table
 from benchmarks.page import pages
 from macro_gym.banks import bank_names, load_bank
+from macro_gym.registration import atari_games
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,7 +55,7 @@ def test_the_readmes_scores_are_those_of_the_demonstration():
         assert f"| {name} | {sum(scores) / len(scores):.1f} |" in readme
 
 
-def test_the_readme_names_every_bank():
-    readme = re.sub(r"'s|[^a-z0-9]", "", (ROOT / "README.md").read_text().lower())
-    for name in bank_names():
-        assert name.replace("_", "") in readme
+def test_the_readme_counts_the_banks():
+    readme = (ROOT / "README.md").read_text()
+    counted = re.search(r"512 macros for (\d+) of the (\d+) games", readme)
+    assert [int(n) for n in counted.groups()] == [len(bank_names()), len(atari_games())]
