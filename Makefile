@@ -19,9 +19,11 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.stepping
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python -m benchmarks.rainbow
+	$(BIN)/python -m benchmarks.buffer
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.banks
+	$(BIN)/python -m benchmarks.checkpoints
 	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.page
 
@@ -38,8 +40,10 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
 	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
 	$(BIN)/python -m benchmarks.rainbow --smoke --output build/rainbow.json
+	$(BIN)/python -m benchmarks.buffer --smoke --output build/buffer.json
 	$(BIN)/python -m benchmarks.extraction --smoke --output build/extraction.json
 	$(BIN)/python -m benchmarks.readers --smoke --output build/readers.json
+	$(BIN)/python -m benchmarks.checkpoints --smoke --output build/checkpoints.json
 	$(BIN)/python -m benchmarks.learning --smoke --output build/learning.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 

@@ -1,5 +1,6 @@
 """MacroReplayBuffer: experience replay for decisions that last several primitives."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -232,7 +233,7 @@ class MacroReplayBuffer(ReplayBuffer):
         errors = th.as_tensor(td_errors).detach().cpu().numpy().reshape(-1)
         priorities = np.abs(errors.astype(np.float64)) + MIN_PRIORITY
         highest = float(priorities.max())
-        if not np.isfinite(highest):
+        if not math.isfinite(highest):
             raise ReplayBufferError(f"td_errors hold {highest}: has the loss diverged?")
         self._max_priority = max(self._max_priority, highest)
         self._tree.update(indices, priorities**self.priority_exponent)
