@@ -16,7 +16,7 @@ env = gym.make("MacroALE/Breakout-v5", k=128, max_num_frames_per_episode=LIMIT)
 model = Rainbow(
     "CnnPolicy",
     env,
-    buffer_size=1_000 if SMOKE else 200_000,
+    buffer_size=1_000 if SMOKE else 1_000_000,
     learning_starts=100 if SMOKE else 20_000,
     seed=0,
     verbose=1,

@@ -129,11 +129,10 @@ class MacroReplayBuffer(ReplayBuffer):
     def memory_statement(self) -> str:
         """One line on the memory: how much the full buffer takes and how much there is."""
         decisions = self.buffer_size * self.n_envs
-        bound = "about" if self.size() else "at most"
-        size = readable(self.nbytes)
-        return beside_what_is_free(
-            f"replay buffer: {decisions:,} decisions, {bound} {size} when full"
-        )
+        size = f"{'about' if self.size() else 'at most'} {readable(self.nbytes)} when full"
+        if self._store.compressed and not self.size():
+            size += ", far less if screens compress as games' do"
+        return beside_what_is_free(f"replay buffer: {decisions:,} decisions, {size}")
 
     # Copies: SB3 marks the newest transition as done when `learn` is called again with
     # optimize_memory_usage, which its own buffer needs; here it would invent a terminal state.

@@ -32,7 +32,7 @@ class MASPQRDQN(MASP, QRDQN):
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for QRDQN.
-        buffer_size: Capacity in decisions; 200,000 stacks of four frames take 5.3 GiB.
+        buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
         learning_starts: Decisions before the first update.
         batch_size: Decisions in an inner batch, and in an outer one.
         tau: As for QRDQN.
@@ -94,7 +94,7 @@ class MASPQRDQN(MASP, QRDQN):
         policy: str | type[QRDQNPolicy],
         env: GymEnv | str,
         learning_rate: float | Schedule = 5e-5,
-        buffer_size: int = 200_000,
+        buffer_size: int = 1_000_000,
         learning_starts: int = 100,
         batch_size: int = 32,
         tau: float = 1.0,

@@ -31,7 +31,7 @@ class MASPRainbow(MASP, Rainbow):
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for Rainbow.
-        buffer_size: Capacity in decisions; 200,000 stacks of four frames take 5.3 GiB.
+        buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
         learning_starts: Decisions, drawn at random, before the first update.
         batch_size: Decisions in an inner batch, and in an outer one.
         tau: As for DQN.
@@ -102,7 +102,7 @@ class MASPRainbow(MASP, Rainbow):
         policy: str | type[sb3.DQNPolicy],
         env: GymEnv | str,
         learning_rate: float | Schedule = 6.25e-5,
-        buffer_size: int = 200_000,
+        buffer_size: int = 1_000_000,
         learning_starts: int = 20_000,
         batch_size: int = 32,
         tau: float = 1.0,

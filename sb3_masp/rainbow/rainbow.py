@@ -60,17 +60,16 @@ class Rainbow(MacroLearner, DQN):
     network                             Nature's convolutions, streams of 512 hidden units
     ==================================  ==========================================================
 
-    Three differ: the buffer holds 200,000 decisions instead of a million, which may need up to
-    26 GiB; gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε falls
-    to 0.01 over SB3's share of the run, not over the first 250,000 frames. Priorities are the
-    losses, Kullback-Leibler divergences, as in the paper. Dopamine's ``full_rainbow.gin`` has the
+    Two differ: gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε
+    falls to 0.01 over SB3's share of the run, not over the first 250,000 frames. The buffer holds
+    a million decisions, as the paper's. Priorities are the losses, Kullback-Leibler divergences, as in the paper. Dopamine's ``full_rainbow.gin`` has the
     same numbers but for σ₀ = 0.1, a fixed β = 0.5, and one hidden layer that both streams share.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for DQN.
-        buffer_size: Capacity in decisions; 200,000 stacks of four frames take at most 5.3 GiB.
+        buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
         learning_starts: Decisions, drawn at random, before the first update.
         batch_size: Decisions in a batch.
         tau: As for DQN.
@@ -126,7 +125,7 @@ class Rainbow(MacroLearner, DQN):
         policy: str | type[sb3.DQNPolicy],
         env: GymEnv | str,
         learning_rate: float | Schedule = 6.25e-5,
-        buffer_size: int = 200_000,
+        buffer_size: int = 1_000_000,
         learning_starts: int = 20_000,
         batch_size: int = 32,
         tau: float = 1.0,

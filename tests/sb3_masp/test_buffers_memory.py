@@ -170,7 +170,8 @@ def test_memory_is_stated_with_what_there_is(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 20 * 2**30)
     buffer = MacroReplayBuffer(200_000, SCREENS, ACTIONS, "cpu")
     assert buffer.memory_statement() == (
-        "replay buffer: 200,000 decisions, at most 5.3 GiB when full; 20.0 GiB free"
+        "replay buffer: 200,000 decisions, at most 5.3 GiB when full, "
+        "far less if screens compress as games' do; 20.0 GiB free"
     )
     monkeypatch.setattr(memory, "available_memory", lambda: None)
     noise = np.random.default_rng(0).integers(0, 256, (4, 1, 4, 84, 84), np.uint8)

@@ -75,8 +75,7 @@ def test_arguments_of_the_base_are_in_its_order_and_have_its_defaults(kind):
     theirs, ours = (signature(each).parameters for each in (BASES[kind], kind))
     assert list(ours)[: len(theirs)] == list(theirs) or kind is MASPRainbow
     assert set(theirs) <= set(ours)
-    differ = {name for name in theirs if theirs[name].default != ours[name].default}
-    assert differ == (set() if kind is MASPRainbow else {"buffer_size"})
+    assert {name for name in theirs if theirs[name].default != ours[name].default} == set()
 
 
 def test_arguments_of_masp_have_the_same_defaults_in_all_learners():
