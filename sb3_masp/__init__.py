@@ -6,6 +6,9 @@ from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity import (
     DiagonalSoftmaxSimilarity,
+    FixedSimilarity,
+    KernelSimilarity,
+    LowRankSimilarity,
     SigmoidSimilarity,
     Similarity,
     SoftmaxSimilarity,
@@ -18,6 +21,9 @@ __all__ = [
     "MASPDQN",
     "MASPQRDQN",
     "DiagonalSoftmaxSimilarity",
+    "FixedSimilarity",
+    "KernelSimilarity",
+    "LowRankSimilarity",
     "MASPRainbow",
     "MacroReplayBuffer",
     "Rainbow",

@@ -1,9 +1,18 @@
 """Σ, one form a file; what it starts from, how it fares, and how it is stored."""
 
-from sb3_masp.similarity.base import Similarity, SimilarityError
+from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 from sb3_masp.similarity.files import SimilarityAbout, load_similarity, save_similarity
-from sb3_masp.similarity.forms import SIMILARITIES
+from sb3_masp.similarity.fixed import (
+    FixedSimilarity,
+    IdentitySimilarity,
+    OverlapSimilarity,
+    PermutedSimilarity,
+    UniformSimilarity,
+)
+from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity.initial import initial_similarity
+from sb3_masp.similarity.kernel import KernelSimilarity
+from sb3_masp.similarity.low_rank import LowRankSimilarity
 from sb3_masp.similarity.sigmoid import SigmoidSimilarity
 from sb3_masp.similarity.softmax import DiagonalSoftmaxSimilarity, SoftmaxSimilarity
 from sb3_masp.similarity.unconstrained import UnconstrainedSimilarity
@@ -11,13 +20,21 @@ from sb3_masp.similarity.unconstrained import UnconstrainedSimilarity
 __all__ = [
     "SIMILARITIES",
     "DiagonalSoftmaxSimilarity",
+    "FixedSimilarity",
+    "IdentitySimilarity",
+    "KernelSimilarity",
+    "LowRankSimilarity",
+    "OverlapSimilarity",
+    "PermutedSimilarity",
     "SigmoidSimilarity",
     "Similarity",
     "SimilarityAbout",
     "SimilarityError",
     "SoftmaxSimilarity",
     "UnconstrainedSimilarity",
+    "UniformSimilarity",
     "initial_similarity",
     "load_similarity",
+    "make_similarity",
     "save_similarity",
 ]

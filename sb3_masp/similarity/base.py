@@ -1,11 +1,12 @@
 """Similarity: what every form of Σ offers."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch as th
 from torch import Tensor, nn
 
+from macro_gym import MacroSet
 from macro_gym.errors import MacroGymError
 
 
@@ -17,7 +18,8 @@ class Similarity(nn.Module, ABC):
     """Σ: how much of each action's value the others should explain.
 
     Calling it gives the matrix, shape ``(actions, actions)``, differentiable with respect to its
-    parameters.
+    parameters. A form is one subclass that names itself in ``form`` and defines `forward`; from
+    then on it is known by that name to the learners and to `load_similarity`.
 
     Args:
         initial: The matrix to start from, shape ``(actions, actions)``.
@@ -27,7 +29,30 @@ class Similarity(nn.Module, ABC):
     """
 
     form: ClassVar[str]
-    has_diagonal: ClassVar[bool]
+    """Its name."""
+
+    reaches_identity: ClassVar[bool] = False
+    """Whether it can come near identity, at which the penalty vanishes."""
+
+    takes_start: ClassVar[bool] = True
+    """Whether it starts where it is told to; controls know their own matrix."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the form known by its name.
+
+        Raises:
+            SimilarityError: Another class has this name.
+        """
+        super().__init_subclass__(**kwargs)
+        if "form" not in cls.__dict__:
+            return
+        taken = SIMILARITIES.setdefault(cls.form, cls)
+        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise SimilarityError(
+                f"{cls.__qualname__} calls its form {cls.form!r}, which is the name of "
+                f"{taken.__module__}.{taken.__qualname__}; choose another"
+            )
+        SIMILARITIES[cls.form] = cls  # A notebook may define its class again.
 
     def __init__(self, initial: Tensor) -> None:
         """Check the start and keep it, to tell later how far Σ has moved."""
@@ -41,14 +66,53 @@ class Similarity(nn.Module, ABC):
             raise SimilarityError("Σ must start from finite numbers")
         self.n_actions = len(initial)
 
+    @classmethod
+    def for_actions(
+        cls, initial: Tensor, macro_set: MacroSet | None = None, seed: int | None = None
+    ) -> Self:
+        """Build the form for the actions of an environment.
+
+        Args:
+            initial: The matrix to start from, shape ``(actions, actions)``.
+            macro_set: What the actions are, if the environment has macros.
+            seed: Of what the form draws.
+        """
+        return cls(initial)
+
     @abstractmethod
     def forward(self) -> Tensor:
         """Return Σ, shape ``(actions, actions)``."""
 
-    def _keep_start(self) -> None:
+    def mix(self, values: Tensor) -> Tensor:
+        """Return ``Σx`` for each row x of ``values``, shape ``(batch, actions)``.
+
+        Forms that can do it without the matrix do.
+        """
+        similarity: Tensor = self()
+        return values @ similarity.mT
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether there is anything to learn."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    def settings(self) -> dict[str, Any]:
+        """What a file keeps beside parameters and buffers to build it again: plain JSON."""
+        return {}
+
+    @classmethod
+    def restored(cls, similarity: Tensor, settings: dict[str, Any]) -> Self:
+        """Build it from a file's Σ and `settings`; parameters and buffers are loaded after."""
+        return cls(similarity, **settings)
+
+    def keep_start(self) -> None:
         """Remember Σ as it is now; called once, at the end of the construction."""
         self.start: Tensor
         self.register_buffer("start", self().detach().clone())
+
+
+SIMILARITIES: dict[str, type[Similarity]] = {}
+"""The forms by name."""
 
 
 def off_diagonal(n_actions: int) -> Tensor:

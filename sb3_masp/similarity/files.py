@@ -12,8 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from macro_gym.files import replacing
-from sb3_masp.similarity.base import Similarity, SimilarityError
-from sb3_masp.similarity.forms import SIMILARITIES
+from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 
 SCHEMA = "1"
 
@@ -44,6 +43,7 @@ def save_similarity(
     metadata = {
         "schema": SCHEMA,
         "form": similarity.form,
+        "settings": json.dumps(similarity.settings()),
         "about": json.dumps(asdict(about or SimilarityAbout())),
     }
     metadata["sha256"] = _digest(tensors, metadata)
@@ -70,9 +70,10 @@ def load_similarity(path: str | os.PathLike[str]) -> tuple[Similarity, Similarit
     if metadata["form"] not in SIMILARITIES:
         raise SimilarityError(
             f"{path} holds a similarity of form {metadata['form']!r}; known are "
-            f"{', '.join(SIMILARITIES)}"
+            f"{', '.join(SIMILARITIES)}. A form of your own is known once its module is imported."
         )
-    similarity = SIMILARITIES[metadata["form"]](tensors.pop("similarity"))
+    settings = json.loads(metadata.get("settings", "{}"))
+    similarity = SIMILARITIES[metadata["form"]].restored(tensors.pop("similarity"), settings)
     similarity.load_state_dict(tensors)
     about = json.loads(metadata["about"])
     return similarity, SimilarityAbout(**about | {"actions": tuple(about["actions"])})

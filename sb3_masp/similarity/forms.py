@@ -1,21 +1,10 @@
-"""The forms of Σ by name."""
+"""A Σ for a learner: by the name of its form, or as it is given."""
 
 import copy
 
 from macro_gym import MacroSet
-from sb3_masp.similarity.base import Similarity, SimilarityError
+from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 from sb3_masp.similarity.initial import Start, initial_similarity
-from sb3_masp.similarity.sigmoid import SigmoidSimilarity
-from sb3_masp.similarity.softmax import DiagonalSoftmaxSimilarity, SoftmaxSimilarity
-from sb3_masp.similarity.unconstrained import UnconstrainedSimilarity
-
-FORMS: tuple[type[Similarity], ...] = (
-    SoftmaxSimilarity,
-    DiagonalSoftmaxSimilarity,
-    SigmoidSimilarity,
-    UnconstrainedSimilarity,
-)
-SIMILARITIES = {form.form: form for form in FORMS}
 
 
 def make_similarity(
@@ -32,7 +21,7 @@ def make_similarity(
         start: For a named form, as for `initial_similarity`, with the other arguments.
         n_actions: Number of actions.
         macro_set: What the actions are, if the environment has macros.
-        seed: Of a random start.
+        seed: Of a random start, and of forms that draw.
 
     Raises:
         SimilarityError: The form or the start is unknown, or they do not go together; or Σ is
@@ -47,10 +36,30 @@ def make_similarity(
         return copy.deepcopy(form)
     if form not in SIMILARITIES:
         raise SimilarityError(f"similarity is {form!r}; it may be {', '.join(SIMILARITIES)}")
-    if start == "identity" and not SIMILARITIES[form].has_diagonal:
-        having = [name for name, candidate in SIMILARITIES.items() if candidate.has_diagonal]
+    kind = SIMILARITIES[form]
+    _require_fitting(kind, start)
+    initial = initial_similarity(start, n_actions, macro_set, seed)
+    return kind.for_actions(initial, macro_set, seed)
+
+
+def _require_fitting(kind: type[Similarity], start: Start) -> None:
+    """Refuse a start that a form cannot take.
+
+    Raises:
+        SimilarityError: See there.
+    """
+    if start == "identity" and kind.takes_start and not kind.reaches_identity:
+        reaching = [
+            name
+            for name, form in SIMILARITIES.items()
+            if form.takes_start and form.reaches_identity
+        ]
         raise SimilarityError(
-            f"similarity {form!r} has no diagonal, so it cannot start from 'identity'; "
-            f"{' and '.join(having)} can"
+            f"similarity {kind.form!r} cannot come near identity, so it cannot start from "
+            f"'identity'; {', '.join(reaching)} can"
         )
-    return SIMILARITIES[form](initial_similarity(start, n_actions, macro_set, seed))
+    if not kind.takes_start and start not in ("uniform", kind.form):
+        raise SimilarityError(
+            f"similarity {kind.form!r} is one fixed matrix, so similarity_start={start!r} would "
+            "be ignored; for Σ fixed at a start of your choice say similarity='fixed'"
+        )

@@ -1,52 +1,88 @@
 """Matrices for Σ to start from."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch as th
 from torch import Tensor
 
 from macro_gym import MacroSet
 from sb3_masp.similarity.base import SimilarityError
+from sb3_masp.similarity.files import load_similarity
 
-Start = Literal["uniform", "overlap", "identity", "random"]
+StartName = Literal["uniform", "overlap", "identity", "permuted", "random"]
+Start = StartName | str
+"""A name, or the path of a file that `save_similarity` wrote."""
 
 
 def initial_similarity(
     start: Start, n_actions: int, macro_set: MacroSet | None = None, seed: int | None = None
 ) -> Tensor:
-    """Return a matrix for Σ to start from, rows summing to one, shape ``(actions, actions)``.
+    """Return a matrix for Σ to start from, shape ``(actions, actions)``.
 
-    The diagonal is filled too; forms without one drop it.
+    Rows sum to one, but for a file's Σ of which they do not. The diagonal of named starts is
+    filled too; forms without one drop it.
 
     Args:
         start: ``"uniform"``: all actions alike. ``"overlap"``: by the primitives that two
             actions share in order (`MacroSet.overlap`). ``"identity"``: nine tenths on the
-            action itself. ``"random"``: uniform on the simplex.
+            action itself. ``"permuted"``: that of overlap with the actions shuffled.
+            ``"random"``: uniform on the simplex. Anything else: a file that `save_similarity`
+            wrote, of the same actions.
         n_actions: Number of actions.
-        macro_set: What the actions are; needed for ``"overlap"``.
-        seed: Of ``"random"``.
+        macro_set: What the actions are; needed for ``"overlap"`` and ``"permuted"``.
+        seed: Of ``"random"`` and ``"permuted"``.
 
     Raises:
-        SimilarityError: The start is unknown, or needs a macro set that is missing.
+        SimilarityError: The start is unknown, or needs a macro set that is missing; or the file
+            is of other actions.
     """
     uniform = th.full((n_actions, n_actions), 1 / n_actions)
-    if start == "uniform":
-        return uniform
-    if start == "identity":
-        return 0.9 * th.eye(n_actions) + 0.1 * uniform
-    if start == "random":
-        generator = th.Generator().manual_seed(0 if seed is None else seed)
-        weights = -th.rand(n_actions, n_actions, generator=generator).log()
-        return weights / weights.sum(dim=1, keepdim=True)
-    if start == "overlap":
-        if macro_set is None:
-            raise SimilarityError(
-                "similarity_start='overlap' compares macros by their primitives, but the "
-                "environment has no macro_set; use a MacroALE environment or MacroAction"
-            )
-        # Actions that share nothing still get a little, or no gradient could ever reach them.
-        weights = th.as_tensor(macro_set.overlap(), dtype=th.float32) + 1e-3
-        return weights / weights.sum(dim=1, keepdim=True)
-    raise SimilarityError(
-        f"similarity_start is {start!r}; it may be 'uniform', 'overlap', 'identity' or 'random'"
-    )
+    generator = th.Generator().manual_seed(0 if seed is None else seed)
+    match start:
+        case "uniform":
+            return uniform
+        case "identity":
+            return 0.9 * th.eye(n_actions) + 0.1 * uniform
+        case "random":
+            weights = -th.rand(n_actions, n_actions, generator=generator).log()
+            return weights / weights.sum(dim=1, keepdim=True)
+        case "overlap":
+            return _overlap(start, macro_set)
+        case "permuted":
+            order = th.randperm(n_actions, generator=generator)
+            return _overlap(start, macro_set)[order][:, order]
+    return _of_file(start, n_actions, macro_set)
+
+
+def _overlap(start: Start, macro_set: MacroSet | None) -> Tensor:
+    """Overlap of the actions, rows summing to one."""
+    if macro_set is None:
+        raise SimilarityError(
+            f"similarity_start={start!r} compares macros by their primitives, but the "
+            "environment has no macro_set; use a MacroALE environment or MacroAction"
+        )
+    # Actions that share nothing still get a little, or no gradient could ever reach them.
+    weights = th.as_tensor(macro_set.overlap(), dtype=th.float32) + 1e-3
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _of_file(path: str, n_actions: int, macro_set: MacroSet | None) -> Tensor:
+    """Σ of a file, which must be of the same actions."""
+    try:
+        similarity, about = load_similarity(path)
+    except FileNotFoundError as error:
+        raise SimilarityError(
+            f"similarity_start is {path!r}; it may be {', '.join(map(repr, get_args(StartName)))} "
+            "or a file that save_similarity wrote, and there is no such file"
+        ) from error
+    expected = n_actions if macro_set is None else macro_set.hash
+    found = similarity.n_actions if macro_set is None else about.macro_set or expected
+    if found != expected or similarity.n_actions != n_actions:
+        raise SimilarityError(
+            f"{path} holds a similarity of other actions: {similarity.n_actions} of "
+            f"{about.game or 'an unnamed game'}, macro set {about.macro_set[:12] or 'unknown'}; "
+            f"the environment has {n_actions}, macro set "
+            f"{'none' if macro_set is None else macro_set.hash[:12]}"
+        )
+    matrix: Tensor = similarity().detach()
+    return matrix

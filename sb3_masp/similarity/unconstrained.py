@@ -8,6 +8,8 @@ from sb3_masp.similarity.base import Similarity
 class UnconstrainedSimilarity(Similarity):
     """Any real matrix. Entries may become negative, and the level of Q is penalised too.
 
+    Cost: A² parameters, A² operations for Σ.
+
     Args:
         initial: The matrix to start from, shape ``(actions, actions)``.
 
@@ -15,13 +17,13 @@ class UnconstrainedSimilarity(Similarity):
     """
 
     form = "unconstrained"
-    has_diagonal = True
+    reaches_identity = True
 
     def __init__(self, initial: Tensor) -> None:
         """Copy the start."""
         super().__init__(initial)
         self.entries = nn.Parameter(initial.clone())
-        self._keep_start()
+        self.keep_start()
 
     def forward(self) -> Tensor:
         """Return Σ, shape ``(actions, actions)``."""

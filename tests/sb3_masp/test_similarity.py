@@ -17,16 +17,26 @@ from sb3_masp.similarity.health import collapse, similarity_health
 
 A = 7
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
-ROWS_SUM_TO_ONE = ["softmax", "softmax_diagonal", "sigmoid"]
+CONTROLS = ["uniform", "identity", "overlap", "permuted"]
+ROWS_SUM_TO_ONE = ["softmax", "softmax_diagonal", "sigmoid", "low_rank", "kernel", *CONTROLS]
+ZERO_DIAGONAL = ["softmax", "sigmoid", "kernel", "uniform", "overlap", "permuted"]
+LEARNED = ["softmax", "softmax_diagonal", "sigmoid", "unconstrained", "low_rank", "kernel"]
 
 
-def stirred(form, start="random"):
-    """A similarity away from its start."""
-    similarity = make_similarity(form, start, A, MACROS, seed=3).double()
+def stirred(form, start="random", n_actions=A, macro_set=MACROS):
+    """A similarity away from its start, if it can be moved."""
+    start = start if SIMILARITIES[form].takes_start else "uniform"
+    similarity = make_similarity(form, start, n_actions, macro_set, seed=3).double()
     generator = th.Generator().manual_seed(17)
     for parameter in similarity.parameters():
-        parameter.data += th.randn(parameter.shape, dtype=th.float64, generator=generator)
+        if parameter.requires_grad:
+            parameter.data += th.randn(parameter.shape, dtype=th.float64, generator=generator)
     return similarity
+
+
+def test_every_form_is_in_these_tests():
+    assert {*LEARNED, "fixed", *CONTROLS} <= set(SIMILARITIES)
+    assert {form for form in SIMILARITIES if stirred(form).is_learned} >= set(LEARNED)
 
 
 @pytest.mark.parametrize("form", ROWS_SUM_TO_ONE)
@@ -34,7 +44,7 @@ def test_rows_sum_to_one(form):
     th.testing.assert_close(stirred(form)().sum(dim=1), th.ones(A, dtype=th.float64))
 
 
-@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("form", ZERO_DIAGONAL)
 def test_diagonal_is_zero(form):
     assert bool((stirred(form)().diagonal() == 0).all())
 
@@ -47,35 +57,83 @@ def test_sigmoid_is_symmetric_before_its_rows_are_normalised():
     th.testing.assert_close(around, sigma[i, k] * sigma[k, j] * sigma[j, i])
 
 
-@pytest.mark.parametrize("form", SIMILARITIES)
+@pytest.mark.parametrize("form", LEARNED)
 def test_gradients_reach_the_parameters(form):
     similarity = stirred(form)
-    (parameter,) = similarity.parameters()
+    names, parameters = zip(*similarity.named_parameters(), strict=True)
 
-    def matrix(value):
-        return th.func.functional_call(similarity, {next(iter(names)): value}, ())
+    def matrix(*values):
+        return th.func.functional_call(similarity, dict(zip(names, values, strict=True)), ())
 
-    names = dict(similarity.named_parameters())
-    assert th.autograd.gradcheck(matrix, (parameter,))
+    assert th.autograd.gradcheck(matrix, parameters)
+    gradients = th.autograd.grad(similarity()[0].square().sum(), parameters)
+    assert all(bool(gradient.abs().max() > 0) for gradient in gradients)
+
+
+@pytest.mark.parametrize("form", SIMILARITIES)
+def test_mix_is_the_product_with_the_matrix(form):
+    similarity = stirred(form)
+    values = th.randn(3, A, dtype=th.float64, generator=th.Generator().manual_seed(5))
+    naive = th.stack([similarity() @ row for row in values])
+    th.testing.assert_close(similarity.mix(values), naive)
 
 
 @pytest.mark.parametrize(
     ("form", "start"),
     [
         (form, start)
-        for form in SIMILARITIES
-        for start in ("uniform", "overlap", "random")
+        for form in ("softmax", "softmax_diagonal", "sigmoid", "unconstrained", "fixed")
+        for start in ("uniform", "overlap", "permuted", "random")
         # A symmetric form cannot match rows that are not; see the next test.
         if form != "sigmoid" or start == "uniform"
     ],
 )
-def test_every_form_starts_where_it_is_told(form, start):
+def test_every_dense_form_starts_where_it_is_told(form, start):
     wanted = initial_similarity(start, A, MACROS, seed=5)
-    if not SIMILARITIES[form].has_diagonal:
+    if form in ZERO_DIAGONAL:
         wanted = wanted.clone().fill_diagonal_(0.0)
         wanted = wanted / wanted.sum(dim=1, keepdim=True)
-    found = make_similarity(form, start, A, MACROS, seed=5)()
-    th.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-5)
+    similarity = make_similarity(form, start, A, MACROS, seed=5)
+    th.testing.assert_close(similarity(), wanted, rtol=1e-3, atol=1e-5)
+    assert th.equal(similarity.start, similarity())
+
+
+@pytest.mark.parametrize("form", LEARNED)
+def test_every_learned_form_can_start_from_a_file(form, tmp_path):
+    path = str(tmp_path / "sigma.safetensors")
+    saved = make_similarity("softmax", "overlap", A, MACROS)
+    save_similarity(path, saved, SimilarityAbout(MACROS.names, MACROS.hash))
+    found = make_similarity(form, path, A, MACROS)()
+    expected = SIMILARITIES[form].for_actions(saved().detach(), MACROS)()
+    assert th.equal(found, expected)
+    assert float((found.detach() - 1 / A).abs().max()) > 0.1
+
+
+def test_files_of_other_actions_are_no_start(tmp_path):
+    path = str(tmp_path / "sigma.safetensors")
+    other = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (1, 0, 1)))
+    save_similarity(path, stirred("softmax"), SimilarityAbout(other.names, other.hash, "Toy"))
+    with pytest.raises(SimilarityError, match=r"7 of Toy, macro set .*environment has 7"):
+        make_similarity("softmax", path, A, MACROS)
+    with pytest.raises(SimilarityError, match="the environment has 5, macro set none"):
+        make_similarity("softmax", path, 5)
+    save_similarity(path, stirred("softmax"))  # says nothing of its macros
+    with pytest.raises(SimilarityError, match="7 of an unnamed game, macro set unknown"):
+        make_similarity("softmax", path, 5, MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1))))
+    assert make_similarity("softmax", path, A, MACROS).n_actions == A
+
+
+def test_a_permuted_start_has_the_numbers_of_overlap_and_of_the_wrong_actions():
+    plain, first, again, other = (
+        initial_similarity(start, A, MACROS, seed)
+        for start, seed in (("overlap", 1), ("permuted", 1), ("permuted", 1), ("permuted", 2))
+    )
+    assert th.equal(first, again)
+    assert not th.equal(first, other)
+    assert not th.allclose(first, plain)
+    th.testing.assert_close(first.flatten().sort().values, plain.flatten().sort().values)
+    # Actions were shuffled, not entries: the diagonal is still the largest of each row.
+    assert th.equal(first.argmax(dim=1), th.arange(A))
 
 
 def test_sigmoid_starts_in_proportion_to_a_symmetric_matrix():
@@ -91,27 +149,38 @@ def test_identity_start_is_near_identity(form):
     th.testing.assert_close(sigma, 0.9 * th.eye(A) + th.full((A, A), 0.1 / A))
 
 
-@pytest.mark.parametrize("form", ["softmax", "sigmoid"])
-def test_identity_start_is_refused_where_there_is_no_diagonal(form):
-    with pytest.raises(SimilarityError, match=r"no diagonal.*softmax_diagonal and unconstrained"):
-        make_similarity(form, "identity", A)
+@pytest.mark.parametrize("form", ["softmax", "sigmoid", "low_rank", "kernel"])
+def test_identity_start_is_refused_where_it_is_out_of_reach(form):
+    with pytest.raises(SimilarityError, match=r"near identity.*fixed, softmax_diagonal, uncon"):
+        make_similarity(form, "identity", A, MACROS)
 
 
-@pytest.mark.parametrize("form", SIMILARITIES)
+@pytest.mark.parametrize("form", CONTROLS)
+def test_controls_refuse_a_start_that_they_would_ignore(form):
+    with pytest.raises(SimilarityError, match="one fixed matrix, so similarity_start='random'"):
+        make_similarity(form, "random", A, MACROS)
+
+
+# A permuted control is permuted otherwise, and low rank starts from groups drawn for its actions.
+@pytest.mark.parametrize("form", sorted(set(SIMILARITIES) - {"permuted", "low_rank"}))
 def test_renaming_actions_renames_the_similarity(form):
-    order = th.tensor([3, 0, 6, 1, 5, 2, 4])
-    start = initial_similarity("random", A, seed=9)
-    plain, permuted = SIMILARITIES[form](start)(), SIMILARITIES[form](start[order][:, order])()
-    th.testing.assert_close(permuted, plain[order][:, order])
+    order = th.tensor([1, 0, 4, 6, 2, 5, 3])  # primitives among themselves, as in any macro set
+    start = initial_similarity("overlap", A, MACROS).double() + th.rand(A, A).double() / 9
+    sequences = [tuple(1 - p for p in MACROS.expand(a)) for a in order[2:].tolist()]
+    renamed = MacroSet(("RIGHT", "LEFT"), tuple(sequences))
+    plain = SIMILARITIES[form].for_actions(start, MACROS)()
+    permuted = SIMILARITIES[form].for_actions(start[order][:, order], renamed)()
+    th.testing.assert_close(permuted, plain[order][:, order], rtol=1e-4, atol=1e-6)
 
 
 def test_unknown_names_and_missing_macros_are_refused():
-    with pytest.raises(SimilarityError, match="may be softmax, softmax_diagonal"):
+    with pytest.raises(SimilarityError, match=r"may be fixed, uniform.*softmax, softmax_diagonal"):
         make_similarity("dense", "uniform", A)
-    with pytest.raises(SimilarityError, match="'uniform', 'overlap'"):
+    with pytest.raises(SimilarityError, match=r"'uniform', 'overlap'.*there is no such file"):
         make_similarity("softmax", "zero", A)
-    with pytest.raises(SimilarityError, match="no macro_set"):
-        make_similarity("softmax", "overlap", A)
+    for form, start in (("softmax", "overlap"), ("kernel", "uniform"), ("permuted", "uniform")):
+        with pytest.raises(SimilarityError, match="no macro_set"):
+            make_similarity(form, start, A)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,200 @@
+"""Σ as a kernel over what macros look like: learned on some, it holds for others too."""
+
+import math
+from typing import Any, Self
+
+import torch as th
+from torch import Tensor, nn
+
+from macro_gym import MacroSet
+from sb3_masp.similarity.base import Similarity, SimilarityError, off_diagonal
+from sb3_masp.similarity.features import macro_features, primitive_columns
+
+FITTED = 512
+"""Actions, at most, on which the start is fitted."""
+
+FURTHEST = 0.01
+"""How near a start's sharpness may be to none or the largest, as a share: no gradient is there."""
+
+
+class KernelSimilarity(Similarity):
+    """``Σ_ij ∝ exp(−s·d²_ij/m_i)`` off the diagonal, with ``d²_ij = ‖W(φ_i − φ_j)‖²``.
+
+    φ are the features of the actions' primitives (`macro_features`); the metric W and the
+    sharpness s, the inverse of a temperature, are learned; m_i is the mean of d²_ij over j. A
+    kernel whose scale is free sharpens until each action has one neighbour. Here it is held: the
+    division by m_i takes the scale out of W, and s is a sigmoid times `largest_sharpness`, at
+    which no row of any distances has an entropy below ``entropy_floor``.
+
+    Cost, with d features: d² + 1 parameters, none of them per action; A²·d operations for Σ.
+
+    Args:
+        initial: The matrix to start from, shape ``(actions, actions)``, non-negative with
+            positive row sums off the diagonal. W and s are fitted to it in the rows'
+            cross-entropy, from ``W = I``, on at most 512 actions: what says nothing of features
+            (a random matrix) ends near uniform.
+        macro_set: What the actions are.
+        entropy_floor: Of each row, as a share of the entropy of a uniform one, in (0, 1): at h
+            an action has no fewer than ``(A−1)^h`` neighbours in effect.
+        fit_steps: Steps of the fit, at most.
+
+    Raises:
+        SimilarityError: ``initial`` or ``entropy_floor`` is not of that kind, or the macro set
+            is of another number of actions.
+    """
+
+    form = "kernel"
+    features: Tensor
+
+    def __init__(
+        self,
+        initial: Tensor,
+        macro_set: MacroSet,
+        entropy_floor: float = 0.2,
+        fit_steps: int = 50,
+    ) -> None:
+        """Encode the macros and fit the metric to the start."""
+        super().__init__(initial)
+        if macro_set.n_actions != self.n_actions:
+            raise SimilarityError(
+                f"Σ is over {self.n_actions} actions, but the macro set has {macro_set.n_actions}"
+            )
+        if not 0 < entropy_floor < 1:
+            raise SimilarityError(f"entropy_floor is {entropy_floor}; it must be within (0, 1)")
+        self.macro_set, self.entropy_floor = macro_set, entropy_floor
+        self.largest_sharpness = largest_sharpness(self.n_actions, entropy_floor)
+        features = macro_features(macro_set).to(initial)
+        self.register_buffer("features", features, persistent=False)
+        self.metric = nn.Parameter(th.eye(features.shape[1]).to(initial))
+        self.sharpness_logit = nn.Parameter(initial.new_zeros(()))
+        if fit_steps:
+            self._fit(initial, fit_steps)
+        self.keep_start()
+
+    @classmethod
+    def for_actions(
+        cls, initial: Tensor, macro_set: MacroSet | None = None, seed: int | None = None
+    ) -> Self:
+        """Build it for the macros of an environment.
+
+        Raises:
+            SimilarityError: It has none.
+        """
+        if macro_set is None:
+            raise SimilarityError(
+                "similarity='kernel' compares macros by their primitives, but the environment "
+                "has no macro_set; use a MacroALE environment or MacroAction"
+            )
+        return cls(initial, macro_set)
+
+    def forward(self) -> Tensor:
+        """Return Σ, shape ``(actions, actions)``; rows sum to one, the diagonal is zero."""
+        return self._log_similarity(self.features).exp()
+
+    def carried_to(self, macro_set: MacroSet) -> Self:
+        """Return the same metric and sharpness over other macros, primitives matched by name.
+
+        Args:
+            macro_set: Other macros, over some or all of the same primitives in any order.
+
+        Raises:
+            SimilarityError: It has primitives that this metric knows nothing of.
+        """
+        known = self.macro_set.primitives
+        unknown = [name for name in macro_set.primitives if name not in known]
+        if unknown:
+            raise SimilarityError(
+                f"the kernel was learned on {', '.join(known)} and knows nothing of "
+                f"{', '.join(unknown)}"
+            )
+        size = macro_set.n_actions
+        uniform = self.metric.new_full((size, size), 1 / size).detach()
+        carried = type(self)(uniform, macro_set, self.entropy_floor, fit_steps=0)
+        columns = primitive_columns(
+            [known.index(name) for name in macro_set.primitives], len(known)
+        )
+        with th.no_grad():
+            carried.metric.copy_(_square_root(self.metric[:, columns.to(self.metric.device)]))
+            carried.sharpness_logit.copy_(self.sharpness_logit)
+        carried.keep_start()
+        return carried
+
+    def settings(self) -> dict[str, Any]:
+        """The macros and the entropy's floor; from a file there is nothing to fit."""
+        macros = {"primitives": self.macro_set.primitives, "macros": self.macro_set.macros}
+        return {"macro_set": macros, "entropy_floor": self.entropy_floor, "fit_steps": 0}
+
+    @classmethod
+    def restored(cls, similarity: Tensor, settings: dict[str, Any]) -> Self:
+        """Build it from a file's Σ and `settings`."""
+        return cls(similarity, **settings | {"macro_set": MacroSet(**settings["macro_set"])})
+
+    def _log_similarity(self, features: Tensor) -> Tensor:
+        """Logarithm of Σ over the actions with these features; minus infinity on the diagonal."""
+        points = (features - features.mean(dim=0)) @ self.metric.mT
+        squares = points.square().sum(dim=1)
+        distances = (squares[:, None] + squares - 2 * points @ points.mT).clamp(min=0)
+        diagonal = ~off_diagonal(len(features)).to(features.device)
+        distances = distances.masked_fill(diagonal, 0.0)
+        means = distances.sum(dim=1, keepdim=True) / (len(features) - 1)
+        sharpness = self.largest_sharpness * self.sharpness_logit.sigmoid()
+        logits = -sharpness * distances / means.clamp(min=th.finfo(means.dtype).tiny)
+        return logits.masked_fill(diagonal, float("-inf")).log_softmax(dim=1)
+
+    def _fit(self, initial: Tensor, steps: int) -> None:
+        """Fit the metric and the sharpness to the rows of a matrix off its diagonal."""
+        chosen = _spread(len(initial), FITTED)
+        mask = off_diagonal(len(chosen)).to(initial.device)
+        wanted = initial[chosen][:, chosen] * mask
+        sums = wanted.sum(dim=1, keepdim=True)
+        if bool((wanted < 0).any()) or bool((sums <= 0).any()):
+            raise SimilarityError(
+                "the 'kernel' form needs non-negative rows with a positive sum off the diagonal; "
+                f"the smallest entry is {float(wanted.min()):g}, the smallest such sum "
+                f"{float(sums.min()):g}"
+            )
+        optimizer = th.optim.LBFGS(self.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
+
+        def cross_entropy() -> Tensor:
+            optimizer.zero_grad()
+            logs = self._log_similarity(self.features[chosen]).masked_fill(~mask, 0.0)
+            loss = -(wanted / sums * logs).sum(dim=1).mean()
+            th.autograd.backward(loss)
+            return loss
+
+        with th.enable_grad():
+            optimizer.step(cross_entropy)  # type: ignore[no-untyped-call]
+        optimizer.zero_grad()
+        limit = math.log(1 / FURTHEST - 1)
+        self.sharpness_logit.data.clamp_(-limit, limit)
+
+
+def largest_sharpness(n_actions: int, entropy_floor: float) -> float:
+    """Largest s at which no softmax row of ``−s·x`` falls below a share of the full entropy.
+
+    The n = A−1 numbers x of a row are non-negative with mean one. By Jensen's inequality the
+    row's largest entry is at most ``1/(1 + (n−1)·exp(−s·n/(n−1)))``, reached with x zero once and
+    alike elsewhere; and no entropy is below minus the logarithm of the largest entry.
+
+    Args:
+        n_actions: A.
+        entropy_floor: The share, within (0, 1).
+    """
+    others = n_actions - 1
+    if others == 1:
+        return 1.0  # A row of one entry, whatever s.
+    return (others - 1) / others * math.log((others - 1) / (others**entropy_floor - 1))
+
+
+def _square_root(metric: Tensor) -> Tensor:
+    """A square W with the distances of a W of any shape, ``(features, features)``."""
+    values: Tensor
+    vectors: Tensor
+    values, vectors = th.linalg.eigh(metric.mT @ metric)
+    return values.clamp(min=0).sqrt()[:, None] * vectors.mT
+
+
+def _spread(n: int, most: int) -> Tensor:
+    """All of ``0..n−1``, or ``most`` of them, evenly spread."""
+    count = min(n, most)
+    return th.arange(count) * n // count

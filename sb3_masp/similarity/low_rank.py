@@ -1,0 +1,110 @@
+"""Σ of low rank: actions are similar as members of the same groups."""
+
+from typing import Any, Self
+
+import torch as th
+from torch import Tensor, nn
+
+from macro_gym import MacroSet
+from sb3_masp.similarity.base import Similarity, SimilarityError
+
+SMALLEST = 1e-6
+
+
+class LowRankSimilarity(Similarity):
+    """``Σ = M E``: M says which groups an action belongs to, E which actions a group holds.
+
+    Rows of both are softmaxes, so rows of Σ sum to one. The diagonal is not zero, but its sum is
+    at most the rank, so identity is out of reach where the rank is much below A. Cost, at rank r:
+    2·A·r parameters, A²·r operations for Σ, and A·r a row for `mix`, which needs no Σ.
+
+    Args:
+        initial: The matrix to start from, shape ``(actions, actions)``, non-negative with
+            positive row sums; rows are normalised, and M and E fitted by expectation
+            maximisation, which finds the uniform matrix exactly and others as far as the rank
+            goes.
+        rank: Groups; no more than actions are used.
+        seed: Of the groups that the fit starts from.
+        fit_steps: Steps of the fit, each A²·r operations.
+
+    Raises:
+        SimilarityError: ``initial`` or ``rank`` is not of that kind.
+
+    Source of the fit: Hofmann 1999, Probabilistic Latent Semantic Analysis, equations 3-5.
+    """
+
+    form = "low_rank"
+
+    def __init__(
+        self, initial: Tensor, rank: int = 16, seed: int | None = None, fit_steps: int = 100
+    ) -> None:
+        """Fit the groups to the start."""
+        super().__init__(initial)
+        if rank < 1:
+            raise SimilarityError(f"rank is {rank}; it is how many groups there are, at least 1")
+        sums = initial.sum(dim=1, keepdim=True)
+        if bool((initial < 0).any()) or bool((sums <= 0).any()):
+            raise SimilarityError(
+                "the 'low_rank' form needs non-negative rows with a positive sum; the smallest "
+                f"entry is {float(initial.min()):g}, the smallest sum {float(sums.min()):g}"
+            )
+        self.rank = min(rank, self.n_actions)
+        members, groups = fit_groups(initial / sums, self.rank, seed, fit_steps)
+        self.member_logits = nn.Parameter(members.clamp(min=SMALLEST).log())
+        self.group_logits = nn.Parameter(groups.clamp(min=SMALLEST).log())
+        self.keep_start()
+
+    @classmethod
+    def for_actions(
+        cls, initial: Tensor, macro_set: MacroSet | None = None, seed: int | None = None
+    ) -> Self:
+        """Build it with the default rank."""
+        return cls(initial, seed=seed)
+
+    def forward(self) -> Tensor:
+        """Return Σ, shape ``(actions, actions)``; rows sum to one."""
+        return self.member_logits.softmax(dim=1) @ self.group_logits.softmax(dim=1)
+
+    def mix(self, values: Tensor) -> Tensor:
+        """Return ``M(Ex)`` for each row x of ``values``, shape ``(batch, actions)``."""
+        of_groups = values @ self.group_logits.softmax(dim=1).mT
+        return of_groups @ self.member_logits.softmax(dim=1).mT
+
+    def settings(self) -> dict[str, Any]:
+        """The rank; from a file there is nothing to fit."""
+        return {"rank": self.rank, "fit_steps": 0}
+
+
+def fit_groups(
+    similarity: Tensor, rank: int, seed: int | None, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Fit ``M E`` to Σ in the sum of the rows' Kullback-Leibler divergences.
+
+    Each step lowers the divergence or leaves it. M starts at random, without which all groups
+    would stay alike.
+
+    Args:
+        similarity: Σ, shape ``(actions, actions)``, rows summing to one.
+        rank: Groups.
+        seed: Of the first M.
+        steps: Steps.
+
+    Returns:
+        M, shape ``(actions, rank)``, and E, shape ``(rank, actions)``; rows sum to one.
+    """
+    generator = th.Generator().manual_seed(0 if seed is None else seed)
+    members = th.randn(len(similarity), rank, generator=generator).to(similarity).softmax(dim=1)
+    groups = _normalised(members.mT @ similarity)
+    for _ in range(steps):
+        ratio = similarity / (members @ groups).clamp(min=1e-30)
+        members, groups = (
+            _normalised(members * (ratio @ groups.mT)),
+            _normalised(groups * (members.mT @ ratio)),
+        )
+    return members, groups
+
+
+def _normalised(rows: Tensor) -> Tensor:
+    """Rows that sum to one; a row of zeros becomes uniform."""
+    rows = rows + th.finfo(rows.dtype).tiny
+    return rows / rows.sum(dim=1, keepdim=True)
