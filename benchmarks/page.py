@@ -39,9 +39,9 @@ meta-step is the exact one unless it says otherwise; *double backward* is the sa
 RAINBOW = """\
 ## One Rainbow update
 
-The same network sizes with all six parts, one thread: time as a share of an update as CleanRL's
-`rainbow_atari.py` does it, which `benchmarks/rainbow.py` writes anew and describes. `Rainbow` is
-charged for its replay too.
+Networks of the same sizes with all six parts, one thread: processor time as a share of an update
+as CleanRL's `rainbow_atari.py` does it, which `benchmarks/rainbow.py` writes anew and describes.
+`Rainbow` is charged for its replay too.
 """
 
 REPLAY = """\
