@@ -55,14 +55,15 @@ class Rainbow(MacroLearner, DQN):
     target network                      copied every 8,000 steps (32,000 frames)
     distributions                       51 atoms within −10..10
     noisy layers                        σ₀ = 0.5, no ε-greedy beside
-    prioritised replay                  α = 0.5, β from 0.4 to 1 as learning goes on
+    replay                              1,000,000 decisions, prioritised with α = 0.5 and β from
+                                        0.4 to 1 as learning goes on
     rewards                             clipped to [−1, 1] in games (``clip_rewards``)
     network                             Nature's convolutions, streams of 512 hidden units
     ==================================  ==========================================================
 
     Two differ: gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε
-    falls to 0.01 over SB3's share of the run, not over the first 250,000 frames. The buffer holds
-    a million decisions, as the paper's. Priorities are the losses, Kullback-Leibler divergences, as in the paper. Dopamine's ``full_rainbow.gin`` has the
+    falls to 0.01 over SB3's share of the run, not over the first 250,000 frames. Priorities are the
+    losses, Kullback-Leibler divergences, as in the paper. Dopamine's ``full_rainbow.gin`` has the
     same numbers but for σ₀ = 0.1, a fixed β = 0.5, and one hidden layer that both streams share.
 
     Args:
