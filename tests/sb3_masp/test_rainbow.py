@@ -1,5 +1,7 @@
 """Rainbow as an SB3 learner: with parts and without, saved, loaded and seeded."""
 
+import inspect
+
 import pytest
 import torch as th
 from stable_baselines3 import DQN
@@ -112,6 +114,7 @@ def test_each_part_is_switched_off_by_its_name():
 def test_defaults_are_those_listed():
     model = Rainbow("CnnPolicy", macro_breakout(), buffer_size=7)
     adam, buffer = model.policy.optimizer.defaults, model.replay_buffer
+    assert inspect.signature(Rainbow).parameters["buffer_size"].default == 1_000_000
     assert (adam["lr"], adam["eps"], adam["fused"]) == (6.25e-5, 1.5e-4, True)
     assert (model.learning_starts, model.train_freq.frequency) == (20_000, 4)
     assert (model.batch_size, model.gamma, model.n_steps) == (32, 0.99, 3)
