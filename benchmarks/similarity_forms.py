@@ -1,7 +1,7 @@
 """What each form of Σ costs as the number of actions grows.
 
 All forms take turns within each round, so that a machine that slows down slows all of them; the
-result is the median over rounds.
+result is the least over rounds, which other work on the machine disturbs least.
 """
 
 import time
@@ -91,16 +91,16 @@ def main(settings: Settings) -> None:
                 found[form].append(seconds)
                 learned[form] = sum(p.numel() for p in similarity.parameters() if p.requires_grad)
         for form, turns in found.items():
-            medians = {done: float(np.median([each[done] for each in turns])) for done in DONE}
+            least = {done: min(each[done] for each in turns) for done in DONE}
             rows.append(
-                {"form": form, "actions": macro_set.n_actions, "learned": learned[form]} | medians
+                {"form": form, "actions": macro_set.n_actions, "learned": learned[form]} | least
             )
-            times = "  ".join(f"{done} {medians[done] * 1e3:9.3f} ms" for done in DONE)
+            times = "  ".join(f"{done} {least[done] * 1e3:9.3f} ms" for done in DONE)
             print(f"{form:16} A={macro_set.n_actions:5}  {times}")
     write_report(
         settings.output,
         {
-            "what": "median seconds over rounds: build Σ from overlap, form the matrix, form it "
+            "what": "least seconds over rounds: build Σ from overlap, form the matrix, form it "
             "with the penalty and its gradient, and mix a batch of values",
             "batch_size": settings.batch_size,
             "primitives": settings.primitives,

@@ -36,7 +36,7 @@ class LowRankSimilarity(Similarity):
     form = "low_rank"
 
     def __init__(
-        self, initial: Tensor, rank: int = 16, seed: int | None = None, fit_steps: int = 100
+        self, initial: Tensor, rank: int = 16, seed: int | None = None, fit_steps: int = 50
     ) -> None:
         """Fit the groups to the start."""
         super().__init__(initial)

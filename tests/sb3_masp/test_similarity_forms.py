@@ -65,6 +65,18 @@ def test_the_diagonal_of_low_rank_sums_to_the_rank_at_most():
     assert LowRankSimilarity(th.rand(A, A), rank=99).rank == A
 
 
+def test_a_step_of_the_fit_is_expectation_maximisation_written_out():
+    wanted = th.rand(A, A).double().softmax(1)
+    (members, groups), (found_members, found_groups) = (
+        fit_groups(wanted, 3, seed=1, steps=steps) for steps in (4, 5)
+    )
+    responsibilities = members[:, :, None] * groups[None]  # of group k for the pair (i, j)
+    responsibilities = responsibilities / responsibilities.sum(1, keepdim=True)
+    expected = wanted[:, None] * responsibilities
+    th.testing.assert_close(found_members, expected.sum(2))
+    th.testing.assert_close(found_groups, expected.sum(0) / expected.sum((0, 2))[:, None])
+
+
 def test_fitting_groups_never_makes_the_fit_worse_and_finds_a_matrix_of_their_rank():
     wanted = drawn(A, 2, seed=1).mul(3).softmax(1) @ drawn(2, A, seed=2).mul(3).softmax(1)
     course = [divergence(wanted, *fit_groups(wanted, 2, 0, steps)) for steps in range(40)]
@@ -224,7 +236,10 @@ def test_a_kernel_of_many_actions_is_fitted_on_some_evenly_spread(monkeypatch):
         KernelSimilarity(start, MACROS)
         for start in (initial, initial.masked_fill(elsewhere, 0.5), initial.flip(0).flip(1))
     )
+    replaced = ((1, 1, 1), MACROS.macros[1], (1, 0), MACROS.macros[3], (0, 1))
+    unseen = KernelSimilarity(initial, MacroSet(MACROS.primitives, replaced))
     assert th.equal(kernel.metric, blind.metric)
+    assert th.equal(kernel.metric, unseen.metric)
     assert not th.equal(kernel.metric, other.metric)
     assert not th.equal(kernel.metric, th.eye(len(kernel.metric)))
 
