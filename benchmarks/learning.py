@@ -57,11 +57,12 @@ def arguments(name: str, learner: str) -> dict[str, Any]:
     """The learner's arguments on a problem."""
     asked = problem(name)
     given = dict(asked.settings)
-    if "Rainbow" in learner:
-        return given | asked.rainbow
+    if "MASP" in learner:
+        given |= asked.masp
     if "QRDQN" in learner:
         given["policy_kwargs"] = given["policy_kwargs"] | {"n_quantiles": 10}
-    return given | {"exploration_fraction": 0.2, "exploration_final_eps": 0.02}
+    exploration = {"exploration_fraction": 0.2, "exploration_final_eps": 0.02}
+    return given | (asked.rainbow if "Rainbow" in learner else exploration)
 
 
 def learn(name: str, learner: str, seed: int, steps: int) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def main(settings: Settings) -> None:
         settings = replace(settings, seeds=1)
     rows = json.loads(settings.output.read_text())["rows"] if settings.output.exists() else []
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
-    todo = [(n, x, s) for n in settings.problems for x in settings.learners for s in seeds]
+    todo = [(n, x, s) for n in settings.problems for s in seeds for x in settings.learners]
     for name, learner, seed in tqdm(todo, unit="run"):
         steps = 600 if settings.smoke else problem(name).steps
         known = {"steps": steps, "arguments": repr(arguments(name, learner))}

@@ -30,11 +30,11 @@ def learning_page(result: dict[str, Any], about: str) -> str:
     """
     rows = result["rows"]
     sections = [_section(name, rows) for name in (*PROBLEMS, CONTROL)]
-    return "\n".join([INTRODUCTION, *filter(None, sections), about])
+    return "\n".join([INTRODUCTION, *sections, about])
 
 
 def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
-    """A problem and what each learner came to; nothing if it was not run."""
+    """A problem and what each learner came to."""
     asked = problem(name)
     rows = [row for row in rows if row["problem"] == name]
     learners = dict.fromkeys(row["learner"] for row in rows)
@@ -42,12 +42,9 @@ def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
         _line(learner, asked, [row for row in rows if row["learner"] == learner])
         for learner in learners
     ]
-    if not lines:
-        return ""
     head = "| learner | seeds | return | 95% interval | reached it | decisions | updates |"
-    return "\n".join(
-        [f"## {name.capitalize()}\n", f"{_statement(asked)}\n", head, "|---" * 7 + "|", *lines, ""]
-    )
+    table = [head, "|---" * 7 + "|", *lines] if lines else ["Not run yet."]
+    return "\n".join([f"## {name.capitalize()}\n", f"{_statement(asked)}\n", *table, ""])
 
 
 def _statement(asked: Problem) -> str:

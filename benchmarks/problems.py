@@ -92,6 +92,7 @@ class Problem:
         best: What the best policy gets, and how that is known.
         settings: Arguments of every learner.
         rainbow: Further arguments of those that learn distributions on fixed atoms.
+        masp: Further arguments of those with a penalty.
     """
 
     about: str
@@ -101,6 +102,7 @@ class Problem:
     best: str
     settings: dict[str, Any] = field(default_factory=dict)
     rainbow: dict[str, Any] = field(default_factory=dict)
+    masp: dict[str, Any] = field(default_factory=dict)
 
 
 def chain(*macros: tuple[int, ...]) -> gym.Env[Any, Any]:
@@ -132,22 +134,27 @@ PROBLEMS = {
         rainbow={"v_min": 0, "v_max": 2},
     ),
     "cart pole": Problem(
-        "Gymnasium's `CartPole-v1`.",
-        lambda: gym.make("CartPole-v1"),
-        steps=30_000,
-        required=475,
-        best="500, where an episode is cut short (Gymnasium calls 475 solved)",
+        "Gymnasium's `CartPole-v1` with the macros LEFT,RIGHT and RIGHT,LEFT.",
+        lambda: MacroAction(
+            gym.make("CartPole-v1"), MacroSet(("LEFT", "RIGHT"), ((LEFT, RIGHT), (RIGHT, LEFT)))
+        ),
+        steps=20_000,
+        required=100,
+        best="500, where an episode is cut short",
         settings={
-            "learning_rate": 2.3e-3,
-            "learning_starts": 1_000,
+            "learning_rate": 1e-3,
+            "learning_starts": 500,
             "batch_size": 64,
-            "buffer_size": 100_000,
-            "train_freq": 256,
-            "gradient_steps": 128,
-            "target_update_interval": 10,
-            "policy_kwargs": {"net_arch": [128, 128]},
+            "buffer_size": 20_000,
+            "gamma": 0.97,
+            "train_freq": 4,
+            "gradient_steps": 2,
+            "target_update_interval": 200,
+            "n_steps": 3,
+            "policy_kwargs": {"net_arch": [64, 64]},
         },
-        rainbow={"v_min": 0, "v_max": 100},
+        rainbow={"v_min": 0, "v_max": 40},
+        masp={"eta": 0.1},
     ),
     "chain": Problem(
         "25 places in a row; RIGHT goes one on, LEFT back to the first, only the last one pays, "
