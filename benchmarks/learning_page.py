@@ -13,11 +13,12 @@ INTRODUCTION = """\
 
 Written by `python -m benchmarks.page` from `benchmarks/results/learning.json`, which
 `python -m benchmarks.learning` makes: problems of CPU size whose best return is known, each learned
-by each learner with five seeds. *Required* is the mean return that a learner has to reach within
-the budget, which counts steps of the environment (a decision can last several). Returns are those
-of the last policy, without exploration, over 30 episodes; intervals are 95% t-intervals of the mean
-over seeds. Settings were chosen on other seeds than those reported. They stand in
-`benchmarks/problems.py` and are meant to be quick, not to compare the learners.
+by each learner with five seeds (where a table has fewer, the rest has not been run yet). *Required*
+is the mean return that a learner has to reach within the budget, which counts steps of the
+environment (a decision can last several). Returns are those of the last policy, without
+exploration, over 30 episodes; intervals are 95% t-intervals of the mean over seeds. Settings were
+chosen on other seeds than those reported. They stand in `benchmarks/problems.py` and are meant to
+be quick, not to compare the learners.
 """
 
 
@@ -56,20 +57,18 @@ def _statement(asked: Problem) -> str:
 def _line(learner: str, asked: Problem, rows: Sequence[dict[str, Any]]) -> str:
     """What a learner came to, over its seeds."""
     returns = np.array([row["return"] for row in rows])
-    low, high = interval(returns)
+    between = "{:.2f} to {:.2f}".format(*interval(returns)) if len(returns) > 1 else ""
     reached = (
         "" if asked.required is None else f"{(returns >= asked.required).sum()} of {len(rows)}"
     )
     decisions, updates = (np.mean([row[key] for row in rows]) for key in ("decisions", "updates"))
     return (
-        f"| {learner} | {len(rows)} | {returns.mean():.2f} | {low:.2f} to {high:.2f} | {reached} "
+        f"| {learner} | {len(rows)} | {returns.mean():.2f} | {between} | {reached} "
         f"| {decisions:,.0f} | {updates:,.0f} |"
     )
 
 
 def interval(returns: np.ndarray) -> tuple[float, float]:
-    """95% t-interval of the mean; infinite for one value, of which nothing is known."""
-    if len(returns) < 2:
-        return -np.inf, np.inf
+    """95% t-interval of the mean of two values or more."""
     half = t.ppf(0.975, len(returns) - 1) * returns.std(ddof=1) / len(returns) ** 0.5
     return float(returns.mean() - half), float(returns.mean() + half)

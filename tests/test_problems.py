@@ -48,4 +48,3 @@ def test_the_interval_is_students():
     # Four degrees of freedom: 2.776 standard errors.
     low, high = interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
     assert (low, high) == pytest.approx((3 - 2.776 * 0.5**0.5, 3 + 2.776 * 0.5**0.5), abs=1e-3)
-    assert interval(np.array([2.0])) == (-np.inf, np.inf)
