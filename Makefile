@@ -24,6 +24,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.banks
 	$(BIN)/python -m benchmarks.checkpoints
+	$(BIN)/python -m benchmarks.similarity_forms
 	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.page
 
@@ -44,6 +45,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.extraction --smoke --output build/extraction.json
 	$(BIN)/python -m benchmarks.readers --smoke --output build/readers.json
 	$(BIN)/python -m benchmarks.checkpoints --smoke --output build/checkpoints.json
+	$(BIN)/python -m benchmarks.similarity_forms --smoke --output build/similarity_forms.json
 	$(BIN)/python -m benchmarks.learning --smoke --output build/learning.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 
