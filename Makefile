@@ -46,7 +46,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.readers --smoke --output build/readers.json
 	$(BIN)/python -m benchmarks.checkpoints --smoke --output build/checkpoints.json
 	$(BIN)/python -m benchmarks.similarity_forms --smoke --output build/similarity_forms.json
-	$(BIN)/python -m benchmarks.learning --smoke --output build/learning.json
+	$(BIN)/python -m benchmarks.learning --smoke --output build/learning_smoke.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 
 banks: $(INSTALLED)  ## play every game that has a bank, and mine it again (hours)
