@@ -1,5 +1,6 @@
 """Low-rank, kernel and fixed Σ, forms of one's own, and law 8 through each."""
 
+import json
 import math
 import re
 from itertools import pairwise
@@ -12,7 +13,7 @@ from macro_gym import MacroSet
 from macro_gym.banks import load_bank
 from sb3_masp import MASPDQN, KernelSimilarity, LowRankSimilarity, Similarity, load_similarity
 from sb3_masp import save_similarity as save
-from sb3_masp.similarity import FixedSimilarity, SimilarityError, initial_similarity
+from sb3_masp.similarity import SIMILARITIES, FixedSimilarity, SimilarityError, initial_similarity
 from sb3_masp.similarity.features import macro_features
 from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity.health import row_entropy
@@ -354,7 +355,19 @@ def test_settings_of_a_form_come_back_from_its_file(similarity, tmp_path):
     assert th.equal(loaded.start, similarity.start)
 
 
-# A form of one's own
+# The docs
+
+
+def test_the_docs_table_of_costs_is_what_was_measured():
+    results = DOCS.parents[1] / "benchmarks" / "results" / "similarity_forms.json"
+    rows = json.loads(results.read_text())["forms"]
+    sizes = sorted({row["actions"] for row in rows})[1:]
+    section = re.search(r"<!-- costs -->(.*?)<!-- end -->", DOCS.read_text(), re.DOTALL)[1]
+    for form in {row["form"] for row in rows}:
+        own = {row["actions"]: row for row in rows if row["form"] == form}
+        times = (own[size][done] for done in ("matrix", "gradient", "mix") for size in sizes)
+        cells = [f'`"{form}"`', *(f"{1e3 * seconds:.2f}" for seconds in times)]
+        assert f"| {' | '.join(cells)} |" in section
 
 
 def documented(name):
@@ -383,6 +396,7 @@ def test_two_classes_of_one_name_are_refused_but_a_class_may_be_defined_again():
         return type(name, (Similarity,), {"form": "twice", "forward": lambda self: th.eye(2)})
 
     define("First")
-    define("First")
+    again = define("First")
+    assert SIMILARITIES["twice"] is again
     with pytest.raises(SimilarityError, match=r"Second calls its form 'twice'.*First; choose"):
         define("Second")
