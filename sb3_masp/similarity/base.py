@@ -115,6 +115,6 @@ SIMILARITIES: dict[str, type[Similarity]] = {}
 """The forms by name."""
 
 
-def off_diagonal(n_actions: int) -> Tensor:
-    """True off the diagonal, shape ``(actions, actions)``."""
-    return ~th.eye(n_actions, dtype=th.bool)
+def off_diagonal(matrix: Tensor) -> Tensor:
+    """True off the diagonal of a matrix, same shape and device."""
+    return ~th.eye(len(matrix), dtype=th.bool, device=matrix.device)

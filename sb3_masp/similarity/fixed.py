@@ -51,7 +51,7 @@ class ControlSimilarity(FixedSimilarity):
     ) -> Self:
         """Build the control's matrix; ``initial`` tells its size alone."""
         matrix = initial_similarity(cls.matrix, len(initial), macro_set, seed)
-        weights = matrix * off_diagonal(len(matrix))
+        weights = matrix * off_diagonal(matrix)
         return cls(weights / weights.sum(dim=1, keepdim=True))
 
 

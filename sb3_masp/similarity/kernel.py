@@ -134,7 +134,7 @@ class KernelSimilarity(Similarity):
         points = (features - features.mean(dim=0)) @ self.metric.mT
         squares = points.square().sum(dim=1)
         distances = (squares[:, None] + squares - 2 * points @ points.mT).clamp(min=0)
-        diagonal = ~off_diagonal(len(features)).to(features.device)
+        diagonal = ~off_diagonal(distances)
         distances = distances.masked_fill(diagonal, 0.0)
         means = distances.sum(dim=1, keepdim=True) / (len(features) - 1)
         sharpness = self.largest_sharpness * self.sharpness_logit.sigmoid()
@@ -144,8 +144,9 @@ class KernelSimilarity(Similarity):
     def _fit(self, initial: Tensor, steps: int) -> None:
         """Fit the metric and the sharpness to the rows of a matrix off its diagonal."""
         chosen = _spread(len(initial), FITTED)
-        mask = off_diagonal(len(chosen)).to(initial.device)
-        wanted = initial[chosen][:, chosen] * mask
+        wanted = initial[chosen][:, chosen]
+        mask = off_diagonal(wanted)
+        wanted = wanted * mask
         sums = wanted.sum(dim=1, keepdim=True)
         if bool((wanted < 0).any()) or bool((sums <= 0).any()):
             raise SimilarityError(

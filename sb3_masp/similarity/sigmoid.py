@@ -26,7 +26,7 @@ class SigmoidSimilarity(Similarity):
     def __init__(self, initial: Tensor) -> None:
         """Take the logit of the start."""
         super().__init__(initial)
-        start = (initial + initial.T) * off_diagonal(len(initial))
+        start = (initial + initial.T) * off_diagonal(initial)
         if bool((start < 0).any()) or float(start.max()) <= 0:
             raise SimilarityError(
                 "the 'sigmoid' form needs non-negative entries, some of them positive off the "
@@ -38,6 +38,5 @@ class SigmoidSimilarity(Similarity):
 
     def forward(self) -> Tensor:
         """Return Σ, shape ``(actions, actions)``; rows sum to one."""
-        mask = off_diagonal(self.n_actions).to(self.logits.device)
-        weights = ((self.logits + self.logits.mT) / 2).sigmoid() * mask
+        weights = ((self.logits + self.logits.mT) / 2).sigmoid() * off_diagonal(self.logits)
         return weights / weights.sum(dim=1, keepdim=True)

@@ -31,7 +31,7 @@ class SoftmaxSimilarity(Similarity):
     def __init__(self, initial: Tensor) -> None:
         """Take the logarithm of the start."""
         super().__init__(initial)
-        start = initial if self.has_diagonal else initial * off_diagonal(len(initial))
+        start = initial if self.has_diagonal else initial * off_diagonal(initial)
         if bool((start < 0).any()) or bool((start.sum(1) <= 0).any()):
             raise SimilarityError(
                 f"the {self.form!r} form needs non-negative rows with a positive sum"
@@ -46,8 +46,7 @@ class SoftmaxSimilarity(Similarity):
         """Return Σ, shape ``(actions, actions)``."""
         if self.has_diagonal:
             return self.logits.softmax(dim=1)
-        diagonal = ~off_diagonal(self.n_actions).to(self.logits.device)
-        return self.logits.masked_fill(diagonal, float("-inf")).softmax(dim=1)
+        return self.logits.masked_fill(~off_diagonal(self.logits), float("-inf")).softmax(dim=1)
 
 
 class DiagonalSoftmaxSimilarity(SoftmaxSimilarity):
