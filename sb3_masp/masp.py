@@ -213,8 +213,8 @@ class MASP(MacroLearner):
 
     def _meta_step_is_due(self) -> bool:
         """Whether this update is followed by an outer step."""
-        learning = self.eta != 0 and not self.similarity_frozen
-        return learning and self._n_updates % self.meta_interval == 0
+        learns = self.eta != 0 and self.similarity.is_learned and not self.similarity_frozen
+        return learns and self._n_updates % self.meta_interval == 0
 
     def _meta_parameters(self, names: list[str]) -> list[str]:
         """The parameters whose part of the meta-gradient is computed: all, or the last layer's."""
@@ -272,6 +272,7 @@ class MASP(MacroLearner):
         self.similarity = make_similarity(
             self.similarity_form, self.similarity_start, n_actions, self.macro_set, self.seed
         ).to(self.device)
+        self.similarity_start = "uniform"  # done with; a file need not be there to load the model
         # Meta-gradients have norms of 1e-7 to 1e-5 over A² entries; Adam's usual ε would hide
         # them.
         self.meta_optimizer = th.optim.Adam(self.similarity.parameters(), lr=1.0, eps=1e-15)

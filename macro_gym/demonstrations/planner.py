@@ -92,7 +92,7 @@ class PlannerSettings:
             raise DemonstrationError(f"discount is {self.discount}; it must be within (0, 1]")
 
     def __str__(self) -> str:
-        """All settings, as in ``plans=16, horizon=40``."""
+        """All settings, as in ``trials=4, horizon=48``."""
         return ", ".join(f"{name}={value}" for name, value in asdict(self).items())
 
 

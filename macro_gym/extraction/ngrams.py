@@ -34,8 +34,8 @@ def frequent_ngrams(
       LEFT×m. No window spans two demonstrations.
     - Lengths compete on equal terms. A prefix occurs at least as often as what it begins, so held
       actions and short sequences come first. In Breakout's bank 28 of the first 32 macros hold
-      one action; 15, 26, 27, 25, 16, 13 and 6 of the first 128 have length 2, 3, ..., 8, and of
-      all 512 it is 16, 31, 47, 75, 99, 118 and 126.
+      one action; 16, 28, 32, 27, 13, 7 and 5 of the first 128 have length 2, 3, ..., 8, and of
+      all 512 it is 16, 29, 42, 55, 94, 125 and 151.
     - Of equally frequent sequences the longer comes first, then the one whose first differing
       primitive comes first in ``primitives``; the demonstrations' order does not matter.
 

@@ -34,8 +34,7 @@ class FixedSimilarity(Similarity):
 
     def forward(self) -> Tensor:
         """Return Σ, shape ``(actions, actions)``."""
-        # Asks for a gradient that reaches nothing, so that an outer step is harmless.
-        return self.entries.detach().clone().requires_grad_()
+        return self.entries.clone()
 
 
 class ControlSimilarity(FixedSimilarity):

@@ -20,7 +20,8 @@ from macro_gym.errors import FrameSkipError, MacroSetMismatchError
 from sb3_masp import MASPDQN, MacroReplayBuffer, SoftmaxSimilarity, UnconstrainedSimilarity
 from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
-from sb3_masp.similarity import SimilarityError
+from sb3_masp.similarity import SimilarityError, save_similarity
+from sb3_masp.similarity.forms import make_similarity
 from tests.sb3_masp.poles import (
     BREAKOUT,
     MACROS,
@@ -239,3 +240,22 @@ def test_a_wrapper_that_repeats_decisions_is_refused_outside_and_allowed_inside(
     model = MASPDQN("CnnPolicy", macro_breakout(k=2), **SMALL)
     with pytest.raises(FrameSkipError, match="MaxAndSkipEnv repeats every decision"):
         model.set_env(outside)
+
+
+def test_a_model_that_started_from_a_file_is_loaded_without_it(tmp_path):
+    path = tmp_path / "start.safetensors"
+    env = macro_cartpole()
+    n_actions = int(env.action_space.n)
+    save_similarity(path, make_similarity("softmax", "random", n_actions, seed=3))
+    model = MASPDQN("MlpPolicy", env, similarity_start=str(path), **SMALL)
+    model.save(tmp_path / "model")
+    path.unlink()
+    loaded = MASPDQN.load(tmp_path / "model", env=macro_cartpole())
+    th.testing.assert_close(loaded.similarity(), model.similarity(), rtol=0, atol=0)
+
+
+def test_a_fixed_similarity_takes_no_outer_steps():
+    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity="overlap", **SMALL)
+    model._outer_step = None  # would fail if it were called
+    model.learn(61)
+    assert model._n_updates > 0
