@@ -23,6 +23,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.extraction
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.banks
+	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.checkpoints
 	$(BIN)/python -m benchmarks.similarity_forms
 	$(BIN)/python -m benchmarks.learning
@@ -48,8 +49,9 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.similarity_forms --smoke --output build/similarity_forms.json
 	$(BIN)/python -m benchmarks.learning --smoke --output build/learning_smoke.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
+	$(BIN)/python -m benchmarks.planner --smoke --output build/planner.json
 
-banks: $(INSTALLED)  ## play every game that has a bank, and mine it again (hours)
+banks: $(INSTALLED)  ## play every game and mine its bank; what is there is kept (hours)
 	$(BIN)/python -m macro_gym.banks.make
 
 clean:

@@ -6,7 +6,7 @@ from typing import Any
 
 from macro_gym.games import game_name
 
-SECTION = """\
+SECTION = """
 ## How well the planner plays
 
 Measured by `python -m benchmarks.planner`: the first {steps} steps of each game, {seeds} episodes

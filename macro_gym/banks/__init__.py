@@ -1,6 +1,6 @@
 """The banks: macro sets shipped for Atari games, mined from a planner's play.
 
-``python -m macro_gym.banks.make`` makes them all anew, bit for bit.
+``python -m macro_gym.banks.make`` makes one for every game that has none.
 """
 
 from importlib.resources import as_file, files
