@@ -63,3 +63,7 @@ class ArgumentTypeError(MacroGymError, TypeError):
 
 class MissingFileError(MacroGymError, FileNotFoundError):
     """A file that is named but not there."""
+
+
+class CheckpointError(MacroGymError, ValueError):
+    """A learner that a checkpoint could not bring back as it is."""
