@@ -32,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"macro-gym: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+        words = sys.argv[1:] if argv is None else argv
+        resumable = "plan" in words[:1] or "--replan" in words
+        advice = "; run the same command again to go on" if resumable else ""
+        print(f"stopped{advice}", file=sys.stderr)
         return 130
     return 0
 

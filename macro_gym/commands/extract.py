@@ -1,14 +1,17 @@
 """``macro-gym extract``: macros from play."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.gather import gather
 from macro_gym.demonstrations.sources import Format
 from macro_gym.errors import InvalidMacroError
-from macro_gym.extraction import METHODS, ExtractionSettings
+from macro_gym.extraction import METHODS, ExtractionSettings, emulated_effect
+from macro_gym.extraction.compression import mine_compressing
+from macro_gym.macro_set import MacroSet
 
 
 def extract(
@@ -16,9 +19,9 @@ def extract(
     /,
     output: Path,
     k: int = 512,
-    max_length: int = 8,
-    min_length: int = 2,
+    lengths: tuple[int, int] = (2, 8),
     method: Literal["ngrams", "byte-pairs", "grammar", "compression"] = "ngrams",
+    distinct_effects: bool = False,
     min_count: int = 1,
     weights: tuple[int, ...] = (),
     format: Format | None = None,
@@ -33,10 +36,11 @@ def extract(
         play: Files of play or folders of them; for Minari, ids of datasets will do.
         output: The macro-set file (.json) to write.
         k: How many macros to extract.
-        max_length: Steps in the longest macro.
-        min_length: Steps in the shortest macro.
+        lengths: Steps in the shortest and in the longest macro.
         method: The paper's frequent sequences; byte-pair merges; the rules of Sequitur's grammar;
             or those of the frequent ones that save most decisions, without near-duplicates.
+        distinct_effects: Of macros that do the same in the emulator choose one; of Atari games, and
+            by the method compression.
         min_count: How often a macro must have occurred at least.
         weights: A whole number for each of the paths, all 1 if omitted; what play of weight w
             holds counts w times.
@@ -48,6 +52,11 @@ def extract(
         full_action_space: Keep all 18 Atari actions instead of translating play to the game's
             minimal set.
     """
+    if distinct_effects and method != "compression":
+        raise InvalidMacroError(
+            f"method is {method!r}, which does not compare what macros do; distinct effects need "
+            "--method compression"
+        )
     gathered = gather(
         play,
         format,
@@ -58,14 +67,38 @@ def extract(
         progress_bar=True,
     )
     settings = ExtractionSettings(
-        k, max_length, min_length, min_count, weights=_by_episode(weights, gathered.episodes)
+        k, lengths[1], lengths[0], min_count, weights=_by_episode(weights, gathered.episodes)
     )
-    macro_set = METHODS[method](gathered.play, settings)
+    macro_set = (
+        _distinct(gathered.play, settings)
+        if distinct_effects
+        else METHODS[method](gathered.play, settings)
+    )
     macro_set.save(output)
     for error in gathered.skipped:
         print(f"macro-gym: skipped: {error}", file=sys.stderr)
     print(gathered)
     print(f"{output}  {len(macro_set.macros)} macros from {macro_set.provenance.steps} steps")
+
+
+def _distinct(play: Sequence[Demonstration], settings: ExtractionSettings) -> MacroSet:
+    """The macros that compress play, no two of which do the same in the emulator."""
+    from tqdm import tqdm
+
+    if not play[0].game:
+        raise InvalidMacroError(
+            "the play names no game to compare what macros do in; say which it is of: --game"
+        )
+    # Play that says nothing of its frames is taken to have steps of as many as an agent's.
+    frameskip = play[0].frameskip or 4
+    effect = emulated_effect(play[0].game, play[0].primitives, frameskip)
+    with tqdm(desc="compare", unit="macro", disable=None) as bar:
+
+        def counted(macro: tuple[int, ...]) -> Hashable:
+            bar.update()
+            return effect(macro)
+
+        return mine_compressing(play, settings, counted)
 
 
 def _by_episode(weights: Sequence[int], episodes: Sequence[int]) -> tuple[int, ...]:

@@ -27,9 +27,16 @@ BATCH = 2**18
 
 
 def mine_compressing(
-    demonstrations: Sequence[Demonstration], settings: ExtractionSettings
+    demonstrations: Sequence[Demonstration],
+    settings: ExtractionSettings,
+    effect: Effect | None = None,
 ) -> MacroSet:
     """Return the ``k`` macros that `compress` chooses among the ``8·k`` most frequent n-grams.
+
+    Args:
+        demonstrations: The play to compress.
+        settings: What to choose.
+        effect: What a macro does, as `compress` takes it.
 
     Raises:
         DemonstrationError: The play cannot be counted together.
@@ -39,7 +46,7 @@ def mine_compressing(
     play = IndexedPlay.of(demonstrations, settings)
     macros, counts, _ = count_ngrams(play, CANDIDATES * settings.k)
     bounds = {macro: count * (len(macro) - 1) for macro, count in zip(macros, counts, strict=True)}
-    return _chosen(play, bounds, "frequent n-grams", NEAR, None)
+    return _chosen(play, bounds, "frequent n-grams", NEAR, effect)
 
 
 def compress(
@@ -101,7 +108,8 @@ def _chosen(
     selection = _Selection(play, bounds, near, effect)
     while len(selection.uses) < play.settings.k and selection.go_through():
         pass
-    return _macro_set(play, bounds, origin, near, selection.uses)
+    alike = f"near={near:g}" + (", distinct effects" if effect else "")
+    return _macro_set(play, bounds, origin, alike, selection.uses)
 
 
 class _Selection:
@@ -152,7 +160,7 @@ class _Selection:
 
 
 def _macro_set(
-    play: IndexedPlay, bounds: Mapping[Macro, int], origin: str, near: float, uses: dict[Macro, int]
+    play: IndexedPlay, bounds: Mapping[Macro, int], origin: str, alike: str, uses: dict[Macro, int]
 ) -> MacroSet:
     """The chosen macros, if they are enough."""
     settings = play.settings
@@ -164,7 +172,7 @@ def _macro_set(
         )
     method = (
         f"compression gain among {len(bounds)} candidates ({origin}): k={settings.k}, "
-        f"lengths {settings.lengths}, near={near:g}"
+        f"lengths {settings.lengths}, {alike}"
     )
     return MacroSet(play.primitives, tuple(uses), tuple(uses.values()), play.provenance(method))
 

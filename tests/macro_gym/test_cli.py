@@ -45,7 +45,7 @@ def test_planned_play_becomes_a_macro_set_that_can_be_shown(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "pong-0.npz  6 steps  score 0" in out
     assert "pong-1.npz  6 steps  score 0" in out
-    assert main(["extract", folder, "--k", "5", "--max-length", "3", "--output", macros]) == 0
+    assert main(["extract", folder, "--k", "5", "--lengths", "2", "3", "--output", macros]) == 0
     assert "macros.json  5 macros from 12 steps" in capsys.readouterr().out
     macro_set = MacroSet.load(macros)
     assert main(["show", macros]) == 0
@@ -85,13 +85,58 @@ def test_every_method_extracts_by_its_name(method, play, tmp_path):
 
 
 def test_paths_have_weights(play, tmp_path):
-    argv = ["extract", str(play / "a.npz"), str(play), "--k", "2", "--max-length", "2"]
+    argv = ["extract", str(play / "a.npz"), str(play), "--k", "2", "--lengths", "2", "2"]
     output = tmp_path / "macros.json"
     assert main([*argv, "--output", str(output), "--weights", "5", "2"]) == 0
     # (1, 1) stands twice in either file: 5·2 alone, and 2·4 in the folder.
     assert MacroSet.load(output).counts == (18, 9)
     with pytest.raises(SystemExit):
         main([*argv, "--output", str(output), "--weights", "0.5", "2"])
+
+
+def test_lengths_are_those_of_the_shortest_and_the_longest(play, tmp_path, capsys):
+    argv = ["extract", play, "--k", "2", "--output", tmp_path / "macros.json", "--lengths"]
+    assert main([*map(str, argv), "3", "5"]) == 0
+    mined = MacroSet.load(tmp_path / "macros.json")
+    assert "lengths 3..5" in mined.provenance.method
+    capsys.readouterr()
+    assert "lengths 5..3 are no range" in failed([*argv, 5, 3], capsys)
+
+
+@pytest.fixture
+def qbert(tmp_path):
+    """Play of Q*bert, which has no use for FIRE: UP and FIRE do what UP and NOOP do."""
+    names = ("NOOP", "FIRE", "UP", "RIGHT", "LEFT", "DOWN")
+    for number, steps in enumerate([(2, 1, 1, 1)] * 5 + [(2, 0, 0, 0)] * 4 + [(3, 3, 3, 3)] * 3):
+        episode = Demonstration(names, np.array(steps, np.uint8), game="Qbert", frameskip=4)
+        episode.save(tmp_path / "qbert" / f"{number}.npz")
+    return tmp_path / "qbert"
+
+
+def test_of_macros_with_the_same_effect_one_is_extracted_if_asked(qbert, tmp_path):
+    argv = ["extract", qbert, "--k", 2, "--lengths", 4, 4, "--method", "compression"]
+    argv = [*map(str, argv), "--output", str(tmp_path / "macros.json")]
+    assert main(argv) == 0
+    mined = MacroSet.load(tmp_path / "macros.json")
+    assert mined.macros == ((2, 1, 1, 1), (2, 0, 0, 0))
+    assert "distinct" not in mined.provenance.method
+    assert main([*argv, "--distinct-effects"]) == 0
+    mined = MacroSet.load(tmp_path / "macros.json")
+    assert mined.macros == ((2, 1, 1, 1), (3, 3, 3, 3))
+    assert mined.provenance.method.endswith("near=0.125, distinct effects")
+
+
+def test_effects_are_compared_in_a_known_game_and_by_one_method_only(tmp_path, capsys):
+    path, names, actions = tmp_path / "play.npz", ("NOOP", "UP"), np.array([0, 1] * 9, np.uint8)
+    Demonstration(names, actions).save(path)
+    argv = ["extract", path, "--k", 1, "--output", tmp_path / "macros.json", "--distinct-effects"]
+    assert "need --method compression" in failed([*argv, "--method", "grammar"], capsys)
+    assert "need --method compression" in failed(argv, capsys)
+    argv += ["--method", "compression"]
+    assert "names no game to compare what macros do in" in failed(argv, capsys)
+    Demonstration(names, actions, game="CartPole").save(path)
+    assert "ale-py has no such game" in failed(argv, capsys)
+    assert not (tmp_path / "macros.json").exists()
 
 
 def test_weights_that_do_not_fit_the_paths_are_refused(play, tmp_path, capsys):
@@ -148,6 +193,28 @@ def test_interrupting_the_planner_says_how_to_go_on_and_nothing_else(tmp_path, w
     printed = (tmp_path / "err").read_text()
     assert printed.endswith("stopped; run the same command again to go on\n")
     assert "Traceback" not in printed
+
+
+def interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("argv", "advice"),
+    [
+        (["plan", "pong", "--output", "plan"], "; run the same command again to go on"),
+        (["bank", "rebuild", "--replan"], "; run the same command again to go on"),
+        (["bank", "rebuild", "pong"], ""),
+        (["extract", "plan", "--output", "macros.json"], ""),
+    ],
+)
+def test_only_what_goes_on_where_it_stopped_says_so(argv, advice, monkeypatch, capsys):
+    monkeypatch.setattr("macro_gym.play.plan_play", interrupted)
+    monkeypatch.setattr("macro_gym.banks.make.make", interrupted)
+    monkeypatch.setattr("macro_gym.commands.bank.mine", interrupted)
+    monkeypatch.setattr("macro_gym.commands.extract.gather", interrupted)
+    assert main(argv) == 130
+    assert capsys.readouterr().err == f"stopped{advice}\n"
 
 
 @pytest.mark.parametrize("command", [[], ["show"], ["plan"], ["extract"]])
