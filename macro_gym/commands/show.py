@@ -5,6 +5,7 @@ from pathlib import Path
 from macro_gym.banks import bank_names, load_bank, load_play
 from macro_gym.demonstrations import Demonstration, gather
 from macro_gym.demonstrations.actions import ALE_ACTIONS
+from macro_gym.errors import MacroGymError
 from macro_gym.extraction.coverage import play_coverage, spread_sizes
 from macro_gym.macro_set import MacroSet
 
@@ -31,12 +32,24 @@ def show(
             omitted, the play it was mined from.
     """
     from macro_gym import report
+    from macro_gym.report.animation import require_animation
+    from macro_gym.report.pictures import require_picture
+    from macro_gym.report.text import first_names
 
+    if output is not None and gif is None:
+        raise MacroGymError(f"output is {output}, but no macro is to be filmed; say which: --gif 1")
     if name == "banks":
         list_banks()
         return
     is_file = Path(name).suffix == ".json" or Path(name).is_file()
     macro_set = MacroSet.load(name) if is_file else load_bank(name)
+    animation = output or Path(f"{macro_set.provenance.game or 'macro'}-{gif}.gif")
+    # What cannot be done is refused before the play is read and anything printed.
+    first_names(macro_set, top)
+    if plot is not None:
+        require_picture(plot)
+    if gif is not None:
+        require_animation(macro_set, gif, animation)
     stored = () if is_file or play else load_play(name)
     demonstrations = _gathered(macro_set, play) if play else stored
     covered = None
@@ -48,9 +61,8 @@ def show(
         report.plot(macro_set, plot, top, covered)
         print(f"\npicture    {plot}")
     if gif is not None:
-        path = output or Path(f"{macro_set.provenance.game or 'macro'}-{gif}.gif")
-        where = report.animate(macro_set, gif, path, demonstrations)
-        print(f"\nanimation  {path}: macro {gif}, {where}")
+        where = report.animate(macro_set, gif, animation, demonstrations)
+        print(f"\nanimation  {animation}: macro {gif}, {where}")
 
 
 def list_banks() -> None:

@@ -54,12 +54,7 @@ def replay(
     """
     from tqdm import tqdm
 
-    settings = settings_to_replay(demonstration) if env is None else demonstration.settings
-    if env is None:
-        env = _make(settings, "rgb_array" if on_screen else None)
-    env = env.unwrapped
-    actions = _actions_in(env, demonstration)
-    env.reset(seed=settings.get("seed", 0), options=settings.get("options"))
+    env, actions = begin(demonstration, env, "rgb_array" if on_screen else None)
     rewards: list[float] = []
     if on_screen:
         on_screen(_screen(env))
@@ -71,6 +66,28 @@ def replay(
         if terminated or truncated:
             break
     return np.array(rewards, dtype=np.float32)
+
+
+def begin(
+    demonstration: Demonstration,
+    env: gym.Env[Any, Any] | None = None,
+    render_mode: str | None = None,
+) -> tuple[gym.Env[Any, Any], list[int]]:
+    """Return the environment at the start of a demonstration, and the actions as it counts them.
+
+    Args:
+        demonstration: What is to be played.
+        env: The environment to play it in, as `replay` takes it.
+        render_mode: That of the environment, if it is made here.
+
+    Raises:
+        DemonstrationError: As `replay` raises it.
+    """
+    settings = settings_to_replay(demonstration) if env is None else demonstration.settings
+    env = (_make(settings, render_mode) if env is None else env).unwrapped
+    actions = _actions_in(env, demonstration)
+    env.reset(seed=settings.get("seed", 0), options=settings.get("options"))
+    return env, actions
 
 
 def settings_to_replay(demonstration: Demonstration) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.environments import frameskip_of
 from macro_gym.demonstrations.planner import known_rom
+from macro_gym.demonstrations.replay import begin
 from macro_gym.errors import InvalidMacroError, MacroGymError
 from macro_gym.files import replacing
 from macro_gym.macro_set import MacroSet
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 Screen = NDArray[np.uint8]
 
 FRAMESKIP = 4
-"""Frames per step where a set does not say."""
+"""Frames per step where neither a set nor its play says."""
 SOON = 60
 """Steps of play before which a macro is filmed only if it occurs no later: games need a while."""
 FRAME_MS, PAUSE_MS = 20, 600
@@ -39,11 +42,12 @@ class Moment:
     """Where in play a macro is filmed.
 
     Args:
-        before: Names of the steps that lead there from the game's start.
+        before: The steps that lead there, with what it takes to play them again; without settings
+            if that is unknown.
         words: What it is.
     """
 
-    before: tuple[str, ...]
+    before: Demonstration
     words: str
 
 
@@ -53,12 +57,13 @@ def animate(
     path: str | os.PathLike[str],
     play: Sequence[Demonstration] = (),
 ) -> str:
-    """Film a macro in the emulator: every frame, sticky actions off, its strip underneath.
+    """Film a macro in the emulator: every frame, its strip underneath.
 
     It is filmed where it first occurs in ``play`` after 60 steps, or else where it first occurs at
-    all; the game is played up to there from its start, with the play's actions. A macro that does
-    not occur is played after the first 60 steps. Without play, those are FIRE, if there is one,
-    and NOOP.
+    all; the game is played up to there as it was: from the play's seed, with its sticky actions and
+    other settings. A macro that does not occur is played after the first 60 steps. Without play,
+    those are FIRE, if there is one, and NOOP. Play that does not say how to play it again, or whose
+    steps were resampled, is played from the game's start, with sticky actions off.
 
     Args:
         macro_set: The set, of an Atari game.
@@ -72,17 +77,17 @@ def animate(
     Raises:
         InvalidMacroError: There is no such macro, or a primitive is none of the emulator's.
         UnknownGameError: The set is of no Atari game.
+        DemonstrationError: The play cannot be played as its settings say.
         MacroGymError: ``path`` does not end in ``.gif``.
         MissingDependencyError: matplotlib is not installed.
     """
-    if Path(path).suffix.lower() != ".gif":
-        raise MacroGymError(f"{path} is no animation to write; it must end in .gif")
-    if not 1 <= rank <= len(macro_set.macros):
-        raise InvalidMacroError(f"there is no macro {rank}; the set has 1..{len(macro_set.macros)}")
-    names = [macro_set.primitives[p] for p in macro_set.macros[rank - 1]]
+    names = require_animation(macro_set, rank, path)
     moment = find_moment(names, play) if play else _opening(macro_set)
-    frameskip = macro_set.provenance.frameskip or FRAMESKIP
-    screens = _screens(known_rom(macro_set.provenance.game), moment.before, names, frameskip)
+    before, origin = moment.before, macro_set.provenance
+    if not before.settings:
+        frameskip = origin.frameskip or before.frameskip or FRAMESKIP
+        before = replace(before, game=origin.game, frameskip=frameskip)
+    screens = _screens(before, names)
     strips: dict[int, Image] = {}
     pictures = []
     for step, screen in screens:
@@ -93,20 +98,61 @@ def animate(
     return moment.words
 
 
+def require_animation(
+    macro_set: MacroSet, rank: int, path: str | os.PathLike[str]
+) -> tuple[str, ...]:
+    """Return the steps' names of a macro that can be filmed.
+
+    Raises:
+        InvalidMacroError: There is no such macro, or a primitive is none of the emulator's.
+        UnknownGameError: The set is of no Atari game.
+        MacroGymError: ``path`` does not end in ``.gif``.
+        MissingDependencyError: matplotlib is not installed.
+    """
+    if Path(path).suffix.lower() != ".gif":
+        raise MacroGymError(f"{path} is no animation to write; it must end in .gif")
+    if not 1 <= rank <= len(macro_set.macros):
+        raise InvalidMacroError(f"there is no macro {rank}; the set has 1..{len(macro_set.macros)}")
+    known_rom(macro_set.provenance.game)
+    names = tuple(macro_set.primitives[p] for p in macro_set.macros[rank - 1])
+    unknown = sorted(set(names) - set(ALE_ACTIONS))
+    if unknown:
+        raise InvalidMacroError(
+            f"the primitives {', '.join(unknown)} are no actions of the emulator, which has "
+            f"{', '.join(ALE_ACTIONS)}"
+        )
+    new_figure(1, 1)
+    return names
+
+
 def find_moment(names: Sequence[str], play: Sequence[Demonstration]) -> Moment:
     """Return where in ``play`` to film the steps ``names``, as `animate` says."""
     found = [(episode, at) for episode, d in enumerate(play) for at in _occurrences(names, d)]
     late = (place for place in found if place[1] >= SOON)
     episode, at = next(late, found[0] if found else (0, min(SOON, len(play[0].actions))))
-    before = tuple(play[episode].primitives[action] for action in play[episode].actions[:at])
     how = "as played there" if found else "though not played there"
+    before = replace(play[episode], actions=play[episode].actions[:at], rewards=None)
+    if not _says_how(before):
+        before = replace(before, settings={})
+        how = "played anew without sticky actions" + ("" if found else f", {how}")
     return Moment(before, f"after step {at} of episode {episode + 1} of the play, {how}")
+
+
+def _says_how(demonstration: Demonstration) -> bool:
+    """Whether play says how to play it again in the emulator, and its steps are those it ran."""
+    id, kwargs = (demonstration.settings.get(name) for name in ("id", "kwargs"))
+    return (
+        str(id).startswith(("ALE/", "MacroALE/"))
+        and isinstance(kwargs, dict)
+        and kwargs.get("frameskip") == demonstration.frameskip
+    )
 
 
 def _opening(macro_set: MacroSet) -> Moment:
     """A moment when a game without play should have begun."""
     first = "FIRE" if "FIRE" in macro_set.primitives else "NOOP"
-    return Moment((first, *["NOOP"] * (SOON - 1)), f"after {first} and {SOON - 1} NOOPs")
+    before = Demonstration((first, "NOOP"), np.minimum(np.arange(SOON, dtype=np.uint8), 1))
+    return Moment(before, f"after {first} and {SOON - 1} NOOPs")
 
 
 def _occurrences(names: Sequence[str], demonstration: Demonstration) -> Iterator[int]:
@@ -118,33 +164,26 @@ def _occurrences(names: Sequence[str], demonstration: Demonstration) -> Iterator
     return iter(np.flatnonzero((windows == macro).all(axis=1)).tolist())
 
 
-def _screens(
-    rom: str, before: Sequence[str], names: Sequence[str], frameskip: int
-) -> Iterator[tuple[int, Screen]]:
+def _screens(before: Demonstration, names: Sequence[str]) -> Iterator[tuple[int, Screen]]:
     """The screen after each frame of the steps ``names``, up to the game's end, with the step.
 
     The first screen is that before them, its step -1.
     """
-    import ale_py
+    from ale_py import Action
 
-    unknown = sorted({*before, *names} - set(ale_py.Action.__members__))
-    if unknown:
-        raise InvalidMacroError(
-            f"the primitives {', '.join(unknown)} are no actions of the emulator, which has "
-            f"{', '.join(ale_py.Action.__members__)}"
-        )
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-    ale = ale_py.AtariEnv(rom, obs_type="ram", repeat_action_probability=0.0).ale
-    ale.reset_game()
-    for name in before:
+    codes = Action.__members__
+    env, _ = begin(before)
+    # The environment's steps are the emulator's frames, so those are run directly, one at a time.
+    ale, frameskip = env.get_wrapper_attr("ale"), frameskip_of(env)
+    for action in before.actions.tolist():
         for _ in range(frameskip):
-            ale.act(ale_py.Action.__members__[name])
+            ale.act(codes[before.primitives[action]])
     yield -1, ale.getScreenRGB()
     for step, name in enumerate(names):
         for _ in range(frameskip):
             if ale.game_over():
                 return
-            ale.act(ale_py.Action.__members__[name])
+            ale.act(codes[name])
             yield step, ale.getScreenRGB()
 
 

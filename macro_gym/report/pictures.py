@@ -10,7 +10,7 @@ from macro_gym.extraction.coverage import Coverage
 from macro_gym.files import replacing
 from macro_gym.macro_set import MacroSet
 from macro_gym.report.strips import presses_button, symbol
-from macro_gym.report.text import lengths
+from macro_gym.report.text import first_names, lengths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,14 +39,12 @@ def plot(
     Raises:
         MissingDependencyError: matplotlib is not installed.
         MacroGymError: It does not write such files.
+        InvalidMacroError: ``top`` is negative.
     """
-    names = macro_set.names[len(macro_set.primitives) :][:top]
+    names = first_names(macro_set, top)
+    suffix = require_picture(path)
     rest = ROW * max(0, len(names) - ROWS)
     picture = new_figure(14, 1 + ROW * ROWS + rest)
-    known = picture.canvas.get_supported_filetypes()
-    suffix = Path(path).suffix.removeprefix(".").lower()
-    if suffix not in known:
-        raise MacroGymError(f"{path} is no picture to write; it must end in .{', .'.join(known)}")
     picture.suptitle(f"{macro_set.provenance.game or 'Macro set'}: {len(macro_set.macros)} macros")
     panels = picture.subplot_mosaic(
         [
@@ -64,6 +62,20 @@ def plot(
     _draw_overlap(picture, panels["overlap"], macro_set)
     with replacing(path) as file:
         picture.savefig(file, format=suffix, dpi=120)
+
+
+def require_picture(path: str | os.PathLike[str]) -> str:
+    """Return the format that a picture's name asks for.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        MacroGymError: It does not write such files.
+    """
+    known = new_figure(1, 1).canvas.get_supported_filetypes()
+    suffix = Path(path).suffix.removeprefix(".").lower()
+    if suffix not in known:
+        raise MacroGymError(f"{path} is no picture to write; it must end in .{', .'.join(known)}")
+    return suffix
 
 
 def new_figure(width: float, height: float) -> "Figure":

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from macro_gym.errors import InvalidMacroError
 from macro_gym.extraction.coverage import Coverage
 from macro_gym.macro_set import MacroSet
 from macro_gym.report.strips import LEGEND, SYMBOLS, strip
@@ -20,6 +21,9 @@ def describe(macro_set: MacroSet, top: int = 20, covered: Coverage | None = None
         macro_set: The set.
         top: How many macros to list.
         covered: What they cover of some play; left out if None.
+
+    Raises:
+        InvalidMacroError: ``top`` is negative.
     """
     origin = macro_set.provenance
     facts = {
@@ -48,6 +52,17 @@ def list_banks(banks: Mapping[str, MacroSet]) -> str:
         amounts = f"{len(macro_set.macros):>8}{score:>12}{origin.steps:>8}"
         lines.append(f"{game:<20}{amounts}  {macro_set.hash[:12]}")
     return "\n".join(lines)
+
+
+def first_names(macro_set: MacroSet, top: int) -> tuple[str, ...]:
+    """Return the names of the first ``top`` macros.
+
+    Raises:
+        InvalidMacroError: ``top`` is negative.
+    """
+    if top < 0:
+        raise InvalidMacroError(f"top is {top}; it is how many macros to show, at least 0")
+    return macro_set.names[len(macro_set.primitives) :][:top]
 
 
 def lengths(macro_set: MacroSet) -> dict[int, int]:
@@ -88,7 +103,7 @@ def _coverage_lines(covered: Coverage | None) -> list[str]:
 
 def _macro_lines(macro_set: MacroSet, top: int) -> list[str]:
     """The first macros as a table, with strips if there are symbols for all of their steps."""
-    names = macro_set.names[len(macro_set.primitives) :][:top]
+    names = first_names(macro_set, top)
     strips = [strip(macro_set.primitives[p] for p in macro) for macro in macro_set.macros[:top]]
     drawn = set(macro_set.primitives) <= set(SYMBOLS)
     width = max([5, *map(len, strips)]) + 2 if drawn else 0

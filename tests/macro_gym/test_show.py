@@ -1,5 +1,6 @@
 """Macro sets as text, pictures and animations, the last on the real emulator."""
 
+import json
 import re
 import sys
 
@@ -14,6 +15,7 @@ from macro_gym.banks import bank_names, load_bank, load_play
 from macro_gym.cli import main
 from macro_gym.demonstrations import Demonstration
 from macro_gym.demonstrations.actions import ALE_ACTIONS
+from macro_gym.demonstrations.replay import replay
 from macro_gym.errors import (
     InvalidMacroError,
     MacroGymError,
@@ -45,9 +47,12 @@ def written(picture):
     return re.findall(r"<!-- (.*?) -->", picture.read_text())
 
 
-def demonstration(actions, names=NAMES):
+KNOWN = {"id": "ALE/Breakout-v5", "kwargs": {"frameskip": 4, "repeat_action_probability": 0}}
+
+
+def demonstration(actions, names=NAMES, game="Breakout", **kwargs):
     actions = np.array(actions, dtype=np.uint8)
-    return Demonstration(names, actions, None, "Breakout", 4)
+    return Demonstration(names, actions, None, game, 4, **kwargs)
 
 
 def breakout(*macros):
@@ -285,15 +290,16 @@ def test_an_animation_ends_with_the_game(tmp_path):
     names = ("NOOP", "UP")
     provenance = Provenance(game="Freeway", frameskip=4)
     macro_set = MacroSet(names, ((0,) * 5 + (1,), (0,) * 9 + (1,)), provenance=provenance)
-    play = [demonstration([0] * steps + [0] * 5 + [1], names)]
+    settings = KNOWN | {"id": "ALE/Freeway-v5"}
+    play = [demonstration([0] * steps + [0] * 5 + [1], names, "Freeway", settings=settings)]
     assert "as played there" in report.animate(macro_set, 1, tmp_path / "end.gif", play)
     pictures, _ = frames(tmp_path / "end.gif")
     assert len(pictures) == rest + 2 + 1
 
 
 def test_a_macro_is_filmed_where_it_first_occurs_after_60_steps_else_anywhere_else_there():
-    early = demonstration([3, 3, *[0] * 62])
-    late = demonstration([2, 0, 3] * 20 + [3, 3, 1])
+    early = demonstration([3, 3, *[0] * 62], settings=KNOWN)
+    late = demonstration([2, 0, 3] * 20 + [3, 3, 1], settings=KNOWN | {"seed": 5})
     after = {
         ("LEFT", "LEFT"): (60, 2, "as"),
         ("LEFT", "NOOP"): (1, 1, "as"),
@@ -306,16 +312,70 @@ def test_a_macro_is_filmed_where_it_first_occurs_after_60_steps_else_anywhere_el
         words = f"after step {at} of episode {episode} of the play, {how} played there"
         assert moment.words == words
         play = (early, late)[episode - 1]
-        assert moment.before == tuple(NAMES[action] for action in play.actions[:at])
+        assert moment.before.actions.tolist() == play.actions[:at].tolist()
+        assert moment.before.settings == play.settings
 
 
 def test_play_is_matched_by_name_and_may_be_shorter_than_a_macro():
     names = ("LEFT", "FIRE")
-    play = [demonstration([1], names), demonstration([1, 0, 1, 1], names)]
+    play = [demonstration(actions, names, settings=KNOWN) for actions in ([1], [1, 0, 1, 1])]
     words = "after step 2 of episode 2 of the play, as played there"
     assert find_moment(("FIRE", "FIRE"), play).words == words
     words = "after step 1 of episode 1 of the play, though not played there"
     assert find_moment(("LEFT",) * 5, play).words == words
+
+
+@pytest.mark.parametrize("namespace", ["ALE", "MacroALE"])
+def test_play_is_filmed_as_it_was_with_its_sticky_actions_mode_and_seed(
+    namespace, tmp_path, capsys
+):
+    settings = {"repeat_action_probability": 0.25, "mode": 4, "difficulty": 1}
+    argv = ["record", f"{namespace}/Breakout-v5", "--policy", "random", "--steps", "75"]
+    argv += ["--settings", json.dumps(settings), "--seed", "11", "--frameskip", "3"]
+    assert main([*argv, "--output", str(tmp_path / "play")]) == 0
+    [path] = (tmp_path / "play").iterdir()
+    played = Demonstration.load(path)
+    screens = []
+    replay(played, on_screen=screens.append)
+    macro = tuple(played.actions[66:73].tolist())
+    provenance = Provenance(game="Breakout", frameskip=3)
+    MacroSet(NAMES, (macro,), provenance=provenance).save(tmp_path / "set.json")
+    argv = [tmp_path / "set.json", "--gif", 1, "--output", tmp_path / "a.gif", "--play", path]
+    assert shown(argv, capsys)[-1].endswith(
+        "after step 66 of episode 1 of the play, as played there"
+    )
+    pictures, _ = frames(tmp_path / "a.gif")
+    assert len(pictures) == 3 * 7 + 1
+    for picture, screen in zip(pictures[::3], screens[66:74], strict=True):
+        np.testing.assert_array_equal(picture[:420:2, ::2], screen)
+
+
+@pytest.mark.parametrize(
+    ("settings", "frameskip"),
+    [
+        ({}, 4),
+        ({"id": "Fingers-v0", "kwargs": {"frameskip": 4}}, 4),
+        ({"id": "ALE/Breakout-v5"}, 4),
+        # Resampled: the emulator made other steps than these.
+        ({"id": "ALE/Breakout-v5", "kwargs": {"frameskip": 1}, "seed": 3}, 4),
+        ({}, 0),
+    ],
+)
+def test_play_that_cannot_be_played_as_it_was_is_not_said_to_be(settings, frameskip, tmp_path):
+    actions = np.array([1] + [2] * 70 + [3] * 3, np.uint8)
+    play = [Demonstration(NAMES, actions, None, "Breakout", frameskip, settings=settings)]
+    macro_set = MacroSet(NAMES, ((3, 3, 3), (3, 1, 3)), provenance=Provenance(game="Breakout"))
+    words = report.animate(macro_set, 1, tmp_path / "a.gif", play)
+    assert words.endswith(
+        "after step 71 of episode 1 of the play, played anew without sticky actions"
+    )
+    words = report.animate(macro_set, 2, tmp_path / "b.gif", play)
+    assert words.endswith("played anew without sticky actions, though not played there")
+    ale = emulator("breakout")
+    for frame in range(4 * 71):
+        ale.act(ale_py.Action.FIRE if frame < 4 else ale_py.Action.RIGHT)
+    pictures, _ = frames(tmp_path / "a.gif")
+    np.testing.assert_array_equal(pictures[0][:420:2, ::2], ale.getScreenRGB())
 
 
 def test_without_play_the_game_is_begun_with_fire(tmp_path):
@@ -332,6 +392,31 @@ def test_a_game_without_a_button_is_begun_with_noops(tmp_path):
     macro_set = MacroSet(("NOOP", "UP"), ((1, 1),), provenance=Provenance(game="Freeway"))
     words = report.animate(macro_set, 1, tmp_path / "a.gif")
     assert words == "after NOOP and 59 NOOPs"
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--top", -3], "top is -3; it is how many macros to show, at least 0"),
+        (["--gif", 0], "there is no macro 0; the set has 1..512"),
+        (["--gif", 1, "--output", "a.mp4"], "a.mp4 is no animation to write"),
+        (["--plot", "x.foo"], "x.foo is no picture to write"),
+        (["--output", "a.gif"], "output is a.gif, but no macro is to be filmed"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_anything_is(words, problem, tmp_path, capsys):
+    assert main(["show", "pong", *map(str, words)]) == 2
+    out, err = capsys.readouterr()
+    assert problem in err
+    assert out == ""
+    assert err.count("\n") == 1
+
+
+def test_a_negative_number_of_macros_is_refused_from_python_too(tmp_path):
+    with pytest.raises(InvalidMacroError, match="top is -1"):
+        report.describe(breakout((1, 1)), -1)
+    with pytest.raises(InvalidMacroError, match="top is -1"):
+        report.plot(breakout((1, 1)), tmp_path / "a.svg", -1)
 
 
 def test_what_cannot_be_filmed_is_refused_and_nothing_written(tmp_path):
