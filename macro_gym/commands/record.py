@@ -27,7 +27,7 @@ MODEL_PACKAGES = ("sb3_masp", "stable_baselines3", "sb3_contrib")
 def record(
     env: str,
     /,
-    output: Path,
+    output: Path = Path("play"),
     model: Path | None = None,
     algorithm: str = "MASPDQN",
     policy: str | None = None,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.replay import first_difference, settings_to_replay
 from macro_gym.demonstrations.replay import replay as replay_demonstration
-from macro_gym.errors import DemonstrationError
+from macro_gym.errors import DemonstrationError, EnvironmentSettingError
 
 FRAMES_PER_SECOND = 60
 
@@ -28,9 +28,11 @@ def replay(
     """
     from macro_gym.demonstrations.video import video as film
 
+    if fps is not None and video is None:
+        raise EnvironmentSettingError(f"fps is {fps}, but no film is to be made; give --video")
     demonstration = Demonstration.load(file)
     settings = settings_to_replay(demonstration)
-    rate = fps or FRAMES_PER_SECOND / (demonstration.frameskip or 2)
+    rate = FRAMES_PER_SECOND / (demonstration.frameskip or 2) if fps is None else fps
     with nullcontext() if video is None else film(video, rate, zoom) as add:
         rewards = replay_demonstration(demonstration, on_screen=add, progress_bar=True)
     print(f"{file}  {settings['id']}, seed {settings.get('seed', 0)}")

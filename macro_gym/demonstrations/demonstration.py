@@ -94,7 +94,9 @@ class Demonstration:
         except (FileNotFoundError, DemonstrationError):
             raise
         except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for a bad file
-            raise DemonstrationError(f"{path} is not a whole demonstration: {error}") from error
+            # NumPy takes what is no array for a pickle, and advises to allow those.
+            why = "it holds something else" if "pickle" in str(error) else error
+            raise DemonstrationError(f"{path} is not a whole demonstration: {why}") from error
 
     def _about(self) -> str:
         """Everything but the arrays, as JSON; no settings are left out as in older files."""

@@ -192,7 +192,8 @@ def record(
         episodes: Episodes to play; 1 if neither they nor steps are given.
         steps: Primitives after which to stop, within an episode if need be; with ``episodes`` as
             well, whichever comes first. The last decision is played out.
-        seed: Of the first episode; the others count up from it. Seed the policy yourself.
+        seed: Of the first episode; the others count up from it. The same seed and policy give the
+            same play, so give each call another. Seed the policy yourself.
         deterministic: Whether a model is to play its best action instead of exploring.
         source: Who or what plays, in words.
         on_episode: Called with each episode as it ends; when playing is interrupted or fails,

@@ -27,7 +27,7 @@ def video(path: Path, fps: float, zoom: int = 1) -> Iterator[Callable[[NDArray[n
     are alike as one, for longer.
 
     Args:
-        path: The file, ``.mp4`` or ``.gif``.
+        path: The file, ``.mp4`` or ``.gif`` in any case.
         fps: Screens a second.
         zoom: Pixels in the video along the side of one on the screen.
 
@@ -38,16 +38,17 @@ def video(path: Path, fps: float, zoom: int = 1) -> Iterator[Callable[[NDArray[n
         EnvironmentSettingError: ``path`` ends in something else, or a number is out of its range.
         MissingDependencyError: imageio or its ffmpeg are not installed.
     """
-    if path.suffix not in (".mp4", ".gif"):
+    suffix = path.suffix.lower()
+    if suffix not in (".mp4", ".gif"):
         raise EnvironmentSettingError(f"{path} is no video to write; it must end in .mp4 or .gif")
     if zoom < 1 or not fps > 0:
         raise EnvironmentSettingError(
             f"zoom is {zoom} and fps {fps}; they must be at least 1 and above 0"
         )
-    every = math.ceil(fps / GIF_FPS) if path.suffix == ".gif" else 1
+    every = math.ceil(fps / GIF_FPS) if suffix == ".gif" else 1
     shown = 0
     with TemporaryDirectory() as folder:
-        drawn = Path(folder, path.name)
+        drawn = Path(folder, f"film{suffix}")
         with _writer(drawn, fps / every) as writer:
 
             def add(screen: NDArray[np.uint8]) -> None:

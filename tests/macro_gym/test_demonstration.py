@@ -77,6 +77,15 @@ def test_a_damaged_array_is_refused(tmp_path):
         Demonstration.load(path)
 
 
+def test_what_holds_no_arrays_is_refused_without_numpys_advice(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"\x00\x00\x00\x20ftypisom")
+    np.savez(tmp_path / "objects.npz", about=np.array([None]), actions=np.array([1]))
+    for name in ("film.mp4", "objects.npz"):
+        with pytest.raises(DemonstrationError, match=rf"{name} is not a whole .*") as caught:
+            Demonstration.load(tmp_path / name)
+        assert str(caught.value).endswith("not a whole demonstration: it holds something else")
+
+
 def test_a_file_of_other_arrays_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     with pytest.raises(DemonstrationError, match=r"other\.npz is not a whole demonstration"):

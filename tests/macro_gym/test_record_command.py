@@ -275,6 +275,17 @@ def test_random_play_is_recorded_extracted_and_replayed(tmp_path, capsys):
     assert MacroSet.load(tmp_path / "macros.json").provenance.steps == len(plays[-1].actions)
 
 
+def test_an_id_is_all_that_a_recording_needs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    press(monkeypatch, {3: [(DOWN, pygame.K_ESCAPE)]})
+    assert main(["record", "Fingers-v0"]) == 0
+    assert main(["record", "MacroALE/Breakout-v5", "--steps", "5"]) == 0
+    assert sorted(path.name for path in Path("play").iterdir()) == [
+        "Breakout-0.npz",
+        "Fingers-0.npz",
+    ]
+
+
 def test_the_same_seed_records_the_same_random_play(tmp_path):
     for name in "ab":
         argv = ["record", "ALE/Pong-v5", "--output", str(tmp_path / name), "--policy", "random"]
@@ -461,12 +472,29 @@ def test_a_film_that_fails_leaves_the_old_one(tmp_path):
         (["film.avi"], "film.avi is no video to write; it must end in .mp4 or .gif"),
         (["film.mp4", "--zoom", 0], "zoom is 0"),
         (["film.mp4", "--fps", -1], "fps -1"),
+        (["film.mp4", "--fps", 0], "fps 0"),
     ],
 )
 def test_films_that_cannot_be_are_refused(words, problem, play, tmp_path, capsys):
     path, _ = play(4)
     assert problem in failed(["replay", path, "--video", *words], capsys)
     assert not list(tmp_path.glob("film*"))
+
+
+def test_a_pace_without_a_film_is_refused(play, capsys):
+    path, _ = play(4)
+    for fps in (0, 30):
+        error = failed(["replay", path, "--fps", fps], capsys)
+        assert f"fps is {fps}.0, but no film is to be made; give --video" in error
+
+
+def test_suffixes_of_films_may_be_large(play, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    path, _ = play(4)
+    assert main(["replay", str(path), "--video", str(tmp_path / "film.GIF")]) == 0
+    with image.open(tmp_path / "film.GIF") as gif:
+        assert gif.format == "GIF"
+        assert gif.n_frames > 1
 
 
 def test_without_imageio_it_says_what_to_install(tmp_path, monkeypatch):
