@@ -39,7 +39,8 @@ class MASPDQN(MASP, DQN):
         batch_size: Decisions in an inner batch, and in an outer one.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: Decisions between updates.
+        train_freq: Vectorised steps between updates, in each of which every environment takes one
+            decision.
         gradient_steps: As for DQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.

@@ -37,7 +37,8 @@ class MASPQRDQN(MASP, QRDQN):
         batch_size: Decisions in an inner batch, and in an outer one.
         tau: As for QRDQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: Decisions between updates.
+        train_freq: Vectorised steps between updates, in each of which every environment takes one
+            decision.
         gradient_steps: As for QRDQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.

@@ -172,7 +172,8 @@ class MlpPolicy(sb3.DQNPolicy):
     Args:
         args: As SB3's.
         network_kwargs: Arguments of `RainbowNetwork` by keyword; a learner brings its own.
-        kwargs: As SB3's; without ``optimizer_kwargs`` Adam is fused and has Rainbow's ε, 1.5e-4.
+        kwargs: As SB3's; Adam is fused and has Rainbow's ε, 1.5e-4, unless ``optimizer_kwargs`` say
+            otherwise.
     """
 
     q_net: RainbowNetwork
@@ -188,7 +189,8 @@ class MlpPolicy(sb3.DQNPolicy):
         self.network_kwargs = network_kwargs or {}
         if kwargs.get("optimizer_class", th.optim.Adam) is th.optim.Adam:
             # Fused, as the parameters are millions: a third of the time of torch's default.
-            kwargs.setdefault("optimizer_kwargs", {"eps": 1.5e-4, "fused": True})
+            chosen = kwargs.get("optimizer_kwargs") or {}
+            kwargs["optimizer_kwargs"] = {"eps": 1.5e-4, "fused": True} | chosen
         super().__init__(*args, **kwargs)
 
     def _build(self, lr_schedule: Schedule) -> None:

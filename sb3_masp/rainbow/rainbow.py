@@ -41,8 +41,13 @@ class Rainbow(MacroLearner, DQN):
 
     Each of the six is switched off by one argument: ``double_q=False``, ``dueling=False``,
     ``noisy=False`` (which brings back DQN's ε-greedy exploration), ``distributional=False``,
-    ``n_steps=1``, ``prioritized_replay=False``. With all six off it is SB3's DQN. On macro
-    environments rewards within a decision are discounted step by step and the bootstrap by γ^τ.
+    ``n_steps=1``, ``prioritized_replay=False``. On macro environments rewards within a decision are
+    discounted step by step and the bootstrap by γ^τ.
+
+    With all six off, it is SB3's DQN, weight for weight, if the rest is DQN's too: its
+    hyper-parameters, ``clip_rewards=False``, and in ``policy_kwargs`` its Adam,
+    ``optimizer_kwargs={"eps": 1e-8, "fused": False}``, and for images its network,
+    ``features_extractor_class=NatureCNN``.
 
     Defaults are those of Hessel et al. (2018), table 1 and appendix; what the paper counts in
     frames, at four a step, stands here in steps, and a decision of a macro environment counts as
@@ -63,8 +68,7 @@ class Rainbow(MacroLearner, DQN):
 
     Two differ: gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε
     falls to 0.01 over SB3's share of the run, not over the first 250,000 frames. Priorities are the
-    losses, Kullback-Leibler divergences, as in the paper. Dopamine's ``full_rainbow.gin`` has the
-    same numbers but for σ₀ = 0.1, a fixed β = 0.5, and one hidden layer that both streams share.
+    losses, Kullback-Leibler divergences, as in the paper.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
@@ -75,7 +79,8 @@ class Rainbow(MacroLearner, DQN):
         batch_size: Decisions in a batch.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: Decisions between updates.
+        train_freq: Vectorised steps between updates, in each of which every environment takes one
+            decision.
         gradient_steps: As for DQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.

@@ -18,6 +18,7 @@ from tests.sb3_masp.poles import (
     MACROS,
     SMALL,
     DictCartPole,
+    cartpole,
     macro_breakout,
     macro_cartpole,
     macro_lake,
@@ -33,6 +34,9 @@ OFF = {
     "n_steps": 1,
     "prioritized_replay": False,
 }
+
+
+SB3S_ADAM = {"eps": 1e-8, "fused": False}
 
 
 def same_parameters(first, second):
@@ -62,7 +66,7 @@ def test_with_all_six_off_it_is_sb3s_dqn_weight_for_weight(policy, make, kwargs)
         policy,
         make(),
         clip_rewards=False,
-        policy_kwargs={"optimizer_kwargs": {}} | extractor,
+        policy_kwargs={"optimizer_kwargs": SB3S_ADAM} | extractor,
         **OFF,
         **settings,
     ).learn(steps)
@@ -71,11 +75,28 @@ def test_with_all_six_off_it_is_sb3s_dqn_weight_for_weight(policy, make, kwargs)
     assert theirs.exploration_rate == ours.exploration_rate
 
 
+@pytest.mark.parametrize(
+    ("optimizer_kwargs", "eps", "weight_decay", "fused"),
+    [
+        (None, 1.5e-4, 0, True),
+        ({}, 1.5e-4, 0, True),
+        ({"weight_decay": 0.01}, 1.5e-4, 0.01, True),
+        ({"eps": 1e-3, "fused": False}, 1e-3, 0, False),
+    ],
+)
+def test_adam_keeps_rainbows_settings_but_for_those_given(
+    optimizer_kwargs, eps, weight_decay, fused
+):
+    model = Rainbow("MlpPolicy", cartpole(), policy_kwargs={"optimizer_kwargs": optimizer_kwargs})
+    adam = model.policy.optimizer.defaults
+    assert (adam["eps"], adam["weight_decay"], adam["fused"]) == (eps, weight_decay, fused)
+
+
 @pytest.mark.parametrize("replay", [True, False], ids=["double, n-step, prioritised", "plain"])
 def test_without_its_network_it_is_masps_dqn_without_a_penalty_on_macros(replay):
     parts = {"double_q": replay, "n_steps": 3 if replay else 1, "prioritized_replay": replay}
-    settings = {"learning_rate": 1e-3, "policy_kwargs": {"optimizer_kwargs": {}}}
-    settings |= {"exploration_final_eps": 0.1, "target_update_interval": 50} | SMALL
+    settings = {"learning_rate": 1e-3, "exploration_final_eps": 0.1, "target_update_interval": 50}
+    settings |= SMALL
     # Without a network of its own, what is left of Rainbow is double Q-learning and the replay.
     theirs = MASPDQN(
         "MlpPolicy",
@@ -85,7 +106,12 @@ def test_without_its_network_it_is_masps_dqn_without_a_penalty_on_macros(replay)
         replay_buffer_kwargs={"priority_exponent": 0.5} if replay else None,
         **settings | parts,
     ).learn(201)
-    ours = Rainbow("MlpPolicy", macro_cartpole(), **OFF | settings | parts).learn(201)
+    ours = Rainbow(
+        "MlpPolicy",
+        macro_cartpole(),
+        policy_kwargs={"optimizer_kwargs": SB3S_ADAM},
+        **OFF | settings | parts,
+    ).learn(201)
     assert same_parameters(theirs, ours)
 
 
