@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import tyro
 
 from benchmarks.checkpoints import table
 from benchmarks.page import pages
 from macro_gym.banks import bank_names, load_bank
 from macro_gym.registration import atari_games
+from sb3_masp.run_config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +55,13 @@ def test_the_readmes_scores_are_those_of_the_demonstration():
     for name, result in results("demo").items():
         scores = result["score"]["scores"]
         assert f"| {name} | {sum(scores) / len(scores):.1f} |" in readme
+
+
+def test_the_readmes_folder_is_the_one_that_its_command_writes():
+    readme = (ROOT / "README.md").read_text()
+    (words,) = re.findall(r"^masp train (Macro.*)$", readme, re.MULTILINE)
+    folders = re.findall(r"^masp (?:train --resume|evaluate) (\S+)", readme, re.MULTILINE)
+    assert folders == [str(tyro.cli(TrainConfig, args=words.split()).folder)] * 2
 
 
 def test_the_readme_counts_the_banks():
