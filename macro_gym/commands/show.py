@@ -34,7 +34,6 @@ def show(
     from macro_gym import report
     from macro_gym.report.animation import require_animation
     from macro_gym.report.pictures import require_picture
-    from macro_gym.report.text import first_names
 
     if output is not None and gif is None:
         raise MacroGymError(f"output is {output}, but no macro is to be filmed; say which: --gif 1")
@@ -45,7 +44,6 @@ def show(
     macro_set = MacroSet.load(name) if is_file else load_bank(name)
     animation = output or Path(f"{macro_set.provenance.game or 'macro'}-{gif}.gif")
     # What cannot be done is refused before the play is read and anything printed.
-    first_names(macro_set, top)
     if plot is not None:
         require_picture(plot)
     if gif is not None:

@@ -5,6 +5,7 @@ import re
 import sys
 
 import ale_py
+import gymnasium as gym
 import numpy as np
 import pytest
 from ale_py import roms
@@ -15,7 +16,6 @@ from macro_gym.banks import bank_names, load_bank, load_play
 from macro_gym.cli import main
 from macro_gym.demonstrations import Demonstration
 from macro_gym.demonstrations.actions import ALE_ACTIONS
-from macro_gym.demonstrations.replay import replay
 from macro_gym.errors import (
     InvalidMacroError,
     MacroGymError,
@@ -335,8 +335,12 @@ def test_play_is_filmed_as_it_was_with_its_sticky_actions_mode_and_seed(
     assert main([*argv, "--output", str(tmp_path / "play")]) == 0
     [path] = (tmp_path / "play").iterdir()
     played = Demonstration.load(path)
-    screens = []
-    replay(played, on_screen=screens.append)
+    env = gym.make("ALE/Breakout-v5", frameskip=3, render_mode="rgb_array", **settings)
+    env.reset(seed=11)
+    screens = [env.render()]
+    for action in played.actions:
+        env.step(action)
+        screens.append(env.render())
     macro = tuple(played.actions[66:73].tolist())
     provenance = Provenance(game="Breakout", frameskip=3)
     MacroSet(NAMES, (macro,), provenance=provenance).save(tmp_path / "set.json")
