@@ -143,12 +143,12 @@ class Checkpoints(BaseCallback):
     """Calls ``save`` every so many decisions, between two rollouts, where nothing is half done.
 
     Args:
-        every: Decisions between two calls.
+        every: Decisions between two calls; None for no call at all.
         save: Writes a checkpoint and says what it took; the log shows it.
         at_once: Whether to begin with one, so that there is always something to go on from.
     """
 
-    def __init__(self, every: int, save: Callable[[], Cost], at_once: bool = False) -> None:
+    def __init__(self, every: int | None, save: Callable[[], Cost], at_once: bool = False) -> None:
         """Note them."""
         super().__init__()
         self._every = every
@@ -166,12 +166,12 @@ class Checkpoints(BaseCallback):
         return f"{len(self._costs)} checkpoints took {seconds:.1f} s; the last is of {size}"
 
     def stop(self) -> None:
-        """Save as soon as nothing is half done, and then raise KeyboardInterrupt."""
+        """Save as soon as nothing is half done, if at all, and then raise KeyboardInterrupt."""
         self._stop = True
 
     def _on_training_start(self) -> None:
         """Count from here."""
-        self._last = self.num_timesteps - (self._every if self._at_once else 0)
+        self._last = self.num_timesteps - ((self._every or 0) if self._at_once else 0)
 
     def _on_step(self) -> bool:
         """Do nothing: in the middle of a rollout the last transition is not stored yet."""
@@ -179,7 +179,9 @@ class Checkpoints(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         """Save if it is time."""
-        if self._stop or self.model.num_timesteps - self._last >= self._every:
+        if self._every is not None and (
+            self._stop or self.model.num_timesteps - self._last >= self._every
+        ):
             self._last = self.model.num_timesteps
             self._costs.append(self._save())
             self.logger.record("checkpoint/seconds", self._costs[-1].seconds)

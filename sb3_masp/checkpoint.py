@@ -5,19 +5,25 @@ generator, as a pickle: they are private to the run that wrote them. What is mea
 written beside them in open formats.
 """
 
+import copyreg
+import inspect
 import io
 import os
 import pickle
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 import torch as th
+from gymnasium.utils import EzPickle
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from macro_gym.errors import CheckpointError
 from macro_gym.files import replacing
 
 
@@ -45,6 +51,53 @@ class Resumed(NamedTuple):
     extra: dict[str, Any]
 
 
+WITHOUT_CHECKPOINTS = (
+    "Without checkpoints (masp train --checkpoint-every None) a run goes on to its end, and begins "
+    "again if it is stopped"
+)
+
+
+class Pickler(pickle.Pickler):
+    """Pickles SB3's wrappers whole: by themselves most refuse, and VecNormalize loses its env."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        """Leave out of a wrapper only what its class says again."""
+        if not isinstance(thing, VecEnvWrapper):
+            return NotImplemented
+        state = {name: part for name, part in vars(thing).items() if name != "class_attributes"}
+        return copyreg.__newobj__, (type(thing),), state, None, None, _restore_wrapper  # type: ignore[attr-defined]
+
+
+def _restore_wrapper(wrapper: VecEnvWrapper, state: Mapping[str, Any]) -> None:
+    """Give a wrapper its attributes back."""
+    vars(wrapper).update(state, class_attributes=dict(inspect.getmembers(type(wrapper))))
+
+
+def require_restorable(env: VecEnv | None) -> None:
+    """Refuse environments that would come back from a checkpoint as new ones.
+
+    Raises:
+        CheckpointError: One does: it is pickled as its constructor's arguments (EzPickle).
+    """
+    for single in getattr(env and env.unwrapped, "envs", []):
+        for layer in _layers(single):
+            if isinstance(layer, EzPickle) and type(layer).__getstate__ is EzPickle.__getstate__:
+                raise CheckpointError(
+                    f"{type(layer).__name__} is pickled as the arguments of its constructor "
+                    "(EzPickle), so a checkpoint in the middle of an episode would go on with a "
+                    "new one. An Atari game can be trained on as MacroALE/<Game>-v5, whose --k 0 "
+                    f"is the game without macros. {WITHOUT_CHECKPOINTS}."
+                )
+
+
+def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+    """An environment's wrappers, from the outside, and it."""
+    while isinstance(env, gym.Wrapper):
+        yield env
+        env = env.env
+    yield env
+
+
 def save_checkpoint(
     path: str | os.PathLike[str], model: OffPolicyAlgorithm, extra: Mapping[str, Any]
 ) -> Cost:
@@ -57,8 +110,12 @@ def save_checkpoint(
 
     Returns:
         What it took.
+
+    Raises:
+        CheckpointError: An environment cannot be pickled, or would not be the same afterwards.
     """
     begun = time.perf_counter()
+    require_restorable(model.env)
     zipped = io.BytesIO()
     model.save(zipped)
     content = {
@@ -75,7 +132,14 @@ def save_checkpoint(
         "extra": dict(extra),
     }
     with replacing(path) as file:
-        pickle.dump(content, file, protocol=pickle.HIGHEST_PROTOCOL)
+        try:
+            Pickler(file, pickle.HIGHEST_PROTOCOL).dump(content)
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            raise CheckpointError(
+                f"the run cannot be pickled: {error}. Do its environments hold a lambda, a "
+                "generator or an open file, or are they in other processes? "
+                f"{WITHOUT_CHECKPOINTS}."
+            ) from error
         nbytes = file.tell()
     return Cost(time.perf_counter() - begun, nbytes)
 

@@ -109,7 +109,7 @@ def _film(config: run.TrainConfig, model: MacroLearner, folder: Path, seed: int)
     """Film one episode, with a picture of every primitive."""
     from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
 
-    env = gym.make(config.env, render_mode="rgb_array_list", **config.env_kwargs)
+    env = run.make_film_env(config)
     observation, _ = env.reset(seed=seed)
     over = False
     while not over:

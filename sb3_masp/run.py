@@ -9,14 +9,14 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import ale_py
 import gymnasium as gym
@@ -29,7 +29,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from macro_gym import MacroAction, MacroSet
 from macro_gym.files import replacing
 from sb3_masp.callbacks import Checkpoints, EpisodeLog, FrameBudget
-from sb3_masp.checkpoint import Cost, load_checkpoint, remove_unfinished, save_checkpoint
+from sb3_masp.checkpoint import (
+    Cost,
+    load_checkpoint,
+    remove_unfinished,
+    require_restorable,
+    save_checkpoint,
+)
 from sb3_masp.features import BytesExtractor
 from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.run_config import ALGORITHMS, LearnerConfig, RunError, TrainConfig, read_config
@@ -103,30 +109,65 @@ def resume(
 gym.register_envs(ale_py)  # for baselines on ALE's own ids
 
 
-def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
-    """The run's environments, with SB3's Monitor.
+class Parts(NamedTuple):
+    """What the run's environment is made of, besides its id.
+
+    Args:
+        kwargs: Arguments of ``gym.make``.
+        wrapper: What is put around it, if anything.
+    """
+
+    kwargs: dict[str, Any]
+    wrapper: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None
+
+
+def parts(config: TrainConfig) -> Parts:
+    """How the run's macros come to its environment.
 
     Raises:
         RunError: The settings of a game were given for another environment.
     """
-    n_envs = config.n_envs if n_envs is None else n_envs
     if config.env.startswith("Macro"):
-        return make_vec_env(config.env, n_envs, config.seed, env_kwargs=config.env_kwargs)
+        return Parts(config.env_kwargs)
     if config.k is not None or config.obs_type is not None:
         raise RunError(
             f"--k and --obs-type are for MacroALE games, but the environment is {config.env}; "
             "macros for it come from a file: --macros FILE"
         )
     if config.macros is None:
-        return make_vec_env(config.env, n_envs, config.seed)
+        return Parts({})
     macro_set = MacroSet.load(config.macros)
+    return Parts({}, lambda env: MacroAction(env, macro_set))
+
+
+def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
+    """The run's environments, with SB3's Monitor; raises as `parts` does."""
+    n_envs = config.n_envs if n_envs is None else n_envs
+    kwargs, wrapper = parts(config)
+    # SB3's type asks for a class, and its code for whatever makes one environment of another.
     return make_vec_env(
-        config.env, n_envs, config.seed, wrapper_class=lambda env: MacroAction(env, macro_set)
+        config.env, n_envs, config.seed, env_kwargs=kwargs, wrapper_class=cast(Any, wrapper)
     )
 
 
+def make_film_env(config: TrainConfig) -> gym.Env[Any, Any]:
+    """One of the run's environments, whose ``render`` returns a picture of every primitive."""
+    kwargs, wrapper = parts(config)
+    env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array_list", **kwargs)
+    return env if wrapper is None else wrapper(env)
+
+
 def make_model(config: TrainConfig, env: VecEnv) -> MacroLearner:
-    """The run's learner, untrained."""
+    """The run's learner, untrained.
+
+    Raises:
+        RunError: The environment's actions are not Discrete.
+    """
+    if not isinstance(env.action_space, gym.spaces.Discrete):
+        raise RunError(
+            f"{config.env} has the action space {env.action_space}, but the learners need Discrete "
+            "actions. Can it be wrapped so that each action is one of a few?"
+        )
     policy_kwargs: dict[str, Any] = {}
     if config.net_arch is not None:
         policy_kwargs["net_arch"] = list(config.net_arch)
@@ -152,7 +193,10 @@ def _start(config: TrainConfig, budget: FrameBudget) -> MacroLearner:
     """Write what the run is, and learn from the beginning."""
     if config.threads is not None:
         th.set_num_threads(config.threads)
-    model = make_model(config, make_env(config))
+    env = make_env(config)
+    if config.checkpoint_every is not None:
+        require_restorable(env)
+    model = make_model(config, env)
     print(model.replay_buffer.memory_statement())
     if model.macro_set is not None:
         model.macro_set.save(config.folder / MACRO_SET)

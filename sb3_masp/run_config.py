@@ -1,6 +1,8 @@
 """Settings of a training run, as the command line takes them and ``config.json`` keeps them."""
 
 import json
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from inspect import signature
 from pathlib import Path
@@ -34,6 +36,18 @@ class Algorithm(NamedTuple):
     fixed: dict[str, Any]
 
 
+def _require(config: object, name: str, fits: Callable[[Any], bool], allowed: str) -> None:
+    """Refuse a setting that does not fit; None, a default of someone else's, always does.
+
+    Raises:
+        RunError: It does not; the message says what is allowed.
+    """
+    value = getattr(config, name)
+    if value is not None and not fits(value):
+        option = f"--{name.replace('_', '-')}"
+        raise RunError(f"{option} is {value}; it must be {allowed}")
+
+
 ALGORITHMS: dict[AlgorithmName, Algorithm] = {
     "masp-dqn": Algorithm(MASPDQN, {}),
     "masp-qrdqn": Algorithm(MASPQRDQN, {}),
@@ -54,7 +68,7 @@ class LearnerConfig:
         learning_starts: Decisions before the first update.
         batch_size: Decisions in a batch.
         gamma: Discount of one step.
-        train_freq: Decisions between updates.
+        train_freq: Vectorised steps between updates: in one, each environment takes a decision.
         gradient_steps: Updates each time.
         n_steps: Decisions in a return.
         target_update_interval: Decisions between updates of the target network.
@@ -116,6 +130,23 @@ class LearnerConfig:
     v_max: float | None = None
     noise_scale: float | None = None
 
+    def __post_init__(self) -> None:
+        """Check what SB3 would take and fail on later."""
+        for name in ("buffer_size", "batch_size", "train_freq", "n_steps"):
+            _require(self, name, lambda value: value >= 1, "at least 1")
+        _require(self, "target_update_interval", lambda value: value >= 1, "at least 1")
+        _require(self, "learning_starts", lambda value: value >= 0, "at least 0")
+        _require(
+            self,
+            "gradient_steps",
+            lambda value: value >= 1 or value == -1,
+            "at least 1, or -1 for as many as there were decisions",
+        )
+        for name in ("learning_rate", "max_grad_norm"):
+            _require(self, name, lambda value: 0 < value < math.inf, "above 0, and finite")
+        for name in ("gamma", "exploration_fraction", "exploration_final_eps"):
+            _require(self, name, lambda value: 0 <= value <= 1, "within 0..1")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -134,7 +165,7 @@ class TrainConfig:
         threads: Threads of torch; its own choice by default.
         device: cpu, cuda or auto.
         run: Folder for the run; by default one in runs/ named after it.
-        checkpoint_every: Decisions between checkpoints.
+        checkpoint_every: Decisions between checkpoints; None for none.
         learner: Arguments of the learner.
     """
 
@@ -150,8 +181,15 @@ class TrainConfig:
     threads: int | None = None
     device: str = "auto"
     run: Path | None = None
-    checkpoint_every: int = 10_000
+    checkpoint_every: int | None = 10_000
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
+
+    def __post_init__(self) -> None:
+        """Check what would fail later, or do nothing."""
+        for name in ("frames", "n_envs", "threads", "checkpoint_every"):
+            _require(self, name, lambda value: value >= 1, "at least 1")
+        _require(self, "seed", lambda value: 0 <= value < 2**32, "within 0..4294967295")
+        _require(self, "net_arch", lambda sizes: min(sizes, default=1) >= 1, "at least 1 each")
 
     @property
     def folder(self) -> Path:

@@ -11,12 +11,21 @@ import sys
 import time
 from collections import deque
 from dataclasses import replace
+from functools import partial
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 from stable_baselines3.common.envs import IdentityEnv
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from macro_gym import MacroSet
@@ -144,6 +153,42 @@ def kill_after_checkpoints(child, path, number, rng):
     assert child.exitcode == -signal.SIGKILL, "it ended before it could be killed"
 
 
+def test_a_killed_run_on_screens_with_their_channels_last_goes_on_bit_for_bit(config):
+    config = replace(
+        config,
+        env="tests.sb3_masp.screens:Screens-v0",
+        frames=500,
+        macros=None,
+        obs_type=None,
+        net_arch=None,
+        n_envs=2,
+    )
+    whole = run.train(replace(config, run=config.run / "whole"), progress_bar=False)
+    assert isinstance(whole.env, VecTransposeImage)
+    folder = config.run / "parts"
+    killed = started(run.train, replace(config, run=folder))
+    kill_after_checkpoints(killed, folder / run.CHECKPOINT, 3, random.Random(5))
+    resumed = run.resume(folder, progress_bar=False)
+    assert "\n".join(differences(whole, resumed)) == ""
+    for table in ("episodes.csv", "actions.csv"):
+        assert (config.run / "whole" / table).read_bytes() == (folder / table).read_bytes()
+
+
+@pytest.mark.parametrize("wrapper", [VecMonitor, VecNormalize, partial(VecFrameStack, n_stack=3)])
+def test_sb3s_wrappers_come_back_as_they_were(wrapper, tmp_path):
+    env = wrapper(DummyVecEnv([lambda: gym.make("CartPole-v1")]))
+    whole = MASPDQN("MlpPolicy", env, learning_starts=23, batch_size=7, seed=3).learn(31)
+    save_checkpoint(tmp_path / "checkpoint", whole, {})
+    resumed = load_checkpoint(tmp_path / "checkpoint").model
+    assert type(resumed.env) is type(env)
+    assert resumed.env.class_attributes.keys() == env.class_attributes.keys()
+    for model in (whole, resumed):
+        th.manual_seed(1)
+        np.random.seed(1)
+        model.learn(67, reset_num_timesteps=False)
+    assert "\n".join(differences(whole, resumed)) == ""
+
+
 def scalars(folder):
     """What TensorBoard shows, by tag and step; clocks apart."""
     log = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
@@ -183,7 +228,7 @@ def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(config, algorithm):
 
 def kill_at_replacing(config, name, moment, number):
     """Train until the ``number``-th time that the file ``name`` is written, and die there."""
-    replace_file, dump = os.replace, pickle.dump
+    replace_file = os.replace
     times = 0
 
     def die(*_):
@@ -200,17 +245,23 @@ def kill_at_replacing(config, name, moment, number):
         if times == number:
             die()
 
-    def writing(content, file, protocol):
-        if not (times == number - 1 and moment == "within" and "replay_buffer" in str(content)):
-            return dump(content, file, protocol)
-        whole = io.BytesIO()
-        dump(content, whole, protocol)
-        file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
-        file.flush()
-        die()
+    class Dying(checkpoint.Pickler):
+        def __init__(self, file, protocol):
+            self.file = file
+            super().__init__(file, protocol)
 
+        def dump(self, content):
+            if not (times == number - 1 and moment == "within"):
+                return super().dump(content)
+            whole = io.BytesIO()
+            pickler(whole, pickle.HIGHEST_PROTOCOL).dump(content)
+            self.file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+            self.file.flush()
+            die()
+
+    pickler = checkpoint.Pickler
     os.replace = replacing
-    checkpoint.pickle.dump = writing
+    checkpoint.Pickler = Dying
     run.train(config, progress_bar=False)
 
 

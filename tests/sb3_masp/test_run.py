@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
@@ -13,6 +14,7 @@ from moviepy import VideoFileClip
 
 from macro_gym import MacroSet
 from macro_gym.atari import MacroAtariEnv
+from macro_gym.errors import CheckpointError
 from sb3_masp import MASPDQN, load_similarity, run
 from sb3_masp.callbacks import Checkpoints, _frames_per_step
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
@@ -254,6 +256,7 @@ def test_the_command_line_trains_evaluates_and_refuses_to_overwrite(tmp_path, ca
         (["train", "MacroALE/Braekout-v5"], "Did you mean"),
         (["train", "--k", "999999"], "k may be 0"),
         (["train", "CartPole-v1", "--k", "4"], "--k and --obs-type are for MacroALE"),
+        (["train", "Pendulum-v1"], "Pendulum-v1 has the action space Box"),
     ],
 )
 def test_the_command_line_says_what_is_wrong_in_a_line(words, message, capsys, tmp_path):
@@ -262,6 +265,91 @@ def test_the_command_line_says_what_is_wrong_in_a_line(words, message, capsys, t
     assert main(words) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("n_envs", 0, "--n-envs is 0; it must be at least 1"),
+        ("frames", -5, "--frames is -5; it must be at least 1"),
+        ("threads", 0, "--threads is 0"),
+        ("checkpoint_every", 0, "--checkpoint-every is 0"),
+        ("seed", -1, "--seed is -1"),
+        ("net_arch", (3, 0), r"--net-arch is \(3, 0\)"),
+    ],
+)
+def test_settings_of_runs_out_of_range_are_refused(name, value, message):
+    with pytest.raises(run.RunError, match=message):
+        run.TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("learning_rate", -1.0, "--learning-rate is -1.0; it must be above 0"),
+        ("train_freq", 0, "--train-freq is 0; it must be at least 1"),
+        ("batch_size", 0, "--batch-size is 0"),
+        ("buffer_size", 0, "--buffer-size is 0"),
+        ("n_steps", 0, "--n-steps is 0"),
+        ("target_update_interval", 0, "--target-update-interval is 0"),
+        ("learning_starts", -1, "--learning-starts is -1; it must be at least 0"),
+        ("gradient_steps", -2, "--gradient-steps is -2"),
+        ("gamma", 1.01, "--gamma is 1.01; it must be within"),
+        ("exploration_fraction", 1.5, "--exploration-fraction is 1.5"),
+        ("exploration_final_eps", -0.1, "--exploration-final-eps is -0.1"),
+        ("max_grad_norm", float("nan"), "--max-grad-norm is nan"),
+    ],
+)
+def test_settings_of_learners_out_of_range_are_refused(name, value, message):
+    with pytest.raises(run.RunError, match=message):
+        run.LearnerConfig(**{name: value})
+
+
+@pytest.mark.parametrize("words", [["--n-envs", "0"], ["--learning-rate", "-1"]])
+def test_the_command_line_says_which_option_is_out_of_range(words, capsys):
+    assert main(["train", "CartPole-v1", *words]) == 2
+    assert f"{words[0]} is {words[1]}" in capsys.readouterr().err
+
+
+def test_an_environment_that_a_checkpoint_would_begin_anew_is_refused_until_none_is_asked_for(
+    tmp_path, capsys
+):
+    words = ["train", "ALE/Breakout-v5", "--frames", "400", "--buffer-size", "200"]
+    words += ["--run", str(tmp_path / "run")]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "AtariEnv is pickled as the arguments of its constructor" in error
+    assert "MacroALE/<Game>-v5" in error
+    assert not (tmp_path / "run").exists()
+    assert main([*words, "--checkpoint-every", "None"]) == 0
+    assert (tmp_path / "run" / "model.zip").exists()
+
+
+def test_ctrl_c_stops_a_run_without_checkpoints_and_it_begins_again(config, monkeypatch):
+    original = Checkpoints._on_step
+
+    def on_step(self):
+        if self.num_timesteps == 211:
+            signal.raise_signal(signal.SIGINT)
+        return original(self)
+
+    config = replace(config, frames=1_500, checkpoint_every=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_on_step", on_step)
+        with pytest.raises(KeyboardInterrupt):
+            run.train(config, progress_bar=False)
+    assert not (config.run / run.CHECKPOINT).exists()
+    resumed = run.resume(config.run, progress_bar=False)
+    whole = run.train(replace(config, run=config.run / "whole"), progress_bar=False)
+    assert th.equal(whole.similarity(), resumed.similarity())
+
+
+def test_what_cannot_be_pickled_is_refused_and_leaves_no_file(tmp_path):
+    env = gym.wrappers.TransformReward(gym.make("CartPole-v1"), lambda reward: 2 * reward)
+    model = MASPDQN("MlpPolicy", env)
+    with pytest.raises(CheckpointError, match=r"the run cannot be pickled: .*lambda"):
+        save_checkpoint(tmp_path / "checkpoint", model, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["evaluate"]])
@@ -291,6 +379,18 @@ def test_a_video_shows_every_primitive(config, tmp_path, monkeypatch):
     # One of the reset, and of the filmed episode, which is the last, one of every primitive.
     assert pictures - 1 in np.cumsum(durations[::-1])
     assert pictures > 2 * 30
+
+
+def test_a_video_of_an_environment_that_is_no_game_shows_its_macros_too(tmp_path):
+    MacroSet(("LEFT", "RIGHT"), ((0, 1, 1), (1, 0))).save(tmp_path / "macros.json")
+    macros, folder = str(tmp_path / "macros.json"), str(tmp_path / "run")
+    words = ["CartPole-v1", "--macros", macros, "--frames", "200", "--run", folder]
+    assert main(["train", *words]) == 0
+    film = tmp_path / "film"
+    assert main(["evaluate", folder, "--episodes", "1", "--video", str(film)]) == 0
+    (path,) = film.iterdir()
+    with VideoFileClip(str(path)) as clip:
+        assert clip.n_frames > 5
 
 
 def test_evaluation_gives_the_mean_and_an_interval_around_it(config):
