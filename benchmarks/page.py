@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.banks_page import banks_page
 from benchmarks.learning_page import learning_page
+from benchmarks.planner_page import planner_section
 from macro_gym.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
@@ -147,10 +148,10 @@ def _about(result: dict[str, Any]) -> str:
 
 def pages() -> dict[str, str]:
     """The pages made from results, by their file in docs."""
-    banks, learning = _result("banks"), _result("learning")
+    banks, planner, learning = (_result(name) for name in ("banks", "planner", "learning"))
     return {
         "performance.md": page(),
-        "banks.md": banks_page(banks, _about(banks)),
+        "banks.md": banks_page(banks, _about(banks)) + planner_section(planner, _about(planner)),
         "learning.md": learning_page(learning, _about(learning)),
     }
 

@@ -9,9 +9,9 @@ from macro_gym.games import game_name
 SECTION = """
 ## How well the planner plays
 
-Measured by `python -m benchmarks.planner`: the first {steps} steps of each game, {seeds} episodes
-of seeds that the settings were not chosen with. *First version*: 16 new plans at every point.
-Scores are means, in brackets the processor seconds that an episode took. *per second*: score per
+Measured by `python -m benchmarks.planner`: the first {steps} steps of each game, seeds {seeds};
+the settings were chosen with others. *First version*: 16 new plans at every point. Scores are means
+over the seeds, in brackets the processor seconds that an episode took. *per second*: score per
 processor second, as a multiple of the first version's, where both score. Its median is {ratio:.1f};
 with 4 times the trials, which takes {cost:.2f} times the first version's time, the planner scores
 at least as much in {better} of the {n} games.
@@ -34,7 +34,7 @@ def planner_section(result: Mapping[str, Any], about: str) -> str:
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
     return SECTION.format(
         steps=", ".join(sorted({str(episode["steps"]) for episode in result["episodes"]})),
-        seeds=len({episode["seed"] for episode in result["episodes"]}),
+        seeds=", ".join(sorted({str(episode["seed"]) for episode in result["episodes"]})),
         ratio=median(ratio for ratio in ratios.values() if ratio is not None),
         cost=median(arms[MORE][1] / arms[FIRST][1] for arms in table.values()),
         better=sum(arms[MORE][0] >= arms[FIRST][0] for arms in table.values()),
