@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from macro_gym.demonstrations import Demonstration, PlannerSettings, plan_episode
+from macro_gym.demonstrations import Demonstration, PlannerSettings, plan_episode, planner
 from macro_gym.errors import DemonstrationError
 from macro_gym.play import _result, plan_play
 
@@ -46,7 +46,8 @@ def test_more_workers_make_the_same_files(play, tmp_path):
     assert contents(tmp_path) == contents(play)
 
 
-def test_interrupted_play_goes_on_to_the_same_files(play, tmp_path):
+def test_interrupted_play_goes_on_to_the_same_files(play, tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "REFRESH", 1)  # saved at every point
     shutil.copy(play / "pong-3.npz", tmp_path)
     kept = (tmp_path / "pong-3.npz").stat().st_mtime_ns
 
@@ -70,7 +71,8 @@ def test_play_with_other_settings_is_not_taken_for_this(play, tmp_path):
     assert contents(tmp_path) == contents(play)
 
 
-def test_a_checkpoint_of_other_settings_stops_the_run(tmp_path):
+def test_a_checkpoint_of_other_settings_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(planner, "REFRESH", 1)
     plan_episode(
         "pong",
         PlannerSettings(trials=1, steps=9),
