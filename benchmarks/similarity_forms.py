@@ -62,6 +62,8 @@ def turn(
         similarity()
         _, matrix = timed(similarity)
         _, mix = timed(lambda: similarity.mix(values))
+    # The gradient of a Σ that is not learned is that of the values, which is all there is to take.
+    values = values.clone().requires_grad_(not similarity.is_learned)
     _, gradient = timed(lambda: similarity_penalty(values, similarity()).backward())
     return similarity, dict(zip(DONE, (build, matrix, gradient, mix), strict=True))
 
