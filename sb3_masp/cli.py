@@ -1,84 +1,24 @@
-"""The command ``masp``: train learners on macro environments, and evaluate them."""
+"""The command ``masp``: train learners on macro environments, and see what they learned."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
 
 import gymnasium as gym
 import tyro
 
 from macro_gym.errors import MacroGymError
-from macro_gym.files import replacing
-from sb3_masp import run
-from sb3_masp.evaluation import Evaluation
-from sb3_masp.evaluation import evaluate as evaluate_model
-from sb3_masp.macro_learner import MacroLearner
-from sb3_masp.run_config import ALGORITHMS
-
-
-def train(
-    config: Annotated[run.TrainConfig, tyro.conf.arg(name="")],
-    resume: Path | None = None,
-) -> None:
-    """Train a learner; a run that was stopped or killed goes on with --resume FOLDER, exactly.
-
-    Args:
-        config: Settings of the run.
-        resume: Folder of a run to go on with; its own settings are used and no others.
-    """
-    folder = config.folder if resume is None else resume
-    try:
-        run.train(config) if resume is None else run.resume(resume)
-    except KeyboardInterrupt:
-        if (folder / run.CHECKPOINT).exists():
-            print(f"\nStopped. Go on with: masp train --resume {folder}", file=sys.stderr)
-        raise
-    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-
-
-def evaluate(
-    folder: Path,
-    /,
-    episodes: int = 30,
-    epsilon: float = 0.05,
-    seed: int = 1_000,
-    video: Path | None = None,
-) -> None:
-    """Play episodes with a run's trained model and with random actions.
-
-    Args:
-        folder: The run.
-        episodes: How many, of each.
-        epsilon: Share of random decisions of the trained model.
-        seed: Of the episodes.
-        video: Folder for a video of one episode more.
-    """
-    config = run.read_config(folder)
-    if not (folder / "model.zip").exists():
-        raise run.RunError(f"the run in {folder} is not finished: masp train --resume {folder}")
-    if (folder / run.MACRO_SET).exists():
-        # The macros it was trained with, whatever has become of the file or the bank.
-        config = replace(config, macros=folder / run.MACRO_SET, k=None)
-    env = run.make_env(config, n_envs=1)
-    learner = ALGORITHMS[config.algorithm].learner
-    model = learner.load(folder / "model.zip", env=env, device=config.device)
-    results = {
-        "trained": evaluate_model(model, env, episodes, epsilon, seed, progress_bar=True),
-        "random": evaluate_model(model, env, episodes, 1.0, seed, progress_bar=True),
-    }
-    for name, result in results.items():
-        print(f"{name:<8} {result}")
-    _write_evaluation(folder / "evaluation.json", results)
-    if video is not None:
-        _film(config, model, video, seed)
+from sb3_masp.commands.evaluate import evaluate
+from sb3_masp.commands.similarity import similarity
+from sb3_masp.commands.train import train
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv``, the process's own if None; return its exit code."""
-    commands: dict[str, Callable[..., None]] = {"train": train, "evaluate": evaluate}
+    commands: dict[str, Callable[..., None]] = {
+        "train": train,
+        "evaluate": evaluate,
+        "similarity": similarity,
+    }
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="masp", description=__doc__, args=argv)
     except KeyboardInterrupt:
@@ -87,45 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"masp: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
-    """Write every score."""
-    content = {
-        name: {
-            "mean": result.mean,
-            "interval": result.interval,
-            "epsilon": result.epsilon,
-            "scores": result.scores,
-            "decisions": result.decisions,
-        }
-        for name, result in results.items()
-    }
-    with replacing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
-
-
-def _film(config: run.TrainConfig, model: MacroLearner, folder: Path, seed: int) -> None:
-    """Film one episode, with a picture of every primitive."""
-    from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
-
-    env = run.make_film_env(config)
-    observation, _ = env.reset(seed=seed)
-    over = False
-    while not over:
-        action, _ = model.predict(observation, deterministic=False)
-        observation, _, terminated, truncated, _ = env.step(int(action))
-        over = terminated or truncated
-    # Not RecordVideo, which keeps one picture of each decision.
-    pictures: Any = env.render()
-    save_video(
-        pictures,
-        str(folder),
-        episode_trigger=lambda _: True,
-        fps=env.metadata["render_fps"],
-        name_prefix="episode",
-    )
-    env.close()
 
 
 if __name__ == "__main__":

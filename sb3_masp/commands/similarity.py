@@ -1,0 +1,17 @@
+"""``masp similarity``: what a run has learned of which actions are similar; one a file."""
+
+from typing import Annotated, Any
+
+import tyro
+
+from sb3_masp.commands.similarity_export import export
+
+
+def similarity(
+    command: tyro.conf.OmitArgPrefixes[
+        tyro.conf.OmitSubcommandPrefixes[
+            Annotated[Any, tyro.conf.subcommand("export", constructor=export)]
+        ]
+    ],
+) -> None:
+    """Export a run's similarity, look at it, or measure one in the emulator."""
