@@ -78,10 +78,10 @@ def generators():
 
 def differences(first, second, path="", met=None):
     """Paths of all that is not equal in two objects, whatever they are made of."""
-    met = set() if met is None else met
+    met = {} if met is None else met
     if (id(first), id(second)) in met:
         return []
-    met.add((id(first), id(second)))
+    met[id(first), id(second)] = first, second  # Kept, or others might get their ids.
     if type(first) is not type(second):
         return [f"{path}: {type(first)} and {type(second)}"]
     if isinstance(first, th.Tensor):
