@@ -9,24 +9,18 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import ale_py
-import gymnasium as gym
-import numpy as np
 import torch as th
-from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import Logger, configure
-from stable_baselines3.common.vec_env import VecEnv
 
-from macro_gym import MacroAction, MacroSet
 from macro_gym.files import replacing
 from sb3_masp.callbacks import Checkpoints, EpisodeLog, FrameBudget
 from sb3_masp.checkpoint import (
@@ -36,9 +30,9 @@ from sb3_masp.checkpoint import (
     require_restorable,
     save_checkpoint,
 )
-from sb3_masp.features import BytesExtractor
 from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.run_config import ALGORITHMS, LearnerConfig, RunError, TrainConfig, read_config
+from sb3_masp.run_parts import make_env, make_film_env, make_model
 from sb3_masp.run_results import action_names, read_episodes, write_results
 
 CHECKPOINT = "checkpoint.pkl"
@@ -51,6 +45,7 @@ __all__ = [
     "TrainConfig",
     "action_names",
     "make_env",
+    "make_film_env",
     "make_model",
     "read_config",
     "read_episodes",
@@ -104,89 +99,6 @@ def resume(
         th.set_num_threads(config.threads)
     model, extra = load_checkpoint(folder / CHECKPOINT, config.device)
     return _learn(config, cast(MacroLearner, model), budget, extra)
-
-
-gym.register_envs(ale_py)  # for baselines on ALE's own ids
-
-
-class Parts(NamedTuple):
-    """What the run's environment is made of, besides its id.
-
-    Args:
-        kwargs: Arguments of ``gym.make``.
-        wrapper: What is put around it, if anything.
-    """
-
-    kwargs: dict[str, Any]
-    wrapper: Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]] | None = None
-
-
-def parts(config: TrainConfig) -> Parts:
-    """How the run's macros come to its environment.
-
-    Raises:
-        RunError: The settings of a game were given for another environment.
-    """
-    if config.env.startswith("Macro"):
-        return Parts(config.env_kwargs)
-    if config.k is not None or config.obs_type is not None:
-        raise RunError(
-            f"--k and --obs-type are for MacroALE games, but the environment is {config.env}; "
-            "macros for it come from a file: --macros FILE"
-        )
-    if config.macros is None:
-        return Parts({})
-    macro_set = MacroSet.load(config.macros)
-    return Parts({}, lambda env: MacroAction(env, macro_set))
-
-
-def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
-    """The run's environments, with SB3's Monitor; raises as `parts` does."""
-    n_envs = config.n_envs if n_envs is None else n_envs
-    kwargs, wrapper = parts(config)
-    # SB3's type asks for a class, and its code for whatever makes one environment of another.
-    return make_vec_env(
-        config.env, n_envs, config.seed, env_kwargs=kwargs, wrapper_class=cast(Any, wrapper)
-    )
-
-
-def make_film_env(config: TrainConfig) -> gym.Env[Any, Any]:
-    """One of the run's environments, whose ``render`` returns a picture of every primitive."""
-    kwargs, wrapper = parts(config)
-    env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array_list", **kwargs)
-    return env if wrapper is None else wrapper(env)
-
-
-def make_model(config: TrainConfig, env: VecEnv) -> MacroLearner:
-    """The run's learner, untrained.
-
-    Raises:
-        RunError: The environment's actions are not Discrete.
-    """
-    if not isinstance(env.action_space, gym.spaces.Discrete):
-        raise RunError(
-            f"{config.env} has the action space {env.action_space}, but the learners need Discrete "
-            "actions. Can it be wrapped so that each action is one of a few?"
-        )
-    policy_kwargs: dict[str, Any] = {}
-    if config.net_arch is not None:
-        policy_kwargs["net_arch"] = list(config.net_arch)
-    space = env.observation_space
-    policy = "MlpPolicy"
-    if isinstance(space, gym.spaces.Dict):
-        policy = "MultiInputPolicy"
-    elif len(space.shape or ()) == 3:
-        policy = "CnnPolicy"
-    elif space.dtype == np.uint8:
-        policy_kwargs["features_extractor_class"] = BytesExtractor
-    return ALGORITHMS[config.algorithm].learner(
-        policy,
-        env,
-        policy_kwargs=policy_kwargs,
-        seed=config.seed,
-        device=config.device,
-        **config.learner_kwargs,
-    )
 
 
 def _start(config: TrainConfig, budget: FrameBudget) -> MacroLearner:
