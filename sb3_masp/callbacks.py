@@ -117,6 +117,11 @@ class EpisodeLog(BaseCallback):
         self.episodes: list[Episode] = []
         self.action_counts = np.zeros(0, dtype=np.int64)
 
+    @property
+    def frames(self) -> int:
+        """Emulator frames so far."""
+        return self._budget.frames
+
     def _on_training_start(self) -> None:
         """Learn how many actions there are."""
         if self.action_counts.size == 0:

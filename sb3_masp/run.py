@@ -158,7 +158,7 @@ def _learn(
         print(f"{config.folder}: {checkpoints.statement()}", file=sys.stderr)
     model.dump_logs()  # of the episodes since the last line
     model.logger.close()
-    write_results(folder, model, log)
+    write_results(folder, config.env, model, log)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return model
 

@@ -16,16 +16,19 @@ from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.masp import MASP
 from sb3_masp.similarity import SimilarityAbout, save_similarity
 
+SIMILARITY = "similarity.safetensors"
 
-def write_results(folder: Path, model: MacroLearner, log: EpisodeLog) -> None:
-    """Write what a finished run leaves; the model last, which marks it as finished."""
+
+def write_results(folder: Path, env: str, model: MacroLearner, log: EpisodeLog) -> None:
+    """Write what a finished run on ``env`` leaves; the model last, which marks it as finished."""
     names = action_names(model)
     _write_csv(folder / "episodes.csv", Episode._fields, log.episodes)
     _write_csv(
         folder / "actions.csv", ("action", "decisions"), zip(names, log.action_counts, strict=True)
     )
     if isinstance(model, MASP):
-        _save_similarity(folder / "similarity.safetensors", model, names)
+        about = similarity_about(model, env, log.frames)
+        save_similarity(folder / SIMILARITY, model.similarity, about)
     if find_spec("matplotlib") and find_spec("scipy"):
         _draw(folder / "plots", model, log, names)
     else:
@@ -36,16 +39,20 @@ def write_results(folder: Path, model: MacroLearner, log: EpisodeLog) -> None:
         file.write(zipped.getvalue())
 
 
-def _save_similarity(path: Path, model: MASP, names: tuple[str, ...]) -> None:
-    """Write Σ with what it belongs to."""
-    macro_set = model.macro_set
-    about = SimilarityAbout(
-        names,
-        "" if macro_set is None else macro_set.hash,
-        "" if macro_set is None else macro_set.provenance.game,
-        model.num_timesteps,
+def similarity_about(model: MASP, env: str, frames: int) -> SimilarityAbout:
+    """What is to be said of a model's Σ.
+
+    Args:
+        model: The learner.
+        env: Id of its environment.
+        frames: Emulator frames that it has learned from.
+    """
+    learner = type(model).__name__
+    if model.macro_set is not None:
+        return SimilarityAbout.of(model.macro_set, model.num_timesteps, frames, env, learner)
+    return SimilarityAbout(
+        action_names(model), decisions=model.num_timesteps, frames=frames, env=env, learner=learner
     )
-    save_similarity(path, model.similarity, about)
 
 
 def _draw(plots: Path, model: MacroLearner, log: EpisodeLog, names: Sequence[str]) -> None:

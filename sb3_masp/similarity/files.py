@@ -6,45 +6,112 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from macro_gym import MacroSet
 from macro_gym.files import replacing
 from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 
-SCHEMA = "1"
+SCHEMA = "2"
+READABLE = ("1", SCHEMA)
+"""Schema 1 says nothing of the macros, the environment, the frames and the learner."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarityAbout:
-    """Whose Σ it is.
+    """Whose Σ it is, and how it came about.
 
     Args:
         actions: Names of the actions, in Σ's order.
         macro_set: Hash of the macro set; empty for an environment without one.
         game: The game, as in ``ALE/<game>-v5``; empty if none.
         decisions: Decisions of training behind it.
+        frames: Emulator frames of training behind it.
+        env: Id of the environment.
+        learner: The class that learned it; empty if none did.
+        origin: How it came about otherwise, in words.
+        primitives: Names of the macro set's primitives.
+        macros: Its macros, as indices into ``primitives``.
+
+    Raises:
+        SimilarityError: Hash, names and macros are not of one macro set.
     """
 
     actions: tuple[str, ...] = ()
     macro_set: str = ""
     game: str = ""
     decisions: int = 0
+    frames: int = 0
+    env: str = ""
+    learner: str = ""
+    origin: str = ""
+    primitives: tuple[str, ...] = ()
+    macros: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take lists, as JSON has them, and refuse macros of another set."""
+        for name in ("actions", "primitives"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "macros", tuple(map(tuple, self.macros)))
+        macros = self.macros_of_actions
+        if macros is not None and (macros.hash, macros.names) != (self.macro_set, self.actions):
+            raise SimilarityError(
+                f"the macro set has the hash {macros.hash[:12]}, but the one stated is "
+                f"{self.macro_set[:12] or 'none'}, or its names are not those of the actions. "
+                "SimilarityAbout.of takes them from one macro set."
+            )
+
+    @classmethod
+    def of(
+        cls,
+        macro_set: MacroSet,
+        decisions: int = 0,
+        frames: int = 0,
+        env: str = "",
+        learner: str = "",
+        origin: str = "",
+    ) -> Self:
+        """What is to be said of a Σ over the actions of a macro set; arguments as the class's."""
+        return cls(
+            macro_set.names,
+            macro_set.hash,
+            macro_set.provenance.game,
+            decisions,
+            frames,
+            env,
+            learner,
+            origin,
+            macro_set.primitives,
+            macro_set.macros,
+        )
+
+    @property
+    def macros_of_actions(self) -> MacroSet | None:
+        """What the actions are; None if that is not known."""
+        return MacroSet(self.primitives, self.macros) if self.primitives else None
 
 
 def save_similarity(
     path: str | os.PathLike[str], similarity: Similarity, about: SimilarityAbout | None = None
 ) -> None:
-    """Write Σ, its parameters and whose it is; whole or not at all."""
+    """Write Σ, its parameters and whose it is; whole or not at all.
+
+    Raises:
+        SimilarityError: ``about`` is of other actions.
+    """
+    about = about or SimilarityAbout()
+    _require_same_actions(similarity, about)
     tensors = {name: tensor.contiguous() for name, tensor in similarity.state_dict().items()}
     tensors["similarity"] = similarity().detach().contiguous()
     metadata = {
         "schema": SCHEMA,
         "form": similarity.form,
         "settings": json.dumps(similarity.settings()),
-        "about": json.dumps(asdict(about or SimilarityAbout())),
+        "about": json.dumps(asdict(about)),
     }
     metadata["sha256"] = _digest(tensors, metadata)
     with replacing(path) as file:
@@ -59,10 +126,10 @@ def load_similarity(path: str | os.PathLike[str]) -> tuple[Similarity, Similarit
         FileNotFoundError: There is no such file.
     """
     tensors, metadata = _read(Path(path))
-    if metadata.get("schema") != SCHEMA:
+    if metadata.get("schema") not in READABLE:
         raise SimilarityError(
-            f"{path} has schema {metadata.get('schema')}; this sb3_masp reads {SCHEMA}. "
-            "Similarity files are written by save_similarity."
+            f"{path} has schema {metadata.get('schema')}; this sb3_masp reads "
+            f"{' and '.join(READABLE)}. Similarity files are written by save_similarity."
         )
     stated = metadata.pop("sha256", "")
     if stated != _digest(tensors, metadata):
@@ -75,8 +142,28 @@ def load_similarity(path: str | os.PathLike[str]) -> tuple[Similarity, Similarit
     settings = json.loads(metadata.get("settings", "{}"))
     similarity = SIMILARITIES[metadata["form"]].restored(tensors.pop("similarity"), settings)
     similarity.load_state_dict(tensors)
-    about = json.loads(metadata["about"])
-    return similarity, SimilarityAbout(**about | {"actions": tuple(about["actions"])})
+    about = SimilarityAbout(**json.loads(metadata["about"]))
+    _require_same_actions(similarity, about)
+    return similarity, about
+
+
+def _require_same_actions(similarity: Similarity, about: SimilarityAbout) -> None:
+    """Refuse a description of other actions than Σ's.
+
+    Raises:
+        SimilarityError: It is.
+    """
+    if about.actions and len(about.actions) != similarity.n_actions:
+        raise SimilarityError(
+            f"Σ is over {similarity.n_actions} actions, but what is said of it names "
+            f"{len(about.actions)}: {', '.join(about.actions[:3])}, ... Is it of another run?"
+        )
+    known: MacroSet | None = getattr(similarity, "macro_set", None)
+    if about.macro_set and known is not None and known.hash != about.macro_set:
+        raise SimilarityError(
+            f"a Σ of form {similarity.form!r} knows its macros, whose hash is {known.hash[:12]}, "
+            f"but what is said of it states {about.macro_set[:12]}. Is it of another run?"
+        )
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

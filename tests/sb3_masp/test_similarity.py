@@ -222,7 +222,7 @@ def test_damaged_files_are_refused_and_a_missing_one_named(tmp_path):
     path.write_bytes(whole[:50])
     with pytest.raises(SimilarityError, match="not a whole safetensors file"):
         load_similarity(path)
-    path.write_bytes(whole.replace(b'"schema":"1"', b'"schema":"9"'))
+    path.write_bytes(whole.replace(b'"schema":"2"', b'"schema":"9"'))
     with pytest.raises(SimilarityError, match="schema 9"):
         load_similarity(path)
     with pytest.raises(FileNotFoundError, match="no similarity file"):
