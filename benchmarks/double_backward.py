@@ -32,12 +32,14 @@ def double_backward_gradient(
     """
     network = model._network
     values = {n: p.detach().clone().requires_grad_() for n, p in network.named_parameters()}
-    similarity = model.similarity()
+    features = model.trunk_features(inner.observations)
+    similarity = model.similarity.at(features)  # of a Σ that reads states, one for each
     outputs = _outputs(network, values, inner.observations)
     q_values = _q_values(model, outputs)
-    squares = (q_values.T - similarity @ q_values.T) ** 2
-    rows = squares.mean(0) if model.penalty_reduction == "mean" else squares.sum(0)
-    loss = _td_loss(model, values, inner, outputs) + model.eta * rows.mean()
+    mixed = (similarity * q_values[:, None]).sum(2)
+    squares = (q_values - mixed) ** 2
+    rows = squares.mean(1) if model.penalty_reduction == "mean" else squares.sum(1)
+    loss = _td_loss(model, values, inner, outputs) + model.current_eta * rows.mean()
     gradients = th.autograd.grad(loss, list(values.values()), create_graph=True)
     norm = th.sqrt(sum((g**2).sum() for g in gradients))
     if model.max_grad_norm is not None and norm + 1e-6 > model.max_grad_norm:

@@ -93,7 +93,7 @@ def arms(settings: Settings) -> dict[str, Callable[[], None]]:
                 assign(model.q_net.parameters(), gradients)
                 model.policy.optimizer.step()
                 assign(model.similarity.parameters(), meta_gradients)
-                model.meta_optimizer.step()
+                model.similarity_learning.optimizer.step()
 
         return run
 

@@ -16,7 +16,8 @@ def similarity_penalty(
 
     Args:
         q_values: Action values, shape ``(batch, actions)``.
-        similarity: Σ, shape ``(actions, actions)``.
+        similarity: Σ, shape ``(actions, actions)``, or Σ(s), one for each row of ``q_values``,
+            ``(batch, actions, actions)``.
         reduction: Over actions. ``"mean"`` makes a weight η mean the same for any number of
             actions; ``"sum"`` is the equation as printed. The batch is always averaged.
 
@@ -36,7 +37,7 @@ def similarity_penalty_tangent(
     Args:
         q_values: Q, shape ``(batch, actions)``.
         q_tangents: Q̇, the direction in which Q moves, shape ``(batch, actions)``.
-        similarity: Σ, shape ``(actions, actions)``.
+        similarity: Σ or Σ(s), as for `similarity_penalty`.
         reduction: As for `similarity_penalty`.
 
     Returns:
@@ -143,7 +144,9 @@ def quantile_losses(quantiles: Tensor, targets: Tensor) -> Tensor:
 
 
 def _gaps(values: Tensor, similarity: Tensor) -> Tensor:
-    """``(I − Σ)x`` for each row x of ``values``."""
+    """``(I − Σ)x`` for each row x of ``values``, with one Σ or one for each row."""
+    if similarity.ndim == 3:
+        return values - (similarity @ values[:, :, None]).squeeze(2)
     return values - values @ similarity.mT
 
 

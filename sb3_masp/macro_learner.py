@@ -54,11 +54,14 @@ class TDLoss(NamedTuple):
         q_values: Expected values Q(s, ·) with their graph, shape ``(batch, actions)``.
         td_errors: What prioritised replay goes by: TD errors or, where values are
             distributions, losses; without a graph, shape ``(batch,)``.
+        targets: Expected values that Q(s, a) was drawn towards, without a graph, shape
+            ``(batch, 1)``.
     """
 
     loss: Tensor
     q_values: Tensor
     td_errors: Tensor
+    targets: Tensor
 
 
 class MacroLearner(OffPolicyAlgorithm, ABC):

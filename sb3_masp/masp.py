@@ -1,47 +1,36 @@
-"""What every MASP learner shares: the penalty, Σ, and the outer step that learns it."""
+"""What every MASP learner shares: the penalty, Σ, and when Σ is learned."""
 
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import BaseModel, BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
-from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
+from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner, require_setting
-from sb3_masp.metagradient import meta_loss
-from sb3_masp.optimizer_vjp import clip_vjp, optimizer_vjp, require_supported
 from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity.health import collapse, similarity_health
 from sb3_masp.similarity.initial import Start
-
-
-class InnerStep(NamedTuple):
-    """What the outer step needs of the inner one.
-
-    Args:
-        observations: Of the inner batch.
-        before: The parameters before the step, in the order of the network's.
-        gradient_norm: Norm of the gradient before clipping, shape ``()``; None without clipping.
-    """
-
-    observations: PyTorchObs
-    before: list[Tensor]
-    gradient_norm: Tensor | None
+from sb3_masp.similarity_learning import (
+    InnerStep,
+    SimilarityLearning,
+    make_similarity_learning,
+)
 
 
 class MASP(MacroLearner):
-    """Adds the similarity penalty and the meta-learned Σ to a value learner.
+    """Adds the similarity penalty and the learned Σ to a value learner.
 
     Subclasses put it before the learner (``class MASPDQN(MASP, DQN)``) and say what their
     networks and their TD loss are. What is not named here goes on to the learner behind it.
@@ -50,14 +39,17 @@ class MASP(MacroLearner):
         policy: Name or class of a policy.
         env: The environment, or its id.
         policy_kwargs: Of the policy.
-        eta: η, weight of the penalty.
+        eta: η, weight of the penalty; may be a schedule.
         meta_learning_rate: β of Σ's Adam; may be a schedule.
         meta_interval: Updates for one outer step.
+        meta_average: Outer steps whose gradients are averaged into one step of Σ.
+        outer_batch_size: Decisions in an outer batch; as in an inner one if None.
         meta_gradient: ``"exact"`` or ``"last_layer"``.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ, or a `Similarity`, which is copied.
         similarity_start: What a named form starts from.
         similarity_frozen: Keep Σ as it starts.
+        similarity_learning: How Σ is found, or a `SimilarityLearning`, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"`` or ``"dense"``.
         kwargs: As the learner's.
@@ -73,7 +65,7 @@ class MASP(MacroLearner):
     """Names of the network's parts that end in the values."""
 
     similarity: Similarity
-    meta_optimizer: th.optim.Adam
+    similarity_learning: SimilarityLearning
     batch_norm_stats: list[Tensor]
     batch_norm_stats_target: list[Tensor]
 
@@ -86,14 +78,17 @@ class MASP(MacroLearner):
         env: GymEnv | str,
         *,
         policy_kwargs: dict[str, Any] | None,
-        eta: float,
+        eta: float | Schedule,
         meta_learning_rate: float | Schedule,
         meta_interval: int,
+        meta_average: int,
+        outer_batch_size: int | None,
         meta_gradient: Literal["exact", "last_layer"],
         penalty_reduction: Reduction,
         similarity: str | Similarity,
         similarity_start: Start,
         similarity_frozen: bool,
+        similarity_learning: str | SimilarityLearning,
         embedding_dim: int,
         embedding: Embedding,
         **kwargs: Any,
@@ -102,11 +97,14 @@ class MASP(MacroLearner):
         self.eta = eta
         self.meta_learning_rate = meta_learning_rate
         self.meta_interval = meta_interval
+        self.meta_average = meta_average
+        self.outer_batch_size = outer_batch_size
         self.meta_gradient = meta_gradient
         self.penalty_reduction = penalty_reduction
         self.similarity_form = similarity
         self.similarity_start = similarity_start
         self.similarity_frozen = similarity_frozen
+        self.similarity_way = similarity_learning
         self._require_settings()
         require_setting("embedding_dim", embedding_dim, embedding_dim >= 0, "at least 0")
         require_setting(
@@ -132,12 +130,15 @@ class MASP(MacroLearner):
         Raises:
             LearnerSettingError: One is.
         """
-        rate, interval = self.meta_learning_rate, self.meta_interval
-        whole = isinstance(interval, int) and interval >= 1
-        fits = callable(rate) or 0 <= rate < math.inf
-        require_setting("eta", self.eta, 0 <= self.eta < math.inf, "at least 0, and finite")
-        require_setting("meta_learning_rate", rate, fits, "at least 0, and finite, or a schedule")
-        require_setting("meta_interval", interval, whole, "1, 2, 3, ...")
+        for name in ("eta", "meta_learning_rate"):
+            value = getattr(self, name)
+            fits = callable(value) or 0 <= value < math.inf
+            require_setting(name, value, fits, "at least 0, and finite, or a schedule")
+        for name in ("meta_interval", "meta_average", "outer_batch_size"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and value >= 1
+            unsaid = value is None and name == "outer_batch_size"
+            require_setting(name, value, whole or unsaid, "1, 2, 3, ...")
         for name, allowed in (
             ("meta_gradient", ("exact", "last_layer")),
             ("penalty_reduction", ("mean", "sum")),
@@ -145,96 +146,66 @@ class MASP(MacroLearner):
             value = getattr(self, name)
             require_setting(name, value, value in allowed, " or ".join(map(repr, allowed)))
 
+    @property
+    def current_eta(self) -> float:
+        """η at this point of the run."""
+        return FloatSchedule(self.eta)(self._current_progress_remaining)
+
+    @property
+    def learns_similarity(self) -> bool:
+        """Whether Σ is to change at this point of the run."""
+        return self.current_eta != 0 and self.similarity.is_learned and not self.similarity_frozen
+
+    @property
+    def n_trunk_features(self) -> int:
+        """Number of `trunk_features`."""
+        return sum(cast(nn.Linear, layers[-1]).in_features for layers in self._value_layers())
+
+    def trunk_features(self, observations: PyTorchObs) -> Tensor:
+        """What the network's last layers are given, without a graph, ``(batch, features)``."""
+        network = cast(BaseModel, self._network)
+        extractor = cast(BaseFeaturesExtractor, network.features_extractor)
+        with th.no_grad():
+            features = network.extract_features(observations, extractor)
+            return th.cat([layers[:-1](features) for layers in self._value_layers()], dim=1)
+
+    def _value_layers(self) -> list[nn.Sequential]:
+        """The network's parts that end in the values, as layers."""
+        return [getattr(self._network, p) for p in self.value_parts if hasattr(self._network, p)]
+
     def _expected_values(self, outputs: Tensor) -> Tensor:
         """Q(s, ·), shape ``(batch, actions)``, of what the network gives for observations."""
         return outputs
 
     def _update(self, batch_size: int) -> None:
-        """Take an inner step, and an outer one where it is due."""
-        meta_step_is_due = self._meta_step_is_due()
-        step = self._inner_step(self._sample(batch_size), keep=meta_step_is_due)
-        if meta_step_is_due:
-            self._outer_step(step, self._sample(batch_size))
+        """Take an inner step, and one of Σ where it is due."""
+        way = self.similarity_learning
+        is_due = self.learns_similarity and way.is_due(self)
+        step = self._inner_step(self._sample(batch_size), keep=is_due and way.needs_parameters)
+        if is_due:
+            way.step(self, step)
+            self._show_similarity()
 
     def _inner_step(self, inner: MacroReplaySamples, keep: bool) -> InnerStep:
         """Move the network along the gradient of the TD loss plus η times the penalty."""
         td = self._td_loss(inner)
-        loss = td.loss
-        if self.eta:
-            similarity = self.similarity().detach()
+        loss, eta, features = td.loss, self.current_eta, None
+        if eta:
+            if self.similarity.reads_features:
+                features = self.trunk_features(inner.observations)
+            similarity = self.similarity.at(features).detach()
             penalty = similarity_penalty(td.q_values, similarity, self.penalty_reduction)
-            loss = loss + self.eta * penalty
+            loss = loss + eta * penalty
             self.logger.record_mean("train/penalty", penalty.item())
         before = [p.detach().clone() for p in self._network.parameters()] if keep else []
         norm = self._step(loss)
         self._learned_from(inner, td)
-        return InnerStep(inner.observations, before, norm)
-
-    def _outer_step(self, step: InnerStep, outer: MacroReplaySamples) -> None:
-        """Move Σ along the exact gradient of the TD loss that the inner step led to."""
-        loss = self._td_loss(outer).loss
-        names = [name for name, _ in self._network.named_parameters()]
-        chosen = self._meta_parameters(names)
-        parameters = [p for name, p in self._network.named_parameters() if name in chosen]
-        before = dict(zip(names, step.before, strict=True))
-
-        cotangents = th.autograd.grad(loss, parameters, materialize_grads=True)
-        past_step = optimizer_vjp(
-            self.policy.optimizer, parameters, cotangents, [before[name] for name in chosen]
-        )
-        surrogate = meta_loss(
-            lambda point: self._q_values_at(point, step.observations),
-            before,
-            dict(zip(chosen, self._past_clipping(past_step, parameters, step), strict=True)),
-            self.similarity(),
-            self.eta,
-            self.penalty_reduction,
-        )
-        self.meta_optimizer.zero_grad()
-        th.autograd.backward(surrogate)
-        self.logger.record_mean("meta/outer_loss", loss.item())
-        self.logger.record_mean("meta/gradient_norm", self._similarity_gradient_norm())
-        self.meta_optimizer.step()
-        self._show_similarity()
-
-    def _past_clipping(
-        self, cotangents: list[Tensor], parameters: list[nn.Parameter], step: InnerStep
-    ) -> list[Tensor]:
-        """Pull cotangents of the parameters' clipped gradients back to before the clipping."""
-        if self.max_grad_norm is None or step.gradient_norm is None:
-            return cotangents
-        clipped = [th.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        return clip_vjp(cotangents, clipped, step.gradient_norm, self.max_grad_norm)
-
-    def _q_values_at(self, parameters: Mapping[str, Tensor], observations: PyTorchObs) -> Tensor:
-        """Q(s, ·) of the network at other parameters, shape ``(batch, actions)``."""
-        outputs = functional_call(self._network, dict(parameters), (observations,))
-        return self._expected_values(outputs)
-
-    def _meta_step_is_due(self) -> bool:
-        """Whether this update is followed by an outer step."""
-        learns = self.eta != 0 and self.similarity.is_learned and not self.similarity_frozen
-        return learns and self._n_updates % self.meta_interval == 0
-
-    def _meta_parameters(self, names: list[str]) -> list[str]:
-        """The parameters whose part of the meta-gradient is computed: all, or the last layer's."""
-        if self.meta_gradient == "exact":
-            return names
-        layers = [name.rpartition(".")[0] for name in names]
-        last = {layer.partition(".")[0]: layer for layer in layers}
-        chosen = [last[part] for part in self.value_parts if part in last]
-        return [name for name, layer in zip(names, layers, strict=True) if layer in chosen]
-
-    def _similarity_gradient_norm(self) -> float:
-        """Norm of the gradient that Σ's parameters have just received."""
-        gradients = [p.grad for p in self.similarity.parameters() if p.grad is not None]
-        return float(nn.utils.get_total_norm(gradients))
+        return InnerStep(inner, td.targets, features, before, norm)
 
     def _anneal(self) -> None:
-        """Follow the schedule of β too."""
+        """Log where the schedule of η has come to."""
         super()._anneal()
-        schedule = FloatSchedule(self.meta_learning_rate)
-        update_learning_rate(self.meta_optimizer, schedule(self._current_progress_remaining))
+        self.logger.record("train/eta", self.current_eta)
 
     def _show_similarity(self) -> None:
         """Tell the conditioned network, if it is one, which Σ is in force."""
@@ -272,12 +243,11 @@ class MASP(MacroLearner):
         self.similarity = make_similarity(
             self.similarity_form, self.similarity_start, n_actions, self.macro_set, self.seed
         ).to(self.device)
+        if self.similarity.reads_features:
+            self.similarity.read(self.n_trunk_features)
         self.similarity_start = "uniform"  # done with; a file need not be there to load the model
-        # Meta-gradients have norms of 1e-7 to 1e-5 over A² entries; Adam's usual ε would hide
-        # them.
-        self.meta_optimizer = th.optim.Adam(self.similarity.parameters(), lr=1.0, eps=1e-15)
-        if self.eta and not self.similarity_frozen:
-            require_supported(self.policy.optimizer)
+        self.similarity_learning = make_similarity_learning(self.similarity_way)
+        self.similarity_learning.set_up(self)
         self._show_similarity()
         online, target = (
             getattr(network, "similarity", None)
@@ -292,4 +262,5 @@ class MASP(MacroLearner):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What is saved as state dicts and as tensors."""
         state_dicts, tensors = super()._get_torch_save_params()
-        return [*state_dicts, "similarity", "meta_optimizer"], tensors
+        parts = (f"similarity_learning.{part}" for part in self.similarity_learning.parts)
+        return [*state_dicts, "similarity", *parts], tensors

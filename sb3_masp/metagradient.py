@@ -64,7 +64,7 @@ def meta_loss(
             ``(batch, actions)``; what else it reads, e_Σ above all, is held.
         parameters: θ, before the inner step.
         cotangents: v, the outer loss's gradient pulled back to the gradient before clipping.
-        similarity: Σ, shape ``(actions, actions)``, with its graph.
+        similarity: Σ or Σ(s), as for `similarity_penalty`, with its graph.
         eta: η of the inner step.
         reduction: That of the penalty in the inner step.
 

@@ -19,6 +19,7 @@ from sb3_masp.macro_learner import TDLoss, given
 from sb3_masp.masp import MASP
 from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.initial import Start
+from sb3_masp.similarity_learning import SimilarityLearning
 
 
 class MASPDQN(MASP, DQN):
@@ -36,7 +37,7 @@ class MASPDQN(MASP, DQN):
         learning_rate: As for DQN.
         buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
         learning_starts: Decisions before the first update.
-        batch_size: Decisions in an inner batch, and in an outer one.
+        batch_size: Decisions in a batch.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
         train_freq: Vectorised steps between updates, in each of which every environment takes one
@@ -59,17 +60,24 @@ class MASPDQN(MASP, DQN):
         seed: As for DQN; also of a random start of Σ.
         device: As for DQN.
         eta: η, weight of the penalty. The paper swept 0.1..1 for its sum over actions; with the
-            mean over actions 0.3 is ours.
+            mean over actions 0.3 is ours. May be a schedule of the progress remaining.
         meta_learning_rate: β of Σ's Adam; may be a schedule. The paper swept 0.001..0.01.
         meta_interval: Updates for one outer step; 4 is ours.
+        meta_average: Outer steps, each on batches of its own, whose gradients are averaged into
+            one step of Σ.
+        outer_batch_size: Decisions in an outer batch; ``batch_size`` if None.
         meta_gradient: ``"exact"``, or ``"last_layer"``: only that layer's part of it, at less
             than half the cost.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
-            ``"unconstrained"``, or a `Similarity`, which is copied.
+            ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"state"``; the controls
+            ``"fixed"``, ``"uniform"``, ``"identity"``, ``"overlap"``, ``"permuted"``; or a
+            `Similarity`, which is copied.
         similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
-            ``"identity"``, ``"random"``.
+            ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
         similarity_frozen: Keep Σ as it starts: the fixed controls.
+        similarity_learning: How Σ is found: ``"meta"``, ``"auxiliary"``, or a
+            `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
@@ -122,14 +130,17 @@ class MASPDQN(MASP, DQN):
         device: th.device | str = "auto",
         _init_setup_model: bool = True,
         *,
-        eta: float = 0.3,
+        eta: float | Schedule = 0.3,
         meta_learning_rate: float | Schedule = 1e-2,
         meta_interval: int = 4,
+        meta_average: int = 1,
+        outer_batch_size: int | None = None,
         meta_gradient: Literal["exact", "last_layer"] = "exact",
         penalty_reduction: Reduction = "mean",
         similarity: str | Similarity = "softmax",
         similarity_start: Start = "uniform",
         similarity_frozen: bool = False,
+        similarity_learning: str | SimilarityLearning = "meta",
         embedding_dim: int = 32,
         embedding: Literal["factored", "dense"] = "factored",
         clip_rewards: bool | None = None,
@@ -162,4 +173,5 @@ class MASPDQN(MASP, DQN):
         q_values = self.q_net(batch.observations)
         values = q_values.gather(1, batch.actions.long())
         loss = td_loss(values, target_q_values, batch.weights if self.prioritized_replay else None)
-        return TDLoss(loss, q_values, (target_q_values - values.detach()).flatten())
+        errors = (target_q_values - values.detach()).flatten()
+        return TDLoss(loss, q_values, errors, target_q_values)

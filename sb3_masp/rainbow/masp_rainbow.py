@@ -17,6 +17,7 @@ from sb3_masp.rainbow.masp_policies import CnnPolicy, MlpPolicy, MultiInputPolic
 from sb3_masp.rainbow.rainbow import Rainbow
 from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.initial import Start
+from sb3_masp.similarity_learning import SimilarityLearning
 
 
 class MASPRainbow(MASP, Rainbow):
@@ -33,7 +34,7 @@ class MASPRainbow(MASP, Rainbow):
         learning_rate: As for Rainbow.
         buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
         learning_starts: Decisions, drawn at random, before the first update.
-        batch_size: Decisions in an inner batch, and in an outer one.
+        batch_size: Decisions in a batch.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
         train_freq: Vectorised steps between updates, in each of which every environment takes one
@@ -66,17 +67,24 @@ class MASPRainbow(MASP, Rainbow):
         noise_scale: σ₀, where the noisy layers' σ start.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
-        eta: η, weight of the penalty; see `MASPDQN`.
+        eta: η, weight of the penalty; may be a schedule; see `MASPDQN`.
         meta_learning_rate: β of Σ's Adam; may be a schedule.
         meta_interval: Updates for one outer step.
+        meta_average: Outer steps, each on batches of its own, whose gradients are averaged into
+            one step of Σ.
+        outer_batch_size: Decisions in an outer batch; ``batch_size`` if None.
         meta_gradient: ``"exact"``, or ``"last_layer"``: only the part of the last layers of both
             streams, at less cost.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
-            ``"unconstrained"``, or a `Similarity`, which is copied.
+            ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"state"``; the controls
+            ``"fixed"``, ``"uniform"``, ``"identity"``, ``"overlap"``, ``"permuted"``; or a
+            `Similarity`, which is copied.
         similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
-            ``"identity"``, ``"random"``.
+            ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
         similarity_frozen: Keep Σ as it starts: the fixed controls.
+        similarity_learning: How Σ is found: ``"meta"``, ``"auxiliary"``, or a
+            `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
 
@@ -137,14 +145,17 @@ class MASPRainbow(MASP, Rainbow):
         v_max: float = 10.0,
         noise_scale: float = 0.5,
         clip_rewards: bool | None = None,
-        eta: float = 0.3,
+        eta: float | Schedule = 0.3,
         meta_learning_rate: float | Schedule = 1e-2,
         meta_interval: int = 4,
+        meta_average: int = 1,
+        outer_batch_size: int | None = None,
         meta_gradient: Literal["exact", "last_layer"] = "exact",
         penalty_reduction: Reduction = "mean",
         similarity: str | Similarity = "softmax",
         similarity_start: Start = "uniform",
         similarity_frozen: bool = False,
+        similarity_learning: str | SimilarityLearning = "meta",
         embedding_dim: int = 32,
         embedding: Literal["factored", "dense"] = "factored",
     ) -> None:

@@ -216,10 +216,11 @@ class Rainbow(MacroLearner, DQN):
         q_values = self.q_net.expected_values(logits)
         if not self.q_net.distributional:
             loss = td_loss(chosen, targets, weights)
-            return TDLoss(loss, q_values, (targets - chosen.detach()).flatten())
+            return TDLoss(loss, q_values, (targets - chosen.detach()).flatten(), targets)
         losses = categorical_losses(chosen.log_softmax(dim=1), targets)
         weighted = losses if weights is None else weights.flatten() * losses
-        return TDLoss(weighted.mean(), q_values, losses.detach())
+        expected = (targets @ self.q_net.support)[:, None]
+        return TDLoss(weighted.mean(), q_values, losses.detach(), expected)
 
     def _selection_values(self, batch: MacroReplaySamples, next_logits: Tensor) -> Tensor:
         """Values whose maximum picks a′: the online network's, or the target's own."""

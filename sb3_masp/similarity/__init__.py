@@ -15,6 +15,7 @@ from sb3_masp.similarity.kernel import KernelSimilarity
 from sb3_masp.similarity.low_rank import LowRankSimilarity
 from sb3_masp.similarity.sigmoid import SigmoidSimilarity
 from sb3_masp.similarity.softmax import DiagonalSoftmaxSimilarity, SoftmaxSimilarity
+from sb3_masp.similarity.state import StateSimilarity
 from sb3_masp.similarity.unconstrained import UnconstrainedSimilarity
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SimilarityAbout",
     "SimilarityError",
     "SoftmaxSimilarity",
+    "StateSimilarity",
     "UnconstrainedSimilarity",
     "UniformSimilarity",
     "initial_similarity",

@@ -34,6 +34,9 @@ class Similarity(nn.Module, ABC):
     reaches_identity: ClassVar[bool] = False
     """Whether it can come near identity, at which the penalty vanishes."""
 
+    reads_features: ClassVar[bool] = False
+    """Whether it is another matrix in each state; then it also defines `read` and `at`."""
+
     takes_start: ClassVar[bool] = True
     """Whether it starts where it is told to; controls know their own matrix."""
 
@@ -82,6 +85,22 @@ class Similarity(nn.Module, ABC):
     @abstractmethod
     def forward(self) -> Tensor:
         """Return Σ, shape ``(actions, actions)``."""
+
+    def read(self, n_features: int) -> None:
+        """Learn how many features of a state `at` will get; for forms that read them."""
+
+    def at(self, features: Tensor | None = None) -> Tensor:
+        """Return Σ where the agent is; the same everywhere, unless a form says otherwise.
+
+        Args:
+            features: What the network's last layers are given in some states, without a graph,
+                shape ``(batch, features)``; None if the form does not read them.
+
+        Returns:
+            Σ, shape ``(actions, actions)``, or one for each state, ``(batch, actions, actions)``.
+        """
+        similarity: Tensor = self()
+        return similarity
 
     def mix(self, values: Tensor) -> Tensor:
         """Return ``Σx`` for each row x of ``values``, shape ``(batch, actions)``.

@@ -37,7 +37,9 @@ def test_the_first_update_and_every_meta_interval_th_after_it_have_an_outer_step
     monkeypatch, meta_interval
 ):
     model = learner(meta_interval=meta_interval).learn(23)
-    updates = at_each(monkeypatch, model, "_outer_step", lambda *_: model._n_updates)
+    updates = at_each(
+        monkeypatch, model.similarity_learning, "outer_step", lambda *_: model._n_updates
+    )
     for gradient_steps in (1, 5, 2, 11):
         model.train(gradient_steps, batch_size=7)
     assert model._n_updates == 19
@@ -47,7 +49,9 @@ def test_the_first_update_and_every_meta_interval_th_after_it_have_an_outer_step
 @pytest.mark.parametrize("settings", [{"eta": 0}, {"similarity_frozen": True}], ids=str)
 def test_a_similarity_that_does_not_learn_has_no_outer_steps(monkeypatch, settings):
     model = learner(meta_interval=1, **settings).learn(23)
-    updates = at_each(monkeypatch, model, "_outer_step", lambda *_: model._n_updates)
+    updates = at_each(
+        monkeypatch, model.similarity_learning, "outer_step", lambda *_: model._n_updates
+    )
     model.train(5, batch_size=7)
     assert updates == []
 
@@ -56,7 +60,9 @@ def test_a_similarity_that_does_not_learn_has_no_outer_steps(monkeypatch, settin
 def test_every_inner_and_every_outer_step_gets_a_draw_of_its_own(monkeypatch, prioritized_replay):
     model = learner(meta_interval=1, prioritized_replay=prioritized_replay).learn(23)
     inner = at_each(monkeypatch, model, "_inner_step", lambda batch: batch.indices)
-    outer = at_each(monkeypatch, model, "_outer_step", lambda _, batch: batch.indices)
+    outer = at_each(
+        monkeypatch, model.similarity_learning, "outer_step", lambda *args: args[2].indices
+    )
     model.train(5, batch_size=7)
     assert [len(indices) for indices in inner + outer] == [7] * 10
     assert not any(np.array_equal(*pair) for pair in combinations(inner + outer, 2))
@@ -72,9 +78,8 @@ def test_every_inner_and_every_outer_step_gets_a_draw_of_its_own(monkeypatch, pr
 )
 def test_outer_steps_are_taken_at_the_meta_learning_rate(monkeypatch, given, schedule):
     model = learner(meta_interval=1, meta_learning_rate=given)
-    found = at_each(
-        monkeypatch, model, "_outer_step", lambda *_: model.meta_optimizer.param_groups[0]["lr"]
-    )
+    optimizer = model.similarity_learning.optimizer
+    found = at_each(monkeypatch, optimizer, "step", lambda: optimizer.param_groups[0]["lr"])
     model.learn(STEPS)
     expected = [schedule(1 - decision / STEPS) for decision in range(24, STEPS + 1)]
     assert found == pytest.approx(expected)

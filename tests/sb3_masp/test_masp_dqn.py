@@ -119,7 +119,7 @@ def test_a_frozen_similarity_stays_and_costs_no_outer_step():
     start = model.similarity().detach().clone()
     model.learn(101)
     assert th.equal(model.similarity(), start)
-    assert model.meta_optimizer.state_dict()["state"] == {}
+    assert model.similarity_learning.optimizer.state_dict()["state"] == {}
 
 
 def test_a_given_similarity_is_copied_saved_and_loaded(tmp_path):
@@ -256,6 +256,6 @@ def test_a_model_that_started_from_a_file_is_loaded_without_it(tmp_path):
 
 def test_a_fixed_similarity_takes_no_outer_steps():
     model = MASPDQN("MlpPolicy", macro_cartpole(), similarity="overlap", **SMALL)
-    model._outer_step = None  # would fail if it were called
+    model.similarity_learning.step = None  # would fail if it were called
     model.learn(61)
     assert model._n_updates > 0

@@ -81,7 +81,7 @@ def test_arguments_of_the_base_are_in_its_order_and_have_its_defaults(kind):
 def test_arguments_of_masp_have_the_same_defaults_in_all_learners():
     of_each = [signature(kind).parameters for kind in BASES]
     ours = set(of_each[0]) - set(signature(DQN).parameters) - set(signature(Rainbow).parameters)
-    assert len(ours) == 10
+    assert len(ours) == 13
     for name in ours | {"clip_rewards", "buffer_size"}:
         assert len({str(parameters[name]) for parameters in of_each}) == 1, name
 
@@ -149,7 +149,7 @@ def test_loading_what_was_saved_gives_it_back_and_learns_on_the_same(kind, tmp_p
     assert th.equal(model.similarity(), loaded.similarity())
     assert th.equal(model.similarity.start, loaded.similarity.start)
     assert (loaded.n_steps, loaded.replay_buffer.n_steps) == (3, 3)
-    first, second = model.meta_optimizer.state_dict(), loaded.meta_optimizer.state_dict()
+    first, second = (m.similarity_learning.optimizer.state_dict() for m in (model, loaded))
     assert th.equal(first["state"][0]["exp_avg_sq"], second["state"][0]["exp_avg_sq"])
     assert first["state"][0]["step"] == second["state"][0]["step"]
     observation = model.get_env().reset()

@@ -8,13 +8,13 @@ import pytest
 import torch as th
 from stable_baselines3.common.torch_layers import FlattenExtractor, NatureCNN
 
-import sb3_masp.masp
 from benchmarks.double_backward import double_backward_gradient
 from macro_gym import MacroSet
 from macro_gym.macro_action import MacroAction
 from sb3_masp import MASPDQN, MASPQRDQN, optimizer_vjp
 from sb3_masp.metagradient import network_tangent
 from sb3_masp.rainbow.masp_rainbow import MASPRainbow
+from sb3_masp.similarity_learning import meta
 
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
 
@@ -77,6 +77,7 @@ def learner(kind=MASPDQN, updates=3, policy="MlpPolicy", env=None, policy_kwargs
     )
     model.policy.double()
     model.similarity.double()
+    model.similarity_learning.gradients.double()
     model.learn(101)
     # Away from the symmetric start, where most errors would hide.
     for parameter in model.similarity.parameters():
@@ -93,7 +94,7 @@ def relative_error(model):
     """Largest error of the learner's gradient over the reference's largest entry."""
     inner, outer = model._sample(17), model._sample(23)
     expected, _ = double_backward_gradient(model, inner, outer)
-    model._outer_step(model._inner_step(inner, keep=True), outer)
+    model.similarity_learning.outer_step(model, model._inner_step(inner, keep=True), outer)
     found = [parameter.grad for parameter in model.similarity.parameters()]
     scale = max(float(gradient.abs().max()) for gradient in expected)
     assert scale > 0
@@ -204,9 +205,9 @@ def frozen_denominator(cotangent, gradient, first, second, *, step, lr, betas, e
 @pytest.mark.parametrize(
     ("module", "name", "mutant"),
     [
-        (sb3_masp.masp, "clip_vjp", forget_the_projection),
-        (sb3_masp.masp, "clip_vjp", forget_the_clipping),
-        (sb3_masp.masp, "optimizer_vjp", plain_sgd),
+        (meta, "clip_vjp", forget_the_projection),
+        (meta, "clip_vjp", forget_the_clipping),
+        (meta, "optimizer_vjp", plain_sgd),
         (optimizer_vjp, "adam_vjp", frozen_denominator),
     ],
     ids=["no projection", "no clipping", "no optimizer", "frozen denominator"],
@@ -250,7 +251,7 @@ def test_the_law_notices_an_outer_batch_evaluated_before_the_step(kind):
     step = model._inner_step(inner, keep=True)
     for parameter, old in zip(model._network.parameters(), before, strict=True):
         parameter.data.copy_(old)
-    model._outer_step(step, outer)
+    model.similarity_learning.outer_step(model, step, outer)
     (found,) = (parameter.grad for parameter in model.similarity.parameters())
     assert float((found - expected).norm() / expected.norm()) > 1e-3
 
@@ -259,8 +260,8 @@ def test_the_law_notices_an_outer_batch_evaluated_before_the_step(kind):
 def test_the_law_notices_noise_that_is_not_held(monkeypatch, before):
     model = learner(MASPRainbow, max_grad_norm=0.1)
     owner, name = {
-        "outer evaluation": (model, "_outer_step"),
-        "tangent": (sb3_masp.masp, "meta_loss"),
+        "outer evaluation": (model.similarity_learning, "outer_step"),
+        "tangent": (meta, "meta_loss"),
     }[before]
     function = getattr(owner, name)
 
@@ -324,7 +325,7 @@ def test_last_layer_gradient_is_that_layers_part_of_the_exact_one(kind, last, em
     inner, outer = model._sample(17), model._sample(23)
     (expected,), _ = double_backward_gradient(model, inner, outer, through=last)
     (whole,), _ = double_backward_gradient(model, inner, outer)
-    model._outer_step(model._inner_step(inner, keep=True), outer)
+    model.similarity_learning.outer_step(model, model._inner_step(inner, keep=True), outer)
     (found,) = (parameter.grad for parameter in model.similarity.parameters())
     scale = float(expected.abs().max())
     assert float((found - expected).abs().max()) < 1e-9 * scale

@@ -1,0 +1,85 @@
+"""Σ(s): which actions are similar may depend on where the agent is."""
+
+import math
+from typing import Any, Self
+
+import torch as th
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from macro_gym import MacroSet
+from sb3_masp.similarity.base import SimilarityError, off_diagonal
+from sb3_masp.similarity.softmax import SoftmaxSimilarity
+
+
+class StateSimilarity(SoftmaxSimilarity):
+    """``Σ(s) = softmax(L + U·diag(c(s))·Vᵀ)`` off the diagonal, ``c(s) = tanh(W·f(s))``.
+
+    L is shared by all states, and `SoftmaxSimilarity` is what remains of Σ(s) at c = 0: that is
+    what calling it gives, what is shown to the network and what files hold for Σ. To it a state
+    adds r pairings of the actions' keys U and V, each at a strength within −1..1 that is read from
+    the state's features f, scaled to unit length; no gradient reaches them. Starts at c = 0. Cost,
+    with d features: A² + 2·A·r + r·d parameters, A²·r operations and A² numbers for each *state*
+    of a batch.
+
+    Args:
+        initial: L's softmax, as for `SoftmaxSimilarity`.
+        rank: r.
+        seed: Of the keys.
+        n_features: d; 0 until a learner says it (`read`).
+
+    Raises:
+        SimilarityError: ``initial`` or ``rank`` is not of that kind.
+    """
+
+    form = "state"
+    reads_features = True
+
+    def __init__(
+        self, initial: Tensor, rank: int = 8, seed: int | None = None, n_features: int = 0
+    ) -> None:
+        """Draw the keys so that a full-strength state moves logits by about one."""
+        super().__init__(initial)
+        if rank < 1:
+            raise SimilarityError(f"rank is {rank}; it is how many pairings there are, at least 1")
+        generator = th.Generator().manual_seed(0 if seed is None else seed)
+        keys = th.randn(2, self.n_actions, rank, generator=generator) * rank**-0.25
+        self.row_keys, self.column_keys = (nn.Parameter(each.to(initial)) for each in keys)
+        self.strengths = nn.Parameter(initial.new_zeros(rank, n_features))
+
+    @classmethod
+    def for_actions(
+        cls, initial: Tensor, macro_set: MacroSet | None = None, seed: int | None = None
+    ) -> Self:
+        """Build it with the default rank."""
+        return cls(initial, seed=seed)
+
+    def read(self, n_features: int) -> None:
+        """Take states of ``n_features`` features from now on.
+
+        Raises:
+            SimilarityError: It has taken others before.
+        """
+        known = self.strengths.shape[1]
+        if known not in (0, n_features):
+            raise SimilarityError(
+                f"Σ(s) was learned on {known} features of a state, but the network has "
+                f"{n_features}; start from its state-free part: similarity_start=FILE"
+            )
+        if known == 0:
+            self.strengths = nn.Parameter(self.strengths.new_zeros(len(self.strengths), n_features))
+
+    def at(self, features: Tensor | None = None) -> Tensor:
+        """Return Σ(s) for each state, shape ``(batch, actions, actions)``; Σ without states."""
+        if features is None:
+            return self.forward()
+        scaled = F.layer_norm(features, features.shape[1:]) / math.sqrt(features.shape[1])
+        strengths = (scaled.detach() @ self.strengths.mT).tanh()
+        moved = (self.row_keys * strengths[:, None]) @ self.column_keys.mT
+        diagonal = ~off_diagonal(self.logits)
+        return (self.logits + moved).masked_fill(diagonal, float("-inf")).softmax(dim=2)
+
+    def settings(self) -> dict[str, Any]:
+        """The rank and the number of features."""
+        rank, n_features = self.strengths.shape
+        return {"rank": rank, "n_features": n_features}

@@ -1,0 +1,19 @@
+"""How Σ is found during a run, one way a file."""
+
+from sb3_masp.similarity_learning.auxiliary import AuxiliaryHead
+from sb3_masp.similarity_learning.base import (
+    SIMILARITY_LEARNING,
+    InnerStep,
+    SimilarityLearning,
+    make_similarity_learning,
+)
+from sb3_masp.similarity_learning.meta import MetaLearning
+
+__all__ = [
+    "SIMILARITY_LEARNING",
+    "AuxiliaryHead",
+    "InnerStep",
+    "MetaLearning",
+    "SimilarityLearning",
+    "make_similarity_learning",
+]

@@ -1,0 +1,90 @@
+"""SimilarityLearning: what every way to find Σ during a run offers."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from torch import Tensor
+
+from sb3_masp.samples import MacroReplaySamples
+from sb3_masp.similarity.base import SimilarityError
+
+if TYPE_CHECKING:
+    from sb3_masp.masp import MASP
+
+
+class InnerStep(NamedTuple):
+    """What a step of Σ may need of the network's step before it.
+
+    Args:
+        batch: The inner batch.
+        targets: What the TD loss drew Q(s, a) towards, expected values without a graph, shape
+            ``(batch, 1)``.
+        features: What a Σ that reads the state was given, shape ``(batch, features)``; None for
+            others.
+        before: The parameters before the step, in the order of the network's; empty where the way
+            does not need them.
+        gradient_norm: Norm of the gradient before clipping, shape ``()``; None without clipping.
+    """
+
+    batch: MacroReplaySamples
+    targets: Tensor
+    features: Tensor | None
+    before: list[Tensor]
+    gradient_norm: Tensor | None
+
+
+class SimilarityLearning(ABC):
+    """How Σ is found while a learner learns.
+
+    A way is one subclass that names itself in ``way``; from then on the learners know it by that
+    name. An object holds settings until a learner copies it and calls `set_up`.
+    """
+
+    way: ClassVar[str]
+    """Its name."""
+
+    parts: ClassVar[tuple[str, ...]] = ()
+    """Attributes with a ``state_dict``, which are saved with the model."""
+
+    needs_parameters: ClassVar[bool] = False
+    """Whether `step` needs the network's parameters before the inner step."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make the way known by its name."""
+        super().__init_subclass__(**kwargs)
+        if "way" in cls.__dict__:
+            SIMILARITY_LEARNING[cls.way] = cls
+
+    @abstractmethod
+    def set_up(self, learner: MASP) -> None:
+        """Build what it needs for a learner, whose networks and Σ are there."""
+
+    def is_due(self, learner: MASP) -> bool:
+        """Whether the update under way is followed by a `step`."""
+        return True
+
+    @abstractmethod
+    def step(self, learner: MASP, inner: InnerStep) -> None:
+        """Change Σ, or prepare to, after a step of the network, and log what it did."""
+
+
+SIMILARITY_LEARNING: dict[str, type[SimilarityLearning]] = {}
+"""The ways by name."""
+
+
+def make_similarity_learning(way: str | SimilarityLearning) -> SimilarityLearning:
+    """Return a way by its name, or a copy of a given one.
+
+    Raises:
+        SimilarityError: There is none of that name.
+    """
+    if isinstance(way, SimilarityLearning):
+        return copy.deepcopy(way)
+    if way not in SIMILARITY_LEARNING:
+        raise SimilarityError(
+            f"similarity_learning is {way!r}; it may be {', '.join(SIMILARITY_LEARNING)}"
+        )
+    return SIMILARITY_LEARNING[way]()

@@ -1,0 +1,136 @@
+"""Σ by the paper's meta-gradient: what would have made the network's step a better one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch as th
+from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sb3_masp.metagradient import meta_loss
+from sb3_masp.optimizer_vjp import clip_vjp, optimizer_vjp, require_supported
+from sb3_masp.samples import MacroReplaySamples
+from sb3_masp.similarity_learning.base import InnerStep, SimilarityLearning
+
+if TYPE_CHECKING:
+    from sb3_masp.masp import MASP
+
+
+class MetaLearning(SimilarityLearning):
+    """Adam on the TD loss, of a held-out batch, that the inner step led to.
+
+    Its settings are the learner's: ``meta_learning_rate``, ``meta_interval``, ``meta_average``,
+    ``meta_gradient`` and ``outer_batch_size``.
+
+    Source: arXiv 2506.13690, algorithm 1.
+    """
+
+    way = "meta"
+    parts = ("optimizer", "gradients")
+    needs_parameters = True
+
+    optimizer: th.optim.Adam
+    gradients: nn.ParameterList
+    """Sums of the gradients that are being averaged, in the order of Σ's parameters."""
+
+    def set_up(self, learner: MASP) -> None:
+        """Build Σ's optimizer.
+
+        Raises:
+            UnsupportedOptimizerError: The network's optimizer cannot be differentiated through.
+        """
+        parameters = list(learner.similarity.parameters())
+        # Meta-gradients have norms of 1e-7 to 1e-5 over A² entries; Adam's usual ε would hide
+        # them.
+        self.optimizer = th.optim.Adam(parameters, lr=1.0, eps=1e-15)
+        self.gradients = nn.ParameterList(
+            nn.Parameter(th.zeros_like(p), requires_grad=False) for p in parameters
+        )
+        if learner.learns_similarity:
+            require_supported(learner.policy.optimizer)
+
+    def is_due(self, learner: MASP) -> bool:
+        """Whether it is the first update or a ``meta_interval``-th after it."""
+        return learner._n_updates % learner.meta_interval == 0
+
+    def step(self, learner: MASP, inner: InnerStep) -> None:
+        """Take an outer step on a batch of its own."""
+        size = learner.outer_batch_size or len(inner.batch.actions)
+        self.outer_step(learner, inner, learner._sample(size))
+
+    def outer_step(self, learner: MASP, inner: InnerStep, outer: MacroReplaySamples) -> None:
+        """Add the exact gradient to the average, and move Σ along it once it is complete."""
+        loss = learner._td_loss(outer).loss
+        for total, gradient in zip(self.gradients, _gradients(learner, inner, loss), strict=True):
+            total += gradient / learner.meta_average
+        learner.logger.record_mean("meta/outer_loss", loss.item())
+        if (learner._n_updates // learner.meta_interval + 1) % learner.meta_average == 0:
+            self._move(learner)
+
+    def _move(self, learner: MASP) -> None:
+        """Take Adam's step along the average, and begin another."""
+        norm = nn.utils.get_total_norm(list(self.gradients))
+        learner.logger.record_mean("meta/gradient_norm", float(norm))
+        for parameter, total in zip(learner.similarity.parameters(), self.gradients, strict=True):
+            parameter.grad = total.detach().clone()
+            total.zero_()
+        rate = FloatSchedule(learner.meta_learning_rate)(learner._current_progress_remaining)
+        update_learning_rate(self.optimizer, rate)
+        self.optimizer.step()
+
+
+def _gradients(learner: MASP, inner: InnerStep, outer_loss: Tensor) -> tuple[Tensor, ...]:
+    """Gradient of the outer loss with respect to each of Σ's parameters."""
+    names = [name for name, _ in learner._network.named_parameters()]
+    chosen = _chosen_parameters(learner, names)
+    parameters = [p for name, p in learner._network.named_parameters() if name in chosen]
+    before = dict(zip(names, inner.before, strict=True))
+
+    cotangents = th.autograd.grad(outer_loss, parameters, materialize_grads=True)
+    past_step = optimizer_vjp(
+        learner.policy.optimizer, parameters, cotangents, [before[name] for name in chosen]
+    )
+    past_clipping = _past_clipping(learner, past_step, parameters, inner)
+    surrogate = meta_loss(
+        lambda point: _q_values_at(learner, point, inner.batch.observations),
+        before,
+        dict(zip(chosen, past_clipping, strict=True)),
+        learner.similarity.at(inner.features),
+        learner.current_eta,
+        learner.penalty_reduction,
+    )
+    return th.autograd.grad(
+        surrogate, list(learner.similarity.parameters()), materialize_grads=True
+    )
+
+
+def _chosen_parameters(learner: MASP, names: list[str]) -> list[str]:
+    """The parameters whose part of the meta-gradient is computed: all, or the last layer's."""
+    if learner.meta_gradient == "exact":
+        return names
+    layers = [name.rpartition(".")[0] for name in names]
+    last = {layer.partition(".")[0]: layer for layer in layers}
+    chosen = [last[part] for part in learner.value_parts if part in last]
+    return [name for name, layer in zip(names, layers, strict=True) if layer in chosen]
+
+
+def _past_clipping(
+    learner: MASP, cotangents: list[Tensor], parameters: list[nn.Parameter], inner: InnerStep
+) -> list[Tensor]:
+    """Pull cotangents of the parameters' clipped gradients back to before the clipping."""
+    if learner.max_grad_norm is None or inner.gradient_norm is None:
+        return cotangents
+    clipped = [th.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return clip_vjp(cotangents, clipped, inner.gradient_norm, learner.max_grad_norm)
+
+
+def _q_values_at(
+    learner: MASP, parameters: Mapping[str, Tensor], observations: PyTorchObs
+) -> Tensor:
+    """Q(s, ·) of the network at other parameters, shape ``(batch, actions)``."""
+    outputs = functional_call(learner._network, dict(parameters), (observations,))
+    return learner._expected_values(outputs)
