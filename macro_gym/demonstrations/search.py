@@ -148,7 +148,7 @@ class Search:
             plan, part = changed_plan(
                 self.rng, self.best.plan, last, len(self._codes), self.settings
             )
-            trial = self._run(replace(self.best, plan=plan), part)
+            trial = self._run(replace(self.best, plan=plan), part, self.best)
             worth = self._value(trial)
             if worth > value:
                 self.best, value = trial, worth
@@ -178,8 +178,11 @@ class Search:
         """What a rollout is worth to the play as it stands."""
         return rollout_value(rollout, self._seen, self.settings)
 
-    def _run(self, prefix: Rollout, part: int) -> Rollout:
-        """Run ``prefix.plan`` from its state number ``part`` on; what is before stays."""
+    def _run(self, prefix: Rollout, part: int, known: Rollout | None = None) -> Rollout:
+        """Run ``prefix.plan`` from its state number ``part`` on; what is before stays.
+
+        Where it comes to a state of ``known`` with the same left to do, the rest is taken from it.
+        """
         settings, scratch = self.settings, self._scratch
         start = part * settings.commit
         rewards, lost = list(prefix.rewards[:start]), False
@@ -194,7 +197,29 @@ class Search:
             if (step + 1) % settings.commit == 0:
                 states.append(scratch.cloneState())
                 memories.append(scratch.getRAM())
+                if known is not None and meets(prefix.plan, step + 1, states, known):
+                    rewards += known.rewards[step + 1 :]
+                    states += known.states[len(states) :]
+                    memories += known.memories[len(memories) :]
+                    lost = known.lost
+                    break
         return Rollout(prefix.plan, tuple(rewards), lost, tuple(states), tuple(memories))
+
+
+def meets(plan: Plan, step: int, states: Sequence["ALEState"], known: Rollout) -> bool:
+    """Whether a plan has come to a state that ``known`` was in, and goes on as it does.
+
+    Args:
+        plan: The plan.
+        step: Steps of it that were run, a multiple of ``commit``.
+        states: The emulator before every ``commit``-th of them, and after the last.
+        known: What is known of another plan from the same state on.
+    """
+    return (
+        len(states) <= len(known.states)
+        and np.array_equal(plan[step:], known.plan[step:])
+        and states[-1].equals(known.states[len(states) - 1])
+    )
 
 
 def act(ale: "ALEInterface", code: "Action", frameskip: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 from ale_py import roms
 
 from macro_gym.demonstrations import PlannerSettings
+from macro_gym.demonstrations import search as module
 from macro_gym.demonstrations.search import (
     Rollout,
     Search,
@@ -73,6 +74,30 @@ def test_the_kept_plan_is_what_running_it_whole_gives_at_every_point(rom):
             search.see(game.getRAM())
         search.go_on(game.cloneState(), game.getRAM())
     assert lost == (rom == "breakout")  # so that both are tested
+
+
+def test_what_a_trial_takes_over_from_the_best_plan_is_what_it_would_come_to(monkeypatch):
+    _, search = searching("breakout")
+    run, steps, saved = search._run, [], []
+    monkeypatch.setattr(module, "act", lambda *args: steps.append(1) or act(*args))
+
+    def both(prefix, part, known):
+        steps.clear()
+        whole = run(prefix, part)
+        without = len(steps)
+        steps.clear()
+        short = run(prefix, part, known)
+        assert outlook(short) == outlook(whole)
+        assert all(map(ale_py.ALEState.equals, short.states, whole.states))
+        assert len(short.states) == len(whole.states)
+        saved.append(without - len(steps))
+        return short
+
+    search._run = both
+    for _ in range(13):
+        search.improve()
+    assert min(saved) == 0
+    assert sum(saved) > 97
 
 
 def test_a_game_that_went_another_way_is_searched_from_where_it_is():
