@@ -16,6 +16,7 @@ from sb3_masp.similarity.low_rank import LowRankSimilarity
 from sb3_masp.similarity.sigmoid import SigmoidSimilarity
 from sb3_masp.similarity.softmax import DiagonalSoftmaxSimilarity, SoftmaxSimilarity
 from sb3_masp.similarity.state import StateSimilarity
+from sb3_masp.similarity.transfer import Transfer, transferred_similarity
 from sb3_masp.similarity.unconstrained import UnconstrainedSimilarity
 
 __all__ = [
@@ -33,10 +34,12 @@ __all__ = [
     "SimilarityError",
     "SoftmaxSimilarity",
     "StateSimilarity",
+    "Transfer",
     "UnconstrainedSimilarity",
     "UniformSimilarity",
     "initial_similarity",
     "load_similarity",
     "make_similarity",
     "save_similarity",
+    "transferred_similarity",
 ]

@@ -6,7 +6,7 @@ import torch as th
 from torch import Tensor
 
 from macro_gym import MacroSet
-from sb3_masp.similarity.base import SimilarityError
+from sb3_masp.similarity.base import Similarity, SimilarityError
 from sb3_masp.similarity.files import load_similarity
 
 StartName = Literal["uniform", "overlap", "identity", "permuted", "random"]
@@ -66,15 +66,14 @@ def _overlap(start: Start, macro_set: MacroSet | None) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def _of_file(path: str, n_actions: int, macro_set: MacroSet | None) -> Tensor:
-    """Σ of a file, which must be of the same actions."""
-    try:
-        similarity, about = load_similarity(path)
-    except FileNotFoundError as error:
-        raise SimilarityError(
-            f"similarity_start is {path!r}; it may be {', '.join(map(repr, get_args(StartName)))} "
-            "or a file that save_similarity wrote, and there is no such file"
-        ) from error
+def similarity_of_file(path: str, n_actions: int, macro_set: MacroSet | None = None) -> Similarity:
+    """Return the similarity of a file, which must be of the same actions.
+
+    Raises:
+        SimilarityError: It is of others.
+        FileNotFoundError: There is no such file.
+    """
+    similarity, about = load_similarity(path)
     expected = n_actions if macro_set is None else macro_set.hash
     found = similarity.n_actions if macro_set is None else about.macro_set or expected
     if found != expected or similarity.n_actions != n_actions:
@@ -82,7 +81,19 @@ def _of_file(path: str, n_actions: int, macro_set: MacroSet | None) -> Tensor:
             f"{path} holds a similarity of other actions: {similarity.n_actions} of "
             f"{about.game or 'an unnamed game'}, macro set {about.macro_set[:12] or 'unknown'}; "
             f"the environment has {n_actions}, macro set "
-            f"{'none' if macro_set is None else macro_set.hash[:12]}"
+            f"{'none' if macro_set is None else macro_set.hash[:12]}. To carry it over: "
+            "sb3_masp.similarity.transferred_similarity, or masp train --similarity FILE"
         )
-    matrix: Tensor = similarity().detach()
-    return matrix
+    return similarity
+
+
+def _of_file(path: str, n_actions: int, macro_set: MacroSet | None) -> Tensor:
+    """Σ of a file, which must be of the same actions."""
+    try:
+        matrix: Tensor = similarity_of_file(path, n_actions, macro_set)()
+    except FileNotFoundError as error:
+        raise SimilarityError(
+            f"similarity_start is {path!r}; it may be {', '.join(map(repr, get_args(StartName)))} "
+            "or a file that save_similarity wrote, and there is no such file"
+        ) from error
+    return matrix.detach()

@@ -1,0 +1,50 @@
+"""Σ as a plain matrix: parts of it divided anew, and how much of it another explains."""
+
+import math
+from collections.abc import Sequence
+
+import torch as th
+from torch import Tensor
+
+from sb3_masp.similarity.base import off_diagonal
+
+
+def divided(matrix: Tensor, actions: Sequence[int], block: Tensor) -> Tensor:
+    """Divide what each of some rows gives to their own actions anew, in a block's proportions.
+
+    Args:
+        matrix: Rows that sum to one, shape ``(all, all)``.
+        actions: Some of the actions.
+        block: Proportions among them, shape ``(some, some)``; a row of zeros leaves that of the
+            matrix as it is.
+
+    Returns:
+        The matrix with the same row sums, within and without ``actions``.
+    """
+    result, index = matrix.clone(), th.tensor(actions, dtype=th.int64)
+    inside = result[index[:, None], index]
+    sums = block.sum(dim=1, keepdim=True)
+    shares = block / sums.clamp(min=th.finfo(sums.dtype).tiny)
+    anew = inside.sum(dim=1, keepdim=True) * shares
+    result[index[:, None], index] = th.where(sums > 0, anew, inside)
+    return result
+
+
+def explained(matrix: Tensor, approximation: Tensor) -> float:
+    """Share of a matrix's divergence from uniform that an approximation explains.
+
+    ``1 − Σ_i KL(p_i‖q_i) / Σ_i KL(p_i‖u)`` over rows off the diagonal, u uniform; 1 if the matrix
+    is uniform itself.
+
+    Args:
+        matrix: Non-negative, shape ``(actions, actions)``, rows positive somewhere off the
+            diagonal.
+        approximation: Positive off the diagonal, rows of it summing to one.
+    """
+    mask = off_diagonal(matrix)
+    rows = matrix * mask
+    rows = rows / rows.sum(dim=1, keepdim=True)
+    logs = approximation.detach().masked_fill(~mask, 1.0).log()
+    divergence = (th.xlogy(rows, rows) - rows * logs).sum()
+    from_uniform = (th.xlogy(rows, rows) + rows * math.log(len(rows) - 1)).sum()
+    return 1.0 if from_uniform < 1e-6 else float(1 - divergence / from_uniform)
