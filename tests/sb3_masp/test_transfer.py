@@ -197,7 +197,7 @@ def test_a_learner_takes_a_file_of_the_same_actions_as_it_is_and_no_other(simila
     assert th.equal(found(), kernel())
     with pytest.raises(SimilarityError, match="similarity_start='overlap' would be ignored"):
         make_similarity(path, "overlap", A, SOURCE)
-    with pytest.raises(SimilarityError, match="of other actions.* transferred_similarity, or masp"):
+    with pytest.raises(SimilarityError, match=r"of other actions.*transferred_similarity, or masp"):
         make_similarity(path, "uniform", TARGET.n_actions, TARGET)
     with pytest.raises(SimilarityError, match=r"may be fixed.*, or a file .* there is no such"):
         make_similarity("nowhere.safetensors", "uniform", A, SOURCE)
