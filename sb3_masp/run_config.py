@@ -16,6 +16,7 @@ from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity.initial import Start
+from sb3_masp.similarity.transfer import Unmapped
 
 AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
 
@@ -116,7 +117,7 @@ class LearnerConfig:
     penalty_reduction: Literal["mean", "sum"] | None = None
     similarity: str | None = None
     similarity_start: Start | None = None
-    similarity_frozen: bool | None = None
+    similarity_frozen: bool = False
     embedding_dim: int | None = None
     embedding: Literal["factored", "dense"] | None = None
     clip_rewards: bool | None = None
@@ -157,13 +158,19 @@ class TrainConfig:
         algorithm: The learner; dqn is MASPDQN without penalty and conditioning.
         frames: Budget in emulator frames (steps, where there is no emulator).
         k: Macros; by default 128 of the game's bank. 0 for primitives only.
-        macros: File of a macro set to use instead of the game's bank.
+        macros: File of a macro set, of this game or another, to use instead of the game's bank; or
+            the folder of a run, for its macros.
+        macros_unmapped: What to do with macros of which the game lacks a primitive: refuse, or
+            leave them out.
         obs_type: What the agent sees of a MacroALE game.
         n_envs: Environments, stepped in turn.
         seed: Of everything.
         net_arch: Sizes of the hidden layers; SB3's by default.
         threads: Threads of torch; its own choice by default.
         device: cpu, cuda or auto.
+        similarity_unmapped: What to do with actions to which a file of a similarity cannot be
+            carried over: refuse, or let them be similar to all, or to what they overlap with.
+        similarity_unfreeze_at: Frames after which a frozen similarity learns.
         run: Folder for the run; by default one in runs/ named after it.
         checkpoint_every: Decisions between checkpoints; None for none.
         learner: Arguments of the learner.
@@ -174,20 +181,25 @@ class TrainConfig:
     frames: int = 1_000_000
     k: int | None = None
     macros: Path | None = None
+    macros_unmapped: Literal["error", "drop"] = "error"
     obs_type: Literal["grayscale", "ram"] | None = None
     n_envs: int = 1
     seed: int = 0
     net_arch: tuple[int, ...] | None = None
     threads: int | None = None
     device: str = "auto"
+    similarity_unmapped: Unmapped = "error"
+    similarity_unfreeze_at: int | None = None
     run: Path | None = None
     checkpoint_every: int | None = 10_000
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
 
     def __post_init__(self) -> None:
         """Check what would fail later, or do nothing."""
-        for name in ("frames", "n_envs", "threads", "checkpoint_every"):
+        for name in ("frames", "n_envs", "threads", "checkpoint_every", "similarity_unfreeze_at"):
             _require(self, name, lambda value: value >= 1, "at least 1")
+        if self.similarity_unfreeze_at is not None and not self.learner.similarity_frozen:
+            raise RunError("--similarity-unfreeze-at is for a similarity that is --similarity-frozen")
         _require(self, "seed", lambda value: 0 <= value < 2**32, "within 0..4294967295")
         _require(self, "net_arch", lambda sizes: min(sizes, default=1) >= 1, "at least 1 each")
 
@@ -214,6 +226,8 @@ class TrainConfig:
         """
         learner, fixed = ALGORITHMS[self.algorithm]
         chosen = {name: value for name, value in asdict(self.learner).items() if value is not None}
+        if not self.learner.similarity_frozen:  # a flag, which is false where it is not given
+            chosen.pop("similarity_frozen", None)
         for name in chosen:
             if name in fixed or name not in signature(learner).parameters:
                 raise RunError(
