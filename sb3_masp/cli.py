@@ -9,6 +9,7 @@ import tyro
 from macro_gym.errors import MacroGymError
 from sb3_masp.commands.evaluate import evaluate
 from sb3_masp.commands.similarity import similarity
+from sb3_masp.commands.sweep import sweep
 from sb3_masp.commands.train import train
 
 
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": train,
         "evaluate": evaluate,
         "similarity": similarity,
+        "sweep": sweep,
     }
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="masp", description=__doc__, args=argv)

@@ -1,0 +1,45 @@
+"""``masp sweep``: many runs from one declaration, and how they compare."""
+
+import sys
+from pathlib import Path
+
+from macro_gym.files import replacing
+from sb3_masp.sweeps import execute, plan, read_sweep
+from sb3_masp.sweeps.execution import PLOT, SUMMARY, TABLE
+
+
+def sweep(
+    file: Path,
+    /,
+    output: Path | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
+    gpus_per_run: float = 0.0,
+    dry_run: bool = False,
+) -> None:
+    """Run every arm on every game with every seed, and compare the arms.
+
+    The same command goes on with a sweep that was stopped or killed, and tries again what failed.
+
+    Args:
+        file: The declaration, in TOML; examples/sweep.toml is one.
+        output: Folder of the sweep; by default one in runs/ named after the file.
+        workers: Runs side by side on this machine; as many as it has cores by default.
+        ray: Address of a Ray cluster to run on instead, HOST:PORT or auto; its nodes must share
+            the output folder.
+        gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
+        dry_run: Only list the runs and the frames that they take.
+    """
+    output = (output or Path("runs") / file.stem).resolve()
+    declared = read_sweep(file, output)
+    if dry_run:
+        print(plan(declared))
+        return
+    try:
+        execute(declared, output, workers=workers, ray=ray, gpus_per_run=gpus_per_run)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on.", file=sys.stderr)
+        raise
+    with replacing(output / "sweep.toml") as copy:
+        copy.write(file.read_bytes())
+    print(f"\n{output}: {TABLE}, {SUMMARY}, {PLOT}")

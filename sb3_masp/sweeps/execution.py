@@ -1,0 +1,201 @@
+"""A sweep from its declaration to its table: what is missing is run, the rest is kept."""
+
+import os
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from macro_gym import MacroSet
+from macro_gym.errors import MissingDependencyError
+from sb3_masp import run as training
+from sb3_masp.checkpoint import require_restorable
+from sb3_masp.sweeps.declaration import Sweep, SweepError, SweepRun, each_once
+from sb3_masp.sweeps.processes import in_processes
+from sb3_masp.sweeps.ray_cluster import on_ray
+from sb3_masp.sweeps.results import columns, frames_done, row, status, write_table
+from sb3_masp.sweeps.summary import draw_intervals, intervals, table, write_intervals
+from sb3_masp.sweeps.worker import is_finished
+
+TABLE = "results.csv"
+SUMMARY = "summary.json"
+PLOT = "summary.png"
+
+
+def execute(
+    sweep: Sweep,
+    output: Path,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    gpus_per_run: float = 0.0,
+) -> list[dict[str, Any]]:
+    """Run what is not finished, and write ``results.csv``, ``summary.json`` and ``summary.png``.
+
+    Args:
+        sweep: What to run.
+        output: Its folder; what an earlier call has left there is taken up.
+        workers: Runs side by side on this machine; as many as it has cores by default.
+        ray: Address of a Ray cluster to run on instead; its nodes must share ``output``.
+        gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
+
+    Returns:
+        The table's rows, in the order of the declaration.
+
+    Raises:
+        SweepError: The folder holds runs of other settings; or runs have failed, after all others
+            have ended.
+    """
+    workers = (os.cpu_count() or 1) if workers is None else workers
+    if workers < 1:
+        raise SweepError(f"workers is {workers}; it must be at least 1")
+    require_same(sweep)
+    require_buildable(sweep)
+    output.mkdir(parents=True, exist_ok=True)
+    todo = [run for run in sweep.runs if not is_finished(run.config.folder)]
+    if ray is None:
+        ticks = in_processes(todo, workers, output)
+    else:
+        ticks = on_ray(todo, ray, output, gpus_per_run)
+    try:
+        _watch(sweep, ticks, output)
+    finally:
+        rows = [row(run, sweep) for run in sweep.runs]
+        write_table(output / TABLE, rows, columns(sweep))
+    _summarise(rows, sweep, output)
+    failed = [run for run in sweep.runs if status(run) == "failed"]
+    if failed:
+        raise SweepError(
+            f"{len(failed)} of {len(sweep.runs)} runs failed; the same command tries them again. "
+            + "; ".join(f"{run.config.folder}: {row(run, sweep)['error']}" for run in failed)
+        )
+    return rows
+
+
+def plan(sweep: Sweep) -> str:
+    """Every run and how it stands, as text."""
+    rows = [
+        (run.arm, run.config.env, str(run.config.seed), f"{run.config.frames:,}", status(run))
+        for run in sweep.runs
+    ]
+    table = [("arm", "game", "seed", "frames", "status"), *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
+    total = sum(run.config.frames for run in sweep.runs)
+    left = total - sum(map(frames_done, sweep.runs))
+    return "\n".join([*lines, f"{len(rows)} runs, {total:,} frames, of which {left:,} are to do"])
+
+
+def require_same(sweep: Sweep) -> None:
+    """Refuse a declaration that says of a run already begun something else than it was begun with.
+
+    Runs may be added and taken away.
+
+    Raises:
+        SweepError: It does.
+    """
+    for run in sweep.runs:
+        folder = run.config.folder
+        if not (folder / "config.json").exists():
+            continue
+        before, now = training.read_config(folder), run.config
+        if _same_macros(folder, now):
+            before = replace(before, macros=now.macros)
+        if before != now:
+            raise SweepError(
+                f"{sweep.source}: {folder} was begun with other settings: "
+                f"{_differences(before, now)}. A sweep that has begun can get more runs, but those "
+                "begun stay as they are: choose another --output, or remove that folder"
+            )
+
+
+def require_buildable(sweep: Sweep) -> None:
+    """Build each arm's learner and each game's environment once, so that no error comes later.
+
+    Raises:
+        SweepError: One cannot be built.
+    """
+    todo = [run for run in sweep.runs if status(run) in ("waiting", "failed")]
+    for run in tqdm(list(each_once(todo)), desc="checking arms", delay=2, leave=False):
+        try:
+            env = training.make_env(run.config)
+            if run.config.checkpoint_every is not None:
+                require_restorable(env)
+            training.make_model(run.config, env)
+            env.close()
+        except Exception as error:  # SB3's and the environments' own, of any kind
+            raise SweepError(
+                f"{sweep.source}: arm {run.arm!r} on {run.config.env}: {error}"
+            ) from error
+
+
+def _watch(sweep: Sweep, ticks: Generator[list[SweepRun], None, None], output: Path) -> None:
+    """Show one bar for all runs, and keep the table up to date."""
+    total = sum(run.config.frames for run in sweep.runs)
+    rows = [row(run, sweep) for run in sweep.runs]
+    with (
+        (
+            tqdm(
+                total=total,
+                initial=sum(map(frames_done, sweep.runs)),
+                unit="frame",
+                unit_scale=True,
+            )
+        ) as bar,
+        closing(ticks) as generator,
+    ):
+        bar.set_description(_standing(rows))
+        for ended in generator:
+            if ended:
+                rows = [row(run, sweep) for run in sweep.runs]
+                write_table(output / TABLE, rows, columns(sweep))
+                bar.set_description(_standing(rows), refresh=False)
+            for run in ended:
+                if status(run) == "failed":
+                    bar.write(f"failed: {run.config.folder}: {row(run, sweep)['error']}")
+            # What a run played after its last checkpoint, it plays again when it is taken up.
+            bar.update(sum(map(frames_done, sweep.runs)) - bar.n)
+
+
+def _standing(rows: Sequence[dict[str, Any]]) -> str:
+    """How many runs are finished, and have failed."""
+    counts = Counter(row["status"] for row in rows)
+    failed = f", {counts['failed']} failed" if counts["failed"] else ""
+    return f"{counts['finished']}/{len(rows)} runs{failed}"
+
+
+def _summarise(rows: Sequence[dict[str, Any]], sweep: Sweep, output: Path) -> None:
+    """Write, draw and print how arms compare, where the packages for it are installed."""
+    try:
+        found = intervals(rows)
+        if found:
+            write_intervals(output / SUMMARY, found, sweep.last_share)
+            draw_intervals(output / PLOT, found)
+            print(table(found))
+    except MissingDependencyError as error:
+        print(f"No summary: {error}")
+
+
+def _same_macros(folder: Path, config: training.TrainConfig) -> bool:
+    """Whether the file of macros, wherever it is now, has those that the run was begun with."""
+    kept = folder / training.MACRO_SET
+    if config.macros is None or not kept.exists():
+        return False
+    return MacroSet.load(kept).hash == MacroSet.load(config.macros).hash
+
+
+def _differences(before: training.TrainConfig, now: training.TrainConfig) -> str:
+    """Which settings differ, and how."""
+    first, second = (asdict(c) | asdict(c.learner) for c in (before, now))
+    return (
+        ", ".join(
+            f"{name} was {first[name]} and is {second[name]}"
+            for name in first
+            if name != "learner" and first[name] != second[name]
+        )
+        or "the file of macros holds others"
+    )

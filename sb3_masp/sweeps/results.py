@@ -1,0 +1,123 @@
+"""What a sweep came to: a table with a row for each run, made of nothing but their folders."""
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from macro_gym.files import replacing
+from sb3_masp.callbacks import Episode
+from sb3_masp.run import read_episodes
+from sb3_masp.sweeps.declaration import Sweep, SweepRun
+from sb3_masp.sweeps.worker import is_finished, read_state
+
+RESULTS = ("frames", "decisions", "updates", "final_score", "area_under_curve")
+
+
+def status(run: SweepRun) -> str:
+    """``finished``, ``failed``, ``unfinished`` (begun) or ``waiting``."""
+    folder = run.config.folder
+    if is_finished(folder):
+        return "finished"
+    state = read_state(folder)
+    if state.error:
+        return "failed"
+    return "unfinished" if state.attempts else "waiting"
+
+
+def frames_done(run: SweepRun) -> int:
+    """Frames of a run that are behind it, to the percent."""
+    frames = run.config.frames
+    return (
+        frames
+        if is_finished(run.config.folder)
+        else int(read_state(run.config.folder).share * frames)
+    )
+
+
+def columns(sweep: Sweep) -> tuple[str, ...]:
+    """Names of the table's columns."""
+    return ("arm", "game", *sweep.swept, "seed", "status", *RESULTS, "seconds", "error")
+
+
+def row(run: SweepRun, sweep: Sweep) -> dict[str, Any]:
+    """A run's row, whose results are None if it is not finished.
+
+    ``frames`` are those that were played, ``final_score`` and ``area_under_curve`` are those of
+    the functions below, ``seconds`` are the workers' time.
+    """
+    folder = run.config.folder
+    state = read_state(folder)
+    results: dict[str, Any] = dict.fromkeys(RESULTS)
+    if is_finished(folder):
+        episodes = read_episodes(folder)
+        counts = _counts(folder / "model.zip")
+        decisions = counts["num_timesteps"]
+        results = {
+            # A budget of frames leaves in the model what it made decisions of.
+            "frames": round(decisions * run.config.frames / counts["_total_timesteps"]),
+            "decisions": decisions,
+            "updates": counts["_n_updates"],
+            "final_score": final_score(episodes, run.config.frames, sweep.last_share),
+            "area_under_curve": area_under_curve(episodes),
+        }
+    return {
+        "arm": run.arm,
+        "game": run.config.env,
+        **{name: run.setting(name) for name in sweep.swept},
+        "seed": run.config.seed,
+        "status": status(run),
+        **results,
+        "seconds": state.seconds if state.attempts else None,
+        "error": state.error if status(run) == "failed" else None,
+    }
+
+
+def final_score(episodes: Sequence[Episode], frames: int, last_share: float) -> float | None:
+    """Mean score of the training episodes that ended in the last share of the frames.
+
+    Of the last episode alone, if none ended there; None if none ended at all.
+
+    Args:
+        episodes: In the order in which they ended.
+        frames: The run's budget.
+        last_share: Which share, within 0..1.
+    """
+    last = [episode.score for episode in episodes if episode.frames > (1 - last_share) * frames]
+    scores = last or [episode.score for episode in episodes[-1:]]
+    return sum(scores) / len(scores) if scores else None
+
+
+def area_under_curve(episodes: Sequence[Episode]) -> float | None:
+    """Mean of the scores over frames: each counts for the frames since the one before ended.
+
+    None if no episode ended.
+
+    Args:
+        episodes: In the order in which they ended.
+    """
+    area, before = 0.0, 0
+    for episode in episodes:
+        area += episode.score * (episode.frames - before)
+        before = episode.frames
+    return area / before if before else None
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Write rows as CSV, whole or not at all; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def _counts(model: Path) -> dict[str, Any]:
+    """What SB3 saves of a model as plain JSON, of which the numbers are as they are."""
+    with zipfile.ZipFile(model) as file:
+        content: dict[str, Any] = json.loads(file.read("data"))
+    return content
