@@ -1,8 +1,8 @@
 """A training run: a folder that holds its settings, its log, and what came out of it.
 
 ``config.json``, ``macro_set.json``, ``episodes.csv``, ``actions.csv``, ``model.zip``,
-``similarity.safetensors``, ``tensorboard/``, ``plots/``; and, while it is under way,
-``checkpoint.pkl``.
+``similarity.safetensors``, ``tensorboard/``, ``plots/``; ``transfer.json`` where the similarity came
+from a file; and, while it is under way, ``checkpoint.pkl``.
 """
 
 import json
@@ -22,7 +22,7 @@ import torch as th
 from stable_baselines3.common.logger import Logger, configure
 
 from macro_gym.files import replacing
-from sb3_masp.callbacks import Checkpoints, EpisodeLog, FrameBudget
+from sb3_masp.callbacks import Checkpoints, EpisodeLog, FrameBudget, Unfreeze
 from sb3_masp.checkpoint import (
     Cost,
     load_checkpoint,
@@ -32,14 +32,15 @@ from sb3_masp.checkpoint import (
 )
 from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.run_config import ALGORITHMS, LearnerConfig, RunError, TrainConfig, read_config
-from sb3_masp.run_parts import make_env, make_film_env, make_model
+from sb3_masp.run_parts import MACRO_SET, carried_similarity, make_env, make_film_env, make_model
 from sb3_masp.run_results import action_names, read_episodes, write_results
 
 CHECKPOINT = "checkpoint.pkl"
-MACRO_SET = "macro_set.json"
+TRANSFER = "transfer.json"
 PACKAGES = ("macro-gym", "ale-py", "gymnasium", "numpy", "stable-baselines3", "torch")
 
 __all__ = [
+    "MACRO_SET",
     "LearnerConfig",
     "RunError",
     "TrainConfig",
@@ -108,7 +109,11 @@ def _start(config: TrainConfig, budget: FrameBudget) -> MacroLearner:
     env = make_env(config)
     if config.checkpoint_every is not None:
         require_restorable(env)
-    model = make_model(config, env)
+    carried = carried_similarity(config, env)
+    model = make_model(config, env, carried and carried[0])
+    if carried is not None:
+        print(carried[1])
+        _write_json(config.folder / TRANSFER, asdict(carried[1]))
     print(model.replay_buffer.memory_statement())
     if model.macro_set is not None:
         model.macro_set.save(config.folder / MACRO_SET)
@@ -146,12 +151,15 @@ def _learn(
         return save_checkpoint(folder / CHECKPOINT, model, extra)
 
     checkpoints = Checkpoints(config.checkpoint_every, save, at_once=extra is None)
+    callbacks = [budget, log, checkpoints]
+    if config.similarity_unfreeze_at is not None:
+        callbacks.insert(1, Unfreeze(budget, config.similarity_unfreeze_at))
     try:
         with _stopping_at_interrupt(checkpoints):
             # A decision takes a frame at least, so the budget ends before SB3's count does.
             model.learn(
                 config.frames,
-                callback=[budget, log, checkpoints],
+                callback=callbacks,
                 reset_num_timesteps=extra is None,
             )
     finally:
@@ -211,6 +219,6 @@ def _about(config: TrainConfig) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, whole or not at all; schedules and the like as the calls that make them."""
     with replacing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
+        file.write((json.dumps(content, indent=2, default=str) + "\n").encode())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
+from stable_baselines3.common.utils import LinearSchedule
 
 from macro_gym.errors import MacroGymError
 from sb3_masp.dqn import MASPDQN
@@ -17,6 +18,7 @@ from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity.initial import Start
 from sb3_masp.similarity.transfer import Unmapped
+from sb3_masp.similarity_learning import AuxiliaryHead
 
 AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
 
@@ -59,6 +61,14 @@ ALGORITHMS: dict[AlgorithmName, Algorithm] = {
 }
 
 
+ARGUMENTS = {
+    "eta_final": "eta",
+    "meta_learning_rate_final": "meta_learning_rate",
+    "auxiliary_prior": "similarity_learning",
+}
+"""Settings that become part of a learner's argument of another name."""
+
+
 @dataclass(frozen=True)
 class LearnerConfig:
     """Arguments of the learner, whose own defaults hold for those that are left out.
@@ -77,13 +87,21 @@ class LearnerConfig:
         exploration_final_eps: Exploration afterwards.
         max_grad_norm: Limit of the gradient's norm.
         eta: Weight of the similarity penalty; 0 for none.
+        eta_final: What it comes to, in a straight line over the run's frames; as it is by default.
         meta_learning_rate: Of the similarity.
-        meta_interval: Updates for one step of the similarity.
+        meta_learning_rate_final: What it comes to, likewise.
+        meta_interval: Updates for one outer step of the similarity.
+        meta_average: Outer steps averaged in one step of the similarity.
+        outer_batch_size: Decisions in an outer batch; as batch_size by default.
         meta_gradient: Exact, or the last layer's part.
         penalty_reduction: Of the penalty, over actions.
-        similarity: Form of the similarity: softmax, softmax_diagonal, sigmoid, unconstrained.
-        similarity_start: What the similarity starts from.
+        similarity: Form of the similarity: softmax, softmax_diagonal, sigmoid, unconstrained,
+            low_rank, kernel, state; or a control: fixed, uniform, identity, overlap, permuted.
+        similarity_start: What it starts from: uniform, overlap, identity, permuted, random, or a
+            similarity file.
         similarity_frozen: Keep it there.
+        similarity_learning: How it is found: meta, auxiliary.
+        auxiliary_prior: Weight of handcrafted overlap in the auxiliary way; 0.5 suits it.
         embedding_dim: Numbers that tell the network of the similarity; 0 for none.
         embedding: How they are made.
         clip_rewards: Clip each step's reward to [-1, 1] for learning; by default for games only.
@@ -111,13 +129,19 @@ class LearnerConfig:
     exploration_final_eps: float | None = None
     max_grad_norm: float | None = None
     eta: float | None = None
+    eta_final: float | None = None
     meta_learning_rate: float | None = None
+    meta_learning_rate_final: float | None = None
     meta_interval: int | None = None
+    meta_average: int | None = None
+    outer_batch_size: int | None = None
     meta_gradient: Literal["exact", "last_layer"] | None = None
     penalty_reduction: Literal["mean", "sum"] | None = None
     similarity: str | None = None
     similarity_start: Start | None = None
     similarity_frozen: bool = False
+    similarity_learning: str | None = None
+    auxiliary_prior: float | None = None
     embedding_dim: int | None = None
     embedding: Literal["factored", "dense"] | None = None
     clip_rewards: bool | None = None
@@ -145,6 +169,8 @@ class LearnerConfig:
         )
         for name in ("learning_rate", "max_grad_norm"):
             _require(self, name, lambda value: 0 < value < math.inf, "above 0, and finite")
+        for name in ("eta_final", "meta_learning_rate_final"):
+            _require(self, name, lambda value: 0 <= value < math.inf, "at least 0, and finite")
         for name in ("gamma", "exploration_fraction", "exploration_final_eps"):
             _require(self, name, lambda value: 0 <= value <= 1, "within 0..1")
 
@@ -199,7 +225,7 @@ class TrainConfig:
         for name in ("frames", "n_envs", "threads", "checkpoint_every", "similarity_unfreeze_at"):
             _require(self, name, lambda value: value >= 1, "at least 1")
         if self.similarity_unfreeze_at is not None and not self.learner.similarity_frozen:
-            raise RunError("--similarity-unfreeze-at is for a similarity that is --similarity-frozen")
+            raise RunError("--similarity-unfreeze-at goes with --similarity-frozen")
         _require(self, "seed", lambda value: 0 <= value < 2**32, "within 0..4294967295")
         _require(self, "net_arch", lambda sizes: min(sizes, default=1) >= 1, "at least 1 each")
 
@@ -222,18 +248,28 @@ class TrainConfig:
         """What the learner is given beside policy, environment, seed and device.
 
         Raises:
-            RunError: A setting is not one of this learner's.
+            RunError: A setting is not one of this learner's, or goes with another one.
         """
         learner, fixed = ALGORITHMS[self.algorithm]
         chosen = {name: value for name, value in asdict(self.learner).items() if value is not None}
         if not self.learner.similarity_frozen:  # a flag, which is false where it is not given
             chosen.pop("similarity_frozen", None)
+        known = signature(learner).parameters
         for name in chosen:
-            if name in fixed or name not in signature(learner).parameters:
+            argument = ARGUMENTS.get(name, name)
+            if argument in fixed or argument not in known:
                 raise RunError(
                     f"--{name.replace('_', '-')} is no setting of {self.algorithm}; leave it out "
                     "or choose another --algorithm"
                 )
+        for name in ("eta", "meta_learning_rate"):
+            if (final := chosen.pop(f"{name}_final", None)) is not None:
+                start = chosen.get(name, known[name].default)
+                chosen[name] = LinearSchedule(start, final, end_fraction=1.0)
+        if (prior := chosen.pop("auxiliary_prior", None)) is not None:
+            if chosen.get("similarity_learning") != AuxiliaryHead.way:
+                raise RunError("--auxiliary-prior goes with --similarity-learning auxiliary")
+            chosen["similarity_learning"] = AuxiliaryHead(prior=prior)
         return chosen | fixed
 
 

@@ -198,9 +198,17 @@ def scalars(folder):
     }
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(config, algorithm):
-    config = replace(config, algorithm=algorithm)
+@pytest.mark.parametrize(
+    ("algorithm", "settings"),
+    [
+        *((algorithm, {}) for algorithm in ALGORITHMS),
+        ("masp-dqn", {"similarity": "state", "meta_average": 3, "eta": 3.0, "eta_final": 0.3}),
+        ("masp-rainbow", {"similarity_learning": "auxiliary", "auxiliary_prior": 0.5}),
+    ],
+    ids=str,
+)
+def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(config, algorithm, settings):
+    config = replace(config, algorithm=algorithm, learner=replace(config.learner, **settings))
     rng = random.Random(algorithm)
     whole = run.train(replace(config, run=config.run / "whole"), progress_bar=False)
     drawn = generators()

@@ -8,6 +8,7 @@ import pytest
 
 from macro_gym import MacroAction, MacroSet
 from sb3_masp import MASPDQN
+from tests.sb3_masp.poles import same_weights
 
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
 STEPS = 101
@@ -54,6 +55,26 @@ def test_a_similarity_that_does_not_learn_has_no_outer_steps(monkeypatch, settin
     )
     model.train(5, batch_size=7)
     assert updates == []
+
+
+def test_outer_batches_are_of_the_size_that_was_asked_for(monkeypatch):
+    model = learner(meta_interval=2, outer_batch_size=17).learn(23)
+    sizes = at_each(monkeypatch, model, "_sample", lambda size: size)
+    model.train(3, batch_size=7)
+    assert sizes == [7, 17, 7, 7, 17]
+
+
+def test_the_penalty_weighs_what_the_schedule_of_eta_has_come_to(monkeypatch):
+    falling, constant = (
+        learner(eta=eta, similarity="uniform").learn(23) for eta in (lambda p: 8 * p**2, 2.0)
+    )
+    logged = at_each(monkeypatch, falling.logger, "record", lambda *args, **_: args)
+    for model in (falling, constant):
+        model._current_progress_remaining = 0.5
+        np.random.seed(5)
+        model.train(2, batch_size=7)
+    assert same_weights(falling, constant)
+    assert ("train/eta", 2.0) in logged
 
 
 @pytest.mark.parametrize("prioritized_replay", [False, True], ids=["uniform", "prioritised"])

@@ -147,6 +147,9 @@ def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
         ({"eta": float("inf")}, "eta is inf"),
         ({"meta_interval": 0}, "meta_interval is 0"),
         ({"meta_interval": 1.5}, "meta_interval is 1.5"),
+        ({"meta_average": 0}, "meta_average is 0"),
+        ({"meta_average": None}, "meta_average is None"),
+        ({"outer_batch_size": 0}, "outer_batch_size is 0"),
         ({"meta_learning_rate": -1.0}, "meta_learning_rate is -1.0"),
         ({"replay_buffer_class": ReplayBuffer, "n_steps": 3}, "n_steps is 3; it must be 1 with"),
         (

@@ -71,6 +71,14 @@ def test_without_penalty_and_conditioning_it_is_its_base_weight_for_weight(
 
 
 @every_learner
+def test_a_schedule_of_eta_that_has_come_to_zero_leaves_its_base(kind):
+    settings = SMALL | FEW[kind]
+    theirs = BASES[kind]("MlpPolicy", small_rewards(), **settings).learn(61)
+    ours = kind("MlpPolicy", small_rewards(), eta=lambda _: 0, embedding_dim=0, **settings)
+    assert same_weights(theirs, ours.learn(61))
+
+
+@every_learner
 def test_arguments_of_the_base_are_in_its_order_and_have_its_defaults(kind):
     theirs, ours = (signature(each).parameters for each in (BASES[kind], kind))
     assert list(ours)[: len(theirs)] == list(theirs) or kind is MASPRainbow

@@ -178,6 +178,28 @@ def test_outer_gradient_is_exact_where_gradients_are_not_clipped_at_all():
     assert relative_error(model) < 1e-9
 
 
+@pytest.mark.parametrize("steps", [2, 3])
+@every_learner
+def test_the_average_over_outer_steps_is_exact_and_moves_the_similarity_once(kind, steps):
+    model = learner(kind, max_grad_norm=0.1, meta_average=steps)
+    model._n_updates = 0
+    before = model.similarity().detach()
+    expected = []
+    for _ in range(steps):
+        assert th.equal(model.similarity(), before)
+        inner, outer = model._sample(17), model._sample(23)
+        expected.append(double_backward_gradient(model, inner, outer)[0][0])
+        step = model._inner_step(inner, keep=True)
+        model.similarity_learning.outer_step(model, step, outer)
+        model._n_updates += 1
+        model._begin_update()
+    (found,) = (parameter.grad for parameter in model.similarity.parameters())
+    mean = sum(expected) / steps
+    assert float((found - mean).abs().max()) < 1e-9 * float(mean.abs().max())
+    assert not th.equal(model.similarity(), before)
+    assert all(not total.any() for total in model.similarity_learning.gradients)
+
+
 @every_learner
 def test_outer_gradient_is_exact_through_the_nature_cnn(kind):
     model = learner(kind, updates=1, policy="CnnPolicy", env=NoisyImages(), max_grad_norm=0.1)

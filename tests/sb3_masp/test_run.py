@@ -20,7 +20,8 @@ from sb3_masp.callbacks import Checkpoints, _frames_per_step
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.cli import main
 from sb3_masp.evaluation import Evaluation, evaluate
-from sb3_masp.run_config import ALGORITHMS
+from sb3_masp.run_config import ALGORITHMS, ARGUMENTS
+from sb3_masp.similarity_learning import AuxiliaryHead
 
 BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
 
@@ -222,7 +223,30 @@ def test_every_learner_setting_of_the_command_line_is_one_of_some_learner():
     from inspect import signature
 
     known = {name for learner, _ in ALGORITHMS.values() for name in signature(learner).parameters}
-    assert set(vars(run.LearnerConfig())) <= known
+    assert {ARGUMENTS.get(name, name) for name in vars(run.LearnerConfig())} <= known
+
+
+def test_options_for_what_eta_and_beta_come_to_make_straight_lines_over_the_run(config):
+    settings = {"eta": 3.0, "eta_final": 0.3, "meta_learning_rate_final": 0.0}
+    config = replace(config, learner=replace(config.learner, **settings))
+    model = run.make_model(config, run.make_env(config))
+    assert [model.eta(remaining) for remaining in (1, 0.5, 0)] == pytest.approx([3, 1.65, 0.3])
+    assert [model.meta_learning_rate(r) for r in (1, 0.5, 0)] == pytest.approx([0.01, 0.005, 0])
+    told = json.loads(json.dumps(run._about(config)["learner"], default=str))
+    assert told["eta"] == "LinearSchedule(start=3.0, end=0.3, end_fraction=1.0)"
+    with pytest.raises(run.RunError, match="--eta-final is no setting of dqn"):
+        _ = run.TrainConfig(
+            algorithm="dqn", learner=run.LearnerConfig(eta_final=0.3)
+        ).learner_kwargs
+
+
+def test_the_option_for_the_prior_is_the_auxiliary_heads_and_of_no_other_way(config):
+    head = replace(config.learner, similarity_learning="auxiliary", auxiliary_prior=0.37)
+    way = replace(config, learner=head).learner_kwargs["similarity_learning"]
+    assert (type(way), way.prior) == (AuxiliaryHead, 0.37)
+    alone = replace(config, learner=replace(head, similarity_learning=None))
+    with pytest.raises(run.RunError, match="--auxiliary-prior goes with --similarity-learning"):
+        _ = alone.learner_kwargs
 
 
 def test_a_setting_that_the_learner_does_not_have_is_refused_before_anything_is_written(

@@ -18,8 +18,16 @@ from sb3_masp.similarity.health import collapse, similarity_health
 A = 7
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
 CONTROLS = ["uniform", "identity", "overlap", "permuted"]
-ROWS_SUM_TO_ONE = ["softmax", "softmax_diagonal", "sigmoid", "low_rank", "kernel", *CONTROLS]
-ZERO_DIAGONAL = ["softmax", "sigmoid", "kernel", "uniform", "overlap", "permuted"]
+ROWS_SUM_TO_ONE = [
+    "softmax",
+    "softmax_diagonal",
+    "sigmoid",
+    "low_rank",
+    "kernel",
+    "state",
+    *CONTROLS,
+]
+ZERO_DIAGONAL = ["softmax", "sigmoid", "kernel", "state", "uniform", "overlap", "permuted"]
 LEARNED = ["softmax", "softmax_diagonal", "sigmoid", "unconstrained", "low_rank", "kernel"]
 
 
@@ -36,8 +44,8 @@ def stirred(form, start="random", n_actions=A, macro_set=MACROS):
 
 def test_every_form_is_in_these_tests():
     ours = {name for name, form in SIMILARITIES.items() if form.__module__.startswith("sb3_masp")}
-    assert ours == {*LEARNED, "fixed", *CONTROLS}
-    assert {form for form in ours if stirred(form).is_learned} == set(LEARNED)
+    assert ours == {*LEARNED, "state", "fixed", *CONTROLS}  # state: test_similarity_state.py
+    assert {form for form in ours if stirred(form).is_learned} == {*LEARNED, "state"}
 
 
 @pytest.mark.parametrize("form", ROWS_SUM_TO_ONE)
