@@ -103,6 +103,27 @@ def _frames_per_step(env: VecEnv) -> int:
     return max(frames_per_step(envs[0]), 1) if envs else 1
 
 
+class Unfreeze(BaseCallback):
+    """Lets a frozen similarity learn once a number of emulator frames is over.
+
+    Args:
+        budget: The callback that counts the frames; it must come first in the list.
+        frames: After how many.
+    """
+
+    def __init__(self, budget: FrameBudget, frames: int) -> None:
+        """Note when."""
+        super().__init__()
+        self._budget = budget
+        self._frames = frames
+
+    def _on_step(self) -> bool:
+        """Unfreeze if it is time; a resumed run finds the model as it was."""
+        if self._budget.frames >= self._frames:
+            self.model.similarity_frozen = False  # type: ignore[attr-defined]
+        return True
+
+
 class EpisodeLog(BaseCallback):
     """Keeps every finished episode, and how often each action was chosen.
 

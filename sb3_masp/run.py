@@ -1,8 +1,8 @@
 """A training run: a folder that holds its settings, its log, and what came out of it.
 
 ``config.json``, ``macro_set.json``, ``episodes.csv``, ``actions.csv``, ``model.zip``,
-``similarity.safetensors``, ``tensorboard/``, ``plots/``; ``transfer.json`` where the similarity came
-from a file; and, while it is under way, ``checkpoint.pkl``.
+``similarity.safetensors``, ``tensorboard/``, ``plots/``; ``transfer.json`` where the similarity
+came from a file; and, while it is under way, ``checkpoint.pkl``.
 """
 
 import json

@@ -1,6 +1,9 @@
 """What a run's settings stand for: its environments and its learner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import compress
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import ale_py
@@ -10,9 +13,15 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from macro_gym import MacroAction, MacroSet
+from sb3_masp.environments import macro_set_of
 from sb3_masp.features import BytesExtractor
 from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.masp import MASP
 from sb3_masp.run_config import ALGORITHMS, RunError, TrainConfig
+from sb3_masp.similarity import Similarity, Transfer, transferred_similarity
+from sb3_masp.similarity.forms import is_file
+
+MACRO_SET = "macro_set.json"
 
 gym.register_envs(ale_py)  # for baselines on ALE's own ids
 
@@ -34,18 +43,57 @@ def parts(config: TrainConfig) -> Parts:
 
     Raises:
         RunError: The settings of a game were given for another environment.
+        RemapError: A macro needs a primitive that the environment lacks.
     """
+    macros = None if config.macros is None else _macros(config, config.macros)
     if config.env.startswith("Macro"):
-        return Parts(config.env_kwargs)
+        return Parts(
+            config.env_kwargs if macros is None else config.env_kwargs | {"macros": macros}
+        )
     if config.k is not None or config.obs_type is not None:
         raise RunError(
             f"--k and --obs-type are for MacroALE games, but the environment is {config.env}; "
             "macros for it come from a file: --macros FILE"
         )
-    if config.macros is None:
+    if macros is None:
         return Parts({})
-    macro_set = MacroSet.load(config.macros)
+    macro_set = macros if isinstance(macros, MacroSet) else MacroSet.load(macros)
     return Parts({}, lambda env: MacroAction(env, macro_set))
+
+
+def _macros(config: TrainConfig, path: Path) -> MacroSet | Path:
+    """The macros that were asked for, a run's among them, without those to be dropped."""
+    path = path / MACRO_SET if path.is_dir() else path
+    if config.macros_unmapped == "error":
+        return path
+    kwargs: dict[str, Any] = {"k": 0} if config.env.startswith("Macro") else {}
+    env: gym.Env[Any, Any] = gym.make(config.env, **kwargs)
+    if not env.has_wrapper_attr("get_action_meanings"):
+        return path
+    macro_set = MacroSet.load(path)
+    kept, dropped = split_macros(macro_set, env.get_wrapper_attr("get_action_meanings")())
+    if dropped:
+        print(
+            f"{len(dropped)} macros dropped, of primitives that are none here: {', '.join(dropped)}"
+        )
+    return kept
+
+
+def split_macros(macro_set: MacroSet, names: Sequence[str]) -> tuple[MacroSet, tuple[str, ...]]:
+    """Return the macros that can be had of some primitives, and the names of the others.
+
+    Args:
+        macro_set: The macros.
+        names: Names of the primitives.
+    """
+    fits = [all(macro_set.primitives[p] in names for p in macro) for macro in macro_set.macros]
+    kept = replace(
+        macro_set,
+        macros=tuple(compress(macro_set.macros, fits)),
+        counts=tuple(compress(macro_set.counts, fits)),
+    )
+    of_macros = macro_set.names[len(macro_set.primitives) :]
+    return kept, tuple(name for name, fit in zip(of_macros, fits, strict=True) if not fit)
 
 
 def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
@@ -65,11 +113,38 @@ def make_film_env(config: TrainConfig) -> gym.Env[Any, Any]:
     return env if wrapper is None else wrapper(env)
 
 
-def make_model(config: TrainConfig, env: VecEnv) -> MacroLearner:
-    """The run's learner, untrained.
+def carried_similarity(config: TrainConfig, env: VecEnv) -> tuple[Similarity, Transfer] | None:
+    """The similarity of the file that the run names, over the environment's actions; None if none.
 
     Raises:
-        RunError: The environment's actions are not Discrete.
+        RunError: Another start was asked for as well.
+        SimilarityError: It cannot be carried over.
+    """
+    file, macro_set = config.learner.similarity, macro_set_of(env)
+    if file is None or macro_set is None or not is_file(file):
+        return None
+    if config.learner.similarity_start is not None:
+        raise RunError(
+            f"--similarity is the file {file}, which says where it starts; leave "
+            "--similarity-start out, or name a form with --similarity and the file with it"
+        )
+    return transferred_similarity(file, macro_set, config.similarity_unmapped)
+
+
+def make_model(
+    config: TrainConfig, env: VecEnv, similarity: Similarity | None = None
+) -> MacroLearner:
+    """The run's learner, untrained.
+
+    Args:
+        config: The run.
+        env: Its environments.
+        similarity: What `carried_similarity` has given, if it has been asked.
+
+    Raises:
+        RunError: The environment's actions are not Discrete, or a similarity that is to be unfrozen
+            has nothing to learn.
+        SimilarityError: The similarity does not fit the actions.
     """
     if not isinstance(env.action_space, gym.spaces.Discrete):
         raise RunError(
@@ -87,11 +162,24 @@ def make_model(config: TrainConfig, env: VecEnv) -> MacroLearner:
         policy = "CnnPolicy"
     elif space.dtype == np.uint8:
         policy_kwargs["features_extractor_class"] = BytesExtractor
-    return ALGORITHMS[config.algorithm].learner(
+    learner_kwargs = config.learner_kwargs
+    if similarity is None and (carried := carried_similarity(config, env)):
+        similarity, _ = carried
+    if similarity is not None:
+        learner_kwargs["similarity"] = similarity
+    model = ALGORITHMS[config.algorithm].learner(
         policy,
         env,
         policy_kwargs=policy_kwargs,
         seed=config.seed,
         device=config.device,
-        **config.learner_kwargs,
+        **learner_kwargs,
     )
+    fixed = isinstance(model, MASP) and not model.similarity.is_learned
+    if fixed and config.similarity_unfreeze_at is not None:
+        raise RunError(
+            "--similarity-unfreeze-at is for a similarity that has something to learn, and this "
+            "one is fixed; say --similarity softmax --similarity-start FILE for one that starts "
+            "there"
+        )
+    return model
