@@ -1,0 +1,209 @@
+"""The paper's transfer between games, with runs on the real emulator."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch as th
+
+from macro_gym import MacroSet
+from macro_gym.errors import RemapError
+from sb3_masp import load_similarity, run
+from sb3_masp.callbacks import Checkpoints, Unfreeze
+from sb3_masp.cli import main
+from sb3_masp.run_parts import split_macros
+from sb3_masp.similarity import (
+    FixedSimilarity,
+    SimilarityAbout,
+    SimilarityError,
+    SoftmaxSimilarity,
+    save_similarity,
+    transferred_similarity,
+)
+
+BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2)))
+PONG = ("NOOP", "FIRE", "RIGHT", "LEFT", "RIGHTFIRE", "LEFTFIRE")
+SETTINGS = """
+    --obs-type ram --net-arch 7 --threads 1 --buffer-size 300 --learning-starts 23
+    --batch-size 7 --checkpoint-every 40 --meta-interval 2 --seed 5 --frames 900
+"""
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A similarity learned on Breakout, and its macros."""
+    weights = th.rand(7, 7, generator=th.Generator().manual_seed(3))
+    sigma, macros = tmp_path / "sigma.safetensors", tmp_path / "macros.json"
+    save_similarity(sigma, SoftmaxSimilarity(weights), SimilarityAbout.of(BREAKOUT))
+    BREAKOUT.save(macros)
+    return sigma, macros
+
+
+@pytest.fixture
+def config(files, tmp_path):
+    sigma, macros = files
+    learner = run.LearnerConfig(
+        similarity=str(sigma),
+        similarity_frozen=True,
+        buffer_size=300,
+        learning_starts=23,
+        batch_size=7,
+        meta_interval=2,
+    )
+    return run.TrainConfig(
+        env="MacroALE/Pong-v5",
+        frames=1_000,
+        macros=macros,
+        obs_type="ram",
+        seed=5,
+        net_arch=(7,),
+        threads=1,
+        similarity_unmapped="uniform",
+        run=tmp_path / "run",
+        checkpoint_every=40,
+        learner=learner,
+    )
+
+
+def test_the_protocol_of_table_5_from_the_command_line(tmp_path, capsys):
+    source, target, file = (tmp_path / name for name in ("source", "target", "sigma.safetensors"))
+    words = SETTINGS.split()
+    assert main(["train", "MacroALE/Breakout-v5", "--k", "3", *words, "--run", str(source)]) == 0
+    assert main(["similarity", "export", str(source), "--output", str(file)]) == 0
+    assert "softmax, 7 actions of Breakout, learned by MASPDQN in 9" in capsys.readouterr().out
+    learned, about = load_similarity(file)
+    assert (about.env, about.game, about.learner) == ("MacroALE/Breakout-v5", "Breakout", "MASPDQN")
+    assert 900 <= about.frames < 900 + 4 * 8
+    assert not th.equal(learned(), learned.start)
+
+    words = ["train", "MacroALE/Pong-v5", "--macros", str(source), *words, "--run", str(target)]
+    words += ["--similarity", str(file), "--similarity-frozen"]
+    assert main(words) == 2
+    assert "RIGHTFIRE, LEFTFIRE. Say unmapped='uniform'" in capsys.readouterr().err
+    assert not target.exists()
+    assert main([*words, "--similarity-unmapped", "uniform"]) == 0
+    names = ", ".join(("RIGHTFIRE", "LEFTFIRE"))
+    said = f"7 actions carried over by name; 2 not carried over, uniform instead: {names}\n"
+    assert said in capsys.readouterr().out
+    written = json.loads((target / "transfer.json").read_text())
+    assert written["unmapped"] == ["RIGHTFIRE", "LEFTFIRE"]
+    assert written["by_name"] == list(about.actions)
+
+    found, about = load_similarity(target / "similarity.safetensors")
+    assert (about.env, about.game) == ("MacroALE/Pong-v5", "Pong")
+    assert about.primitives == PONG
+    wanted, _ = transferred_similarity(file, MacroSet.load(target / "macro_set.json"), "uniform")
+    assert th.equal(found(), wanted())
+    common = [0, 1, 2, 3, 6, 7, 8]
+    shares = found()[common][:, common] * 8 / 6
+    th.testing.assert_close(shares, learned(), rtol=1e-3, atol=1e-6)
+
+
+def test_without_freezing_it_is_where_learning_starts(config):
+    config = replace(config, learner=replace(config.learner, similarity_frozen=False))
+    model = run.train(config, progress_bar=False)
+    wanted, _ = transferred_similarity(config.learner.similarity, model.macro_set, "uniform")
+    assert th.equal(model.similarity.start, wanted())
+    assert not th.allclose(model.similarity(), wanted())
+
+
+def test_an_unfrozen_similarity_learns_from_its_frame_on_and_not_before(config, monkeypatch):
+    seen = {}
+    original = Unfreeze._on_step
+
+    def on_step(self):
+        seen[self._budget.frames] = self.model.similarity().detach().clone()
+        return original(self)
+
+    monkeypatch.setattr(Unfreeze, "_on_step", on_step)
+    model = run.train(replace(config, similarity_unfreeze_at=600), progress_bar=False)
+    moved = [
+        frames for frames, sigma in seen.items() if not th.equal(sigma, model.similarity.start)
+    ]
+    assert 600 < min(moved) < 600 + 4 * 4 * 3
+    assert all(frames in moved for frames in seen if frames > min(moved))
+    assert min(seen) < 30
+
+
+@pytest.mark.parametrize("decisions", [50, 170])
+def test_a_run_resumed_before_or_after_it_is_unfrozen_equals_the_whole_one(
+    config, monkeypatch, decisions
+):
+    config = replace(config, similarity_unfreeze_at=500)
+    whole = run.train(replace(config, run=config.run / "whole"), progress_bar=False)
+    original = Checkpoints._on_step
+
+    def on_step(self):
+        if self.num_timesteps == decisions:
+            raise Interrupted
+        return original(self)
+
+    parts = replace(config, run=config.run / "parts")
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "_on_step", on_step)
+        with pytest.raises(Interrupted):
+            run.train(parts, progress_bar=False)
+    config.macros.unlink()
+    (config.macros.parent / "sigma.safetensors").unlink()  # a run that is under way needs neither
+    assert main(["similarity", "export", str(parts.run), "--output", str(config.run / "mid")]) == 0
+    middle, about = load_similarity(config.run / "mid")
+    assert about.decisions == decisions // 40 * 40
+    assert (about.frames > 500) == (decisions == 170)
+    assert th.equal(middle(), middle.start) == (decisions == 50)
+    resumed = run.resume(parts.run, progress_bar=False)
+    assert th.equal(resumed.similarity(), whole.similarity())
+    assert not th.equal(whole.similarity(), whole.similarity.start)
+    for name, tensor in whole.policy.state_dict().items():
+        assert th.equal(tensor, resumed.policy.state_dict()[name]), name
+
+
+def test_settings_that_do_not_go_together_are_refused_before_anything_is_written(config, files):
+    with pytest.raises(run.RunError, match="--similarity-unfreeze-at goes with --similarity-fro"):
+        replace(
+            config,
+            similarity_unfreeze_at=9,
+            learner=replace(config.learner, similarity_frozen=False),
+        )
+    both = replace(config, learner=replace(config.learner, similarity_start="overlap"))
+    with pytest.raises(run.RunError, match="leave --similarity-start out"):
+        run.train(both, progress_bar=False)
+    with pytest.raises(SimilarityError, match="RIGHTFIRE, LEFTFIRE"):
+        run.train(replace(config, similarity_unmapped="error"), progress_bar=False)
+    save_similarity(files[0], FixedSimilarity(th.ones(7, 7)), SimilarityAbout.of(BREAKOUT))
+    with pytest.raises(run.RunError, match="something to learn, and this one is fixed"):
+        run.train(replace(config, similarity_unfreeze_at=9), progress_bar=False)
+    with pytest.raises(run.RunError, match="is no setting of rainbow"):
+        run.train(replace(config, algorithm="rainbow"), progress_bar=False)
+    assert not config.run.exists()
+
+
+def test_macros_of_primitives_that_a_game_lacks_are_refused_or_left_out_and_named(
+    config, tmp_path, capsys
+):
+    pong = MacroSet(PONG, ((4, 4), (3, 0), (2, 5, 1), (2, 2)), (11, 7, 5, 3))
+    pong.save(tmp_path / "pong.json")
+    config = replace(config, env="MacroALE/Breakout-v5", macros=tmp_path / "pong.json")
+    with pytest.raises(RemapError, match="2 of 4 macros need RIGHTFIRE, LEFTFIRE, but the other"):
+        run.make_env(config)
+    (found,) = run.make_env(replace(config, macros_unmapped="drop")).get_attr("macro_set")
+    assert found == replace(BREAKOUT, macros=((3, 0), (2, 2)), counts=(7, 3))
+    dropped = "RIGHTFIRE×2, RIGHT,LEFTFIRE,FIRE"
+    assert (
+        f"2 macros dropped, of primitives that are none here: {dropped}\n"
+        in capsys.readouterr().out
+    )
+    assert split_macros(pong, PONG) == (pong, ())
+
+
+def test_a_run_that_has_no_similarity_exports_none(config, tmp_path, capsys):
+    learner = run.LearnerConfig(buffer_size=300)
+    rainbow = replace(config, algorithm="rainbow", frames=60, learner=learner)
+    run.train(rainbow, progress_bar=False)
+    assert main(["similarity", "export", str(config.run)]) == 2
+    assert "its learner, rainbow, has none" in capsys.readouterr().err
+    assert main(["similarity", "export", str(tmp_path)]) == 2
+    assert "holds no run" in capsys.readouterr().err
