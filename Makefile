@@ -26,6 +26,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.planner
 	$(BIN)/python -m benchmarks.checkpoints
 	$(BIN)/python -m benchmarks.similarity_forms
+	$(BIN)/python -m benchmarks.similarity_learning
 	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.page
 
@@ -47,6 +48,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.readers --smoke --output build/readers.json
 	$(BIN)/python -m benchmarks.checkpoints --smoke --output build/checkpoints.json
 	$(BIN)/python -m benchmarks.similarity_forms --smoke --output build/similarity_forms.json
+	$(BIN)/python -m benchmarks.similarity_learning --smoke --output build/similarity_learning.json
 	$(BIN)/python -m benchmarks.learning --smoke --output build/learning_smoke.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 	$(BIN)/python -m benchmarks.planner --smoke --output build/planner.json

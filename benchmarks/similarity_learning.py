@@ -1,0 +1,138 @@
+"""What each way to find Σ costs: processor time of an update as a multiple of one with a fixed Σ.
+
+All arms take turns within each round, so that a machine that slows down slows all of them; the
+result is the median over rounds of each arm's ratio to the fixed Σ in the same round.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+import tyro
+from stable_baselines3.common.logger import configure
+from tqdm import tqdm
+
+from benchmarks.report import write_report
+from benchmarks.update import Frames
+from sb3_masp import MASPDQN
+
+FIXED = "fixed Σ"
+ARMS: dict[str, dict[str, Any]] = {
+    FIXED: {"similarity_frozen": True},
+    "meta-learned": {},
+    "meta-learned, last layer": {"meta_gradient": "last_layer"},
+    "meta-learned, every update": {"meta_interval": 1},
+    "meta-learned, outer batch 256": {"outer_batch_size": 256},
+    "auxiliary head": {"similarity_learning": "auxiliary"},
+    "fixed Σ(s)": {"similarity": "state", "similarity_frozen": True},
+    "meta-learned Σ(s)": {"similarity": "state"},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Size of the measurement.
+
+    Args:
+        rounds: Rounds; each arm takes one turn in each.
+        updates: Updates of each arm in a turn; a multiple of 20, so that each turn holds as many
+            outer steps and looks at the head as any other.
+        actions: Actions of the network: 4 primitives and 128 macros.
+        batch_size: Decisions in a batch.
+        threads: Threads of torch.
+        output: Where the result goes.
+        smoke: One round at small sizes, to see that it runs.
+    """
+
+    rounds: int = 5
+    updates: int = 20
+    actions: int = 132
+    batch_size: int = 32
+    threads: int = 1
+    output: Path = Path("benchmarks/results/similarity_learning.json")
+    smoke: bool = False
+
+
+class Memory(Frames):
+    """The same with 128 numbers to see, as many as a console's memory has bytes."""
+
+    observation_space = gym.spaces.Box(0, 1, (128,), np.float32)
+
+    def _frames(self) -> np.ndarray:
+        return self.np_random.random(128, np.float32)
+
+
+NETWORKS: dict[str, tuple[str, type[Frames], dict[str, Any]]] = {
+    "Nature CNN": ("CnnPolicy", Frames, {}),
+    "MLP 256-256": ("MlpPolicy", Memory, {"policy_kwargs": {"net_arch": [256, 256]}}),
+}
+
+
+def learner(network: str, arm: str, settings: Settings) -> MASPDQN:
+    """A learner with enough to replay."""
+    policy, env, kwargs = NETWORKS[network]
+    model = MASPDQN(
+        policy,
+        env(settings.actions),
+        buffer_size=1000,
+        learning_starts=500,
+        train_freq=1,
+        seed=0,
+        **kwargs,
+        **ARMS[arm],
+    )
+    model.set_logger(configure(None, []))
+    return model.learn(500)
+
+
+def measured(network: str, settings: Settings) -> dict[str, list[float]]:
+    """Processor seconds for one update of each arm in each round."""
+    learners = {arm: learner(network, arm, settings) for arm in ARMS}
+    for model in learners.values():
+        model.train(settings.updates, settings.batch_size)
+    seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    for _ in tqdm(range(settings.rounds), desc=network, unit="round"):
+        for arm, model in learners.items():
+            start = time.process_time()
+            model.train(settings.updates, settings.batch_size)
+            seconds[arm].append((time.process_time() - start) / settings.updates)
+    return seconds
+
+
+def main(settings: Settings) -> None:
+    """Measure, print the ratios, and write the result."""
+    if settings.smoke:
+        settings = replace(settings, rounds=1, actions=11, batch_size=3)
+    th.set_num_threads(settings.threads)
+    seconds = {network: measured(network, settings) for network in NETWORKS}
+    ratios = {
+        network: {
+            arm: float(np.median(np.array(times) / np.array(of_arms[FIXED])))
+            for arm, times in of_arms.items()
+        }
+        for network, of_arms in seconds.items()
+    }
+    for network, of_arms in ratios.items():
+        for arm, ratio in of_arms.items():
+            milliseconds = np.median(seconds[network][arm]) * 1e3
+            print(f"{network:12} {arm:30} {milliseconds:7.1f} ms   {ratio:5.2f}")
+    write_report(
+        settings.output,
+        {
+            "what": "processor seconds for one update; ratio: median over rounds to that with a fixed Σ",
+            "batch_size": settings.batch_size,
+            "actions": settings.actions,
+            "updates": settings.updates,
+            "threads": settings.threads,
+            "ratios": ratios,
+            "seconds": seconds,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
