@@ -5,12 +5,14 @@ from typing import Annotated, Any
 import tyro
 
 from sb3_masp.commands.similarity_export import export
+from sb3_masp.commands.similarity_show import show
 
 
 def similarity(
     command: tyro.conf.OmitArgPrefixes[
         tyro.conf.OmitSubcommandPrefixes[
             Annotated[Any, tyro.conf.subcommand("export", constructor=export)]
+            | Annotated[Any, tyro.conf.subcommand("show", constructor=show)]
         ]
     ],
 ) -> None:

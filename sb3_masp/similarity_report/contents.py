@@ -1,0 +1,142 @@
+"""What a report on Σ is made of."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+
+from macro_gym import MacroSet
+from sb3_masp.similarity import OverlapSimilarity, Similarity, SimilarityAbout, SimilarityError
+from sb3_masp.similarity.health import similarity_health
+from sb3_masp.similarity_report.history import MEANINGS, Movement
+from sb3_masp.similarity_report.measures import relative_distance
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarityReport:
+    """A Σ and all that is said of it.
+
+    Args:
+        similarity: Σ, shape ``(actions, actions)``.
+        names: Names of the actions.
+        steps: The names of each action's primitives, first to last.
+        about: Whose Σ it is.
+        form: The form's name.
+        now: Σ as it is, in figures.
+        history: How it moved there, first to last; empty if nobody kept it.
+
+    Raises:
+        SimilarityError: Names or steps are not as many as Σ has rows.
+    """
+
+    similarity: NDArray[np.float64]
+    names: tuple[str, ...]
+    steps: tuple[tuple[str, ...], ...]
+    about: SimilarityAbout
+    form: str
+    now: Movement
+    history: tuple[Movement, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names of other actions."""
+        actions = len(self.similarity)
+        if not actions == len(self.names) == len(self.steps):
+            raise SimilarityError(
+                f"Σ is of {actions} actions, but there are {len(self.names)} names and "
+                f"{len(self.steps)} sequences of steps. Are they of another macro set?"
+            )
+
+    @property
+    def title(self) -> str:
+        """What it is, in a line."""
+        game = f" of {self.about.game}" if self.about.game else ""
+        return f"Similarity of {len(self.names)} actions{game}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What is known of it, by name."""
+        about = self.about
+        facts = {
+            "form": self.form,
+            "learner": about.learner,
+            "origin": about.origin,
+            "environment": about.env,
+            "decisions of training": f"{about.decisions:,}" if about.decisions else "",
+            "frames of training": f"{about.frames:,}" if about.frames else "",
+            "macro set": about.macro_set[:12],
+        }
+        figures = self.now._asdict()
+        shown = {title: figures[name] for name, (title, _) in MEANINGS.items()}
+        facts |= {
+            title.lower(): f"{value:.3g}" for title, value in shown.items() if not np.isnan(value)
+        }
+        return {name: value for name, value in facts.items() if value}
+
+
+def make_report(
+    similarity: Similarity, about: SimilarityAbout, history: Sequence[Movement] = ()
+) -> SimilarityReport:
+    """Gather what is to be said of Σ.
+
+    Args:
+        similarity: Σ.
+        about: Whose it is.
+        history: How it moved, first to last; rows of later than Σ are left out.
+    """
+    matrix = similarity().detach().cpu()
+    macro_set = about.macros_of_actions
+    names = about.actions or tuple(map(str, range(len(matrix))))
+    rows = tuple(row for row in history if row.decisions <= about.decisions)
+    now = movement(matrix, similarity.start.cpu(), macro_set, about.decisions)
+    if rows and rows[-1].decisions == about.decisions:
+        now = now._replace(agreement=rows[-1].agreement)
+    return SimilarityReport(
+        matrix.double().numpy(),
+        names,
+        tuple(map(steps_of, names)) if macro_set is None else _steps(macro_set),
+        about,
+        similarity.form,
+        now,
+        rows,
+    )
+
+
+def movement(
+    similarity: th.Tensor, start: th.Tensor, macro_set: MacroSet | None, decisions: int
+) -> Movement:
+    """Σ in figures, but for its agreement with values.
+
+    Args:
+        similarity: Σ, shape ``(actions, actions)``.
+        start: Σ as it was at first, same shape.
+        macro_set: What the actions are, if the environment has macros.
+        decisions: Decisions of training so far.
+    """
+    figures: dict[str, Any] = similarity_health(similarity, start)
+    if macro_set is not None:
+        overlap = OverlapSimilarity.for_actions(similarity, macro_set)().to(similarity)
+        figures["distance_from_overlap"] = relative_distance(similarity, overlap)
+    return Movement(decisions, **figures)
+
+
+def steps_of(name: str) -> tuple[str, ...]:
+    """Return the primitives of an action by its name, as `MacroSet.names` writes it.
+
+    For files that do not say the macros.
+
+    Example:
+        >>> steps_of("LEFT×3"), steps_of("RIGHT,NOOP"), steps_of("DOWN+B"), steps_of("7")
+        (('LEFT', 'LEFT', 'LEFT'), ('RIGHT', 'NOOP'), ('DOWN+B',), ('7',))
+    """
+    held = re.fullmatch(r"(.+)×(\d{1,3})", name)
+    return (held[1],) * int(held[2]) if held else tuple(name.split(","))
+
+
+def _steps(macro_set: MacroSet) -> tuple[tuple[str, ...], ...]:
+    """The names of every action's primitives."""
+    names, actions = macro_set.primitives, range(macro_set.n_actions)
+    return tuple(tuple(names[p] for p in macro_set.expand(action)) for action in actions)

@@ -1,0 +1,64 @@
+"""What Σ is compared with while it is learned: other matrices, and the distances of values."""
+
+import numpy as np
+import torch as th
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def relative_distance(similarity: Tensor, other: Tensor) -> float:
+    """``‖Σ − O‖ / ‖O‖``, Frobenius norms of matrices of shape ``(actions, actions)``."""
+    return float((similarity - other).norm() / other.norm())
+
+
+def value_distances(q_values: Tensor) -> Tensor:
+    """``mean_s |Q(s, i) − Q(s, j)|`` of every two actions, shape ``(actions, actions)``.
+
+    Args:
+        q_values: Action values, shape ``(states, actions)``.
+    """
+    return th.cdist(q_values.mT, q_values.mT, p=1) / len(q_values)
+
+
+def value_agreement(similarity: Tensor, q_values: Tensor) -> float:
+    """Whether the actions that Σ holds for similar have similar values, within −1..1.
+
+    Spearman's rank correlation, over all pairs of different actions, of ``Σ_ij`` with
+    ``−mean_s |Q(s, i) − Q(s, j)|``; not a number where either is the same for all pairs.
+
+    Args:
+        similarity: Σ, shape ``(actions, actions)``.
+        q_values: Action values, shape ``(states, actions)``.
+    """
+    pairs = ~np.eye(len(similarity), dtype=np.bool_)
+    entries = similarity.double().cpu().numpy()[pairs]
+    distances = value_distances(q_values.double()).cpu().numpy()[pairs]
+    return rank_correlation(entries, -distances)
+
+
+def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Spearman's ρ of two samples of the same shape; not a number where one is constant."""
+    ranks = np.stack((average_ranks(first), average_ranks(second)))
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(ranks, axis=1)
+    return float(ranks[0] @ ranks[1] / norms.prod()) if norms.all() else float("nan")
+
+
+def average_ranks(values: NDArray[np.float64], digits: int = 6) -> NDArray[np.float64]:
+    """Ranks from 0; equal values share the mean of theirs.
+
+    Args:
+        values: Shape ``(n,)``.
+        digits: Decimals of the largest absolute value that count: entries of a uniform Σ differ
+            by rounding alone, and rounding has no ranks.
+
+    Example:
+        >>> average_ranks(np.array([0.5, 0.1, 0.5, 0.9]))
+        array([1.5, 0. , 1.5, 3. ])
+    """
+    scale = np.abs(values).max(initial=0.0) or 1.0
+    _, groups, sizes = np.unique(
+        np.round(values / scale, digits), return_inverse=True, return_counts=True
+    )
+    ranks: NDArray[np.float64] = (np.cumsum(sizes) - (sizes + 1) / 2)[groups]
+    return ranks

@@ -1,0 +1,211 @@
+"""Σ as pictures; matplotlib is loaded only here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.files import replacing
+from macro_gym.report.pictures import draw_strip, new_figure
+from macro_gym.report.strips import symbol
+from sb3_masp.similarity_report.clusters import Clusters, cluster, neighbours
+from sb3_masp.similarity_report.contents import SimilarityReport
+from sb3_masp.similarity_report.history import MEANINGS, Movement
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAMED = 160
+"""Actions up to which each has its name on the axes; of more, one in a few has."""
+LONGEST = 28
+"""Characters of a name beside an axis."""
+ROW = 0.3
+"""Height of a strip in inches."""
+
+
+def draw_report(
+    report: SimilarityReport, folder: Path, most: int = 5, formats: Sequence[str] = ("png", "svg")
+) -> list[Path]:
+    """Draw the heat map, each action's nearest neighbours and, if there is one, the history.
+
+    Args:
+        report: What to draw.
+        folder: Where to.
+        most: Neighbours of each action.
+        formats: Suffixes of the files.
+
+    Returns:
+        The files.
+
+    Raises:
+        MissingDependencyError: matplotlib or SciPy is not installed.
+    """
+    figures = {
+        "similarity": heat_map(report.similarity, report.names, report.title),
+        "neighbours": neighbour_strips(report, most),
+    }
+    if report.history:
+        figures["history"] = curves(report.history)
+    paths = []
+    for name, figure in figures.items():
+        for suffix in formats:
+            paths.append(folder / f"{name}.{suffix}")
+            with replacing(paths[-1]) as file:
+                figure.savefig(file, format=suffix, dpi=130)
+    return paths
+
+
+def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") -> "Figure":
+    """Σ, actions ordered by cluster, with the tree beside it.
+
+    Args:
+        similarity: Shape ``(actions, actions)``.
+        names: Of the actions.
+        title: Above it.
+
+    Raises:
+        MissingDependencyError: matplotlib or SciPy is not installed.
+    """
+    clusters = cluster(similarity)
+    side = min(max(3.5, 0.1 * len(names)), 16.0)
+    figure = new_figure(side + 4.6, side + 2.2)
+    tree, axes, bar = figure.subplots(1, 3, width_ratios=[1.0, side, 0.2])
+    _draw_tree(tree, clusters)
+    shown = similarity[np.ix_(clusters.order, clusters.order)].astype(np.float64)
+    shown[np.eye(len(shown), dtype=np.bool_) & (shown == 0)] = np.nan
+    colours, norm = _colours(similarity)
+    image = axes.imshow(shown, cmap=colours, norm=norm, interpolation="nearest", aspect="auto")
+    every, ticks = _name_ticks(len(names))
+    labels = [short(names[clusters.order[tick]]) for tick in ticks]
+    size = 5 if len(names) > 40 else 7
+    # Names may hold dollar signs, which matplotlib would take for formulas.
+    axes.set_xticks(ticks, labels, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(ticks, labels, fontsize=size, parse_math=False)
+    axes.yaxis.tick_right()
+    axes.tick_params(length=2, width=0.4)
+    thinned = "" if every == 1 else f"; one in {every} is named"
+    axes.set_title(f"{title or 'Similarity Σ'}, ordered by cluster{thinned}", parse_math=False)
+    axes.set(xlabel="… by the values of these", ylabel="values of these are explained …")
+    figure.colorbar(image, cax=bar, label="entry of Σ", extend="both")
+    return figure
+
+
+def neighbour_strips(report: SimilarityReport, most: int = 5) -> "Figure":
+    """Each action as a strip, and beside it its nearest neighbours, nearest first.
+
+    Args:
+        report: What to draw.
+        most: Neighbours of each action.
+
+    Raises:
+        MissingDependencyError: matplotlib or SciPy is not installed.
+    """
+    nearest = neighbours(report.similarity, most)
+    order = cluster(report.similarity).order
+    longest = max(map(len, report.steps))
+    letters = max(len(symbol(name)) for steps in report.steps for name in steps)
+    cell = max(0.24, 0.08 * letters)
+    columns = 1 + nearest.shape[1]
+    figure = new_figure(columns * (0.7 + cell * longest), 0.9 + ROW * len(order))
+    titles = ["action", "nearest", *(f"{rank}." for rank in range(2, columns))]
+    panels = figure.subplots(1, columns, squeeze=False)[0]
+    for rank, (axes, title) in enumerate(zip(panels, titles, strict=True), -1):
+        for row, action in enumerate(order):
+            shown = action if rank < 0 else nearest[action, rank]
+            draw_strip(axes, report.steps[shown], row, 62 * cell)
+            if rank >= 0:
+                entry = f"{report.similarity[action, shown]:.3f}"
+                axes.text(longest - 0.3, row, entry, size=7, va="center")
+        axes.set(xlim=(-0.6, longest + 0.4 / cell), ylim=(len(order) - 0.4, -0.6), title=title)
+        axes.set_axis_off()
+    return figure
+
+
+def curves(history: Sequence[Movement]) -> "Figure":
+    """How Σ moved, one panel a figure.
+
+    Args:
+        history: First to last.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    figure = new_figure(12, 6)
+    decisions = [row.decisions for row in history]
+    for axes, (name, (title, meaning)) in zip(
+        figure.subplots(2, 3, sharex=True).flat, MEANINGS.items(), strict=True
+    ):
+        values = np.array([getattr(row, name) for row in history])
+        axes.plot(decisions, values, marker="." if len(history) < 30 else "")
+        axes.set_title(title)
+        axes.set_xlabel(meaning, fontsize=7)
+        axes.grid(alpha=0.3)
+        if np.isnan(values).all():
+            axes.text(0.5, 0.5, "not known", ha="center", transform=axes.transAxes)
+    figure.supxlabel("decisions of training", fontsize=10)
+    return figure
+
+
+def colour_range(similarity: NDArray[Any]) -> tuple[str, float, float]:
+    """A colour map, and the entries at its ends, beyond which colours stay the same.
+
+    They leave out the least and the largest half per cent of what is off the diagonal, of which a
+    few would leave the rest without contrast; about zero where entries are negative.
+
+    Args:
+        similarity: Shape ``(actions, actions)``.
+    """
+    others = similarity[~np.eye(len(similarity), dtype=np.bool_)]
+    low = float(np.quantile(others, 0.005, method="lower"))
+    high = float(np.quantile(others, 0.995, method="higher"))
+    if low < 0:
+        largest = max(-low, high)
+        return "RdBu_r", -largest, largest
+    if high - low < 1e-6 * max(high, 1e-9):
+        return "viridis", 0.0, high or 1.0
+    return "viridis", low, high
+
+
+def short(name: str) -> str:
+    """A name that fits beside an axis: runs counted, then cut.
+
+    Example:
+        >>> short("LEFT,LEFT,LEFT,FIRE")
+        'LEFT×3,FIRE'
+    """
+    from sb3_masp.plots import _short
+
+    return _short(name, LONGEST)
+
+
+def _colours(similarity: NDArray[Any]) -> tuple[str, Any]:
+    """A colour map and its scale; by square roots, as a few large entries would darken the rest."""
+    from matplotlib.colors import Normalize, PowerNorm
+
+    colours, low, high = colour_range(similarity)
+    if colours == "viridis":
+        return colours, PowerNorm(0.5, low, high, clip=True)
+    return colours, Normalize(low, high, clip=True)
+
+
+def _draw_tree(axes: "Axes", clusters: Clusters) -> None:
+    """The dendrogram, leaves at the right, row by row as the heat map's."""
+    from matplotlib.collections import LineCollection
+
+    lines = [
+        [(low, first), (height, first), (height, second), (high, second)]
+        for first, second, low, height, high in clusters.forks
+    ]
+    axes.add_collection(LineCollection(lines, colors="black", linewidths=0.6))
+    tallest = float(clusters.forks[:, 3].max()) or 1.0
+    axes.set(xlim=(1.05 * tallest, 0), ylim=(len(clusters.order) - 0.5, -0.5))
+    axes.set_axis_off()
+
+
+def _name_ticks(actions: int) -> tuple[int, range]:
+    """How many actions to a name on the axes, and which rows have one."""
+    every = -(-actions // NAMED)
+    return every, range(0, actions, every)
