@@ -31,9 +31,11 @@ from sb3_masp.checkpoint import (
     save_checkpoint,
 )
 from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.masp import MASP
 from sb3_masp.run_config import ALGORITHMS, LearnerConfig, RunError, TrainConfig, read_config
 from sb3_masp.run_parts import MACRO_SET, carried_similarity, make_env, make_film_env, make_model
 from sb3_masp.run_results import action_names, read_episodes, write_results
+from sb3_masp.similarity_callbacks import HISTORY, SimilarityHistory
 
 CHECKPOINT = "checkpoint.pkl"
 TRANSFER = "transfer.json"
@@ -137,21 +139,26 @@ def _learn(
     """
     folder = config.folder
     log = EpisodeLog(budget)
+    history = SimilarityHistory(folder / HISTORY)
     model.set_logger(_logger(folder))
     if extra is not None:
-        for part, name in ((budget, "budget"), (log, "log"), (model.logger, "logger")):
+        parts = {"budget": budget, "log": log, "history": history, "logger": model.logger}
+        for name, part in parts.items():
             vars(part).update(extra[name])
 
     def save() -> Cost:
         extra = {
             "budget": budget.__getstate__(),
             "log": log.__getstate__(),
+            "history": history.__getstate__(),
             "logger": _not_yet_written(model.logger),
         }
         return save_checkpoint(folder / CHECKPOINT, model, extra)
 
     checkpoints = Checkpoints(config.checkpoint_every, save, at_once=extra is None)
     callbacks = [budget, log, checkpoints]
+    if isinstance(model, MASP) and model.eta:
+        callbacks.insert(2, history)
     if config.similarity_unfreeze_at is not None:
         callbacks.insert(1, Unfreeze(budget, config.similarity_unfreeze_at))
     try:
