@@ -103,6 +103,15 @@ def measured(network: str, settings: Settings) -> dict[str, list[float]]:
     return seconds
 
 
+def table(results: dict[str, Any]) -> str:
+    """The ratios as the docs show them."""
+    lines = [f"| | {' | '.join(NETWORKS)} |", "|---|---|---|"]
+    for arm in ARMS:
+        ratios = (f"{results['ratios'][network][arm]:.2f}" for network in NETWORKS)
+        lines.append(f"| {arm} | {' | '.join(ratios)} |")
+    return "\n".join(lines)
+
+
 def main(settings: Settings) -> None:
     """Measure, print the ratios, and write the result."""
     if settings.smoke:
@@ -123,7 +132,7 @@ def main(settings: Settings) -> None:
     write_report(
         settings.output,
         {
-            "what": "processor seconds for one update; ratio: median over rounds to that with a fixed Σ",
+            "what": "processor seconds for one update; ratio: median over rounds to a fixed Σ",
             "batch_size": settings.batch_size,
             "actions": settings.actions,
             "updates": settings.updates,
