@@ -3,7 +3,7 @@
 import itertools
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
@@ -12,7 +12,7 @@ from macro_gym.errors import MacroGymError
 from sb3_masp.run_config import LearnerConfig, TrainConfig
 from sb3_masp.sweeps.settings import (
     ELSEWHERE,
-    FORM_OR_FILE,
+    FORMS,
     HINTS,
     LEARNER,
     converted,
@@ -165,11 +165,14 @@ class _Reader:
             axes[key] = [self.setting(where, key, value) for value in values]
             if len(set(axes[key])) < len(values):
                 self.refuse(f"{where} {key}", values, "a list of different values")
-        points = {}
+        points: dict[str, dict[str, Any]] = {}
         for values in itertools.product(*axes.values()):
             point = dict(zip(axes, values, strict=True))
             said = [f"{key}={shown(value)}" for key, value in point.items()]
-            points[",".join(filter(None, [name, *said])) or "all"] = settings | point
+            called = ",".join(filter(None, [name, *said])) or "all"
+            if called in points:
+                raise SweepError(f"{self.source}: {where} makes two arms called {called!r}")
+            points[called] = settings | point
         return points
 
     def settings(self, where: str, given: Any) -> dict[str, Any]:
@@ -180,7 +183,7 @@ class _Reader:
         }
 
     def setting(self, where: str, name: str, value: Any) -> Any:
-        """One setting, checked as the command line checks it."""
+        """One setting, of the type that it must be of."""
         if name in ELSEWHERE:
             raise SweepError(
                 f"{self.source}: {where} {name} cannot be set there; {ELSEWHERE[name]}"
@@ -192,13 +195,13 @@ class _Reader:
             typed = converted(value, HINTS[name])
         except TypeError:
             self.refuse(f"{where} {name}", value, in_words(HINTS[name]))
-        if isinstance(typed, Path) or (name in FORM_OR_FILE and (self.base / typed).is_file()):
+        if isinstance(typed, Path) or (name in FORMS and self.is_file(typed, FORMS[name])):
             typed = type(typed)(str((self.base / typed).resolve()))
-        try:
-            (LearnerConfig if name in LEARNER else TrainConfig)(**{name: typed})
-        except MacroGymError as error:
-            raise SweepError(f"{self.source}: {where} {name} = {value}: {error}") from error
         return typed
+
+    def is_file(self, text: str, forms: Container[str]) -> bool:
+        """Whether a text is the name of a file, not of a form."""
+        return text not in forms and (self.base / text).exists()
 
     def config(
         self, arm: str, settings: Mapping[str, Any], game: str, seed: int, output: Path

@@ -14,6 +14,7 @@ from macro_gym import MacroSet
 from macro_gym.errors import MissingDependencyError
 from sb3_masp import run as training
 from sb3_masp.checkpoint import require_restorable
+from sb3_masp.run_parts import carried_similarity
 from sb3_masp.sweeps.declaration import Sweep, SweepError, SweepRun, each_once
 from sb3_masp.sweeps.processes import in_processes
 from sb3_masp.sweeps.ray_cluster import on_ray
@@ -125,7 +126,8 @@ def require_buildable(sweep: Sweep) -> None:
             env = training.make_env(run.config)
             if run.config.checkpoint_every is not None:
                 require_restorable(env)
-            training.make_model(run.config, env)
+            carried = carried_similarity(run.config, env)
+            training.make_model(run.config, env, carried and carried[0])
             env.close()
         except Exception as error:  # SB3's and the environments' own, of any kind
             raise SweepError(
@@ -181,9 +183,9 @@ def _summarise(rows: Sequence[dict[str, Any]], sweep: Sweep, output: Path) -> No
 
 
 def _same_macros(folder: Path, config: training.TrainConfig) -> bool:
-    """Whether the file of macros, wherever it is now, has those that the run was begun with."""
+    """Whether a file of macros that may have been moved has those that the run was begun with."""
     kept = folder / training.MACRO_SET
-    if config.macros is None or not kept.exists():
+    if config.macros is None or not kept.exists() or not config.macros.is_file():
         return False
     return MacroSet.load(kept).hash == MacroSet.load(config.macros).hash
 

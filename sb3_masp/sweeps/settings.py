@@ -1,14 +1,21 @@
 """Settings of runs as a declaration writes them, in TOML's types."""
 
+from collections.abc import Container
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sb3_masp.run_config import LearnerConfig, TrainConfig
+from sb3_masp.similarity.base import SIMILARITIES
+from sb3_masp.similarity.initial import StartName
 
 LEARNER = {field.name for field in fields(LearnerConfig)}
-FORM_OR_FILE = ("similarity", "similarity_start")
+FORMS: dict[str, Container[str]] = {
+    "similarity": SIMILARITIES,
+    "similarity_start": get_args(StartName),
+}
+"""Settings that are a name out of these, or a file."""
 HINTS = get_type_hints(TrainConfig) | get_type_hints(LearnerConfig)
 ELSEWHERE = {
     "env": 'list the environments\' ids at the top, games = ["MacroALE/Breakout-v5"]',
@@ -61,7 +68,7 @@ def in_words(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         options = [option for option in arguments if option is not type(None)]
-        return " or ".join(dict.fromkeys(map(allowed, options)))
+        return " or ".join(dict.fromkeys(map(in_words, options)))
     if origin is Literal:
         return " or ".join(map(repr, arguments))
     if origin is tuple:

@@ -1,0 +1,255 @@
+"""Sweeps that are run, in real processes, some of which are really killed."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sb3_masp import run
+from sb3_masp.cli import main
+from sb3_masp.sweeps import SweepError, execute, make_sweep, plan
+from sb3_masp.sweeps.worker import is_finished, read_state
+
+DECLARATION = {
+    "seeds": [3],
+    "games": ["CartPole-v1"],
+    "fixed": {
+        "frames": 250,
+        "net_arch": [7],
+        "learning_starts": 53,
+        "batch_size": 7,
+        "buffer_size": 211,
+        "checkpoint_every": 40,
+    },
+    "arms": {"dqn": {"algorithm": "dqn"}, "masp": {"eta": 0.5}},
+}
+FAILING = """
+from pathlib import Path
+
+import gymnasium as gym
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class Failing(CartPoleEnv):
+    odd, episodes = False, 0
+
+    def reset(self, *, seed=None, options=None):
+        self.odd = self.odd if seed is None else seed % 2 == 1
+        self.episodes += 1
+        if self.odd and self.episodes > 2 and not Path(__file__).with_name("mended").exists():
+            raise RuntimeError("the pole has broken")
+        return super().reset(seed=seed, options=options)
+
+
+gym.register("Failing-v0", Failing, max_episode_steps=500)
+"""
+TOML = """
+seeds = [3]
+games = ["CartPole-v1"]
+[fixed]
+frames = 250
+net_arch = [7]
+learning_starts = 53
+batch_size = 7
+buffer_size = 211
+checkpoint_every = 40
+[arms.dqn]
+algorithm = "dqn"
+[arms.masp]
+eta = 0.5
+"""
+
+
+def lines(output):
+    """The table without what differs between equal sweeps: the time that they took."""
+    with (output / "results.csv").open() as file:
+        return [
+            {**row, "seconds": "some" if row["seconds"] else ""} for row in csv.DictReader(file)
+        ]
+
+
+def kill_mid_run(folder, killed):
+    """Kill the process that works on a run once it has gone on from its second checkpoint."""
+    end, seen = time.monotonic() + 60, set()
+    while len(seen) < 2 and time.monotonic() < end:
+        if (folder / run.CHECKPOINT).exists():
+            seen.add((folder / run.CHECKPOINT).stat().st_mtime_ns)
+        time.sleep(0.001)
+    if not is_finished(folder):
+        killed.append(read_state(folder).pid)
+        os.kill(killed[0], signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory):
+    """The folder of the sweep, run one after the other."""
+    output = tmp_path_factory.mktemp("sequential")
+    execute(make_sweep(DECLARATION, output), output, workers=1)
+    return output
+
+
+def test_a_sweep_is_its_runs_one_by_one(sequential, tmp_path):
+    sweep = make_sweep(DECLARATION, sequential)
+    rows = lines(sequential)
+    assert [(row["arm"], row["seed"]) for row in rows] == [("dqn", "3"), ("masp", "3")]
+    assert {row["status"] for row in rows} == {"finished"}
+    last = make_sweep(DECLARATION, tmp_path).runs[-1].config
+    model = run.train(last, progress_bar=False)
+    for table in ("episodes.csv", "actions.csv"):
+        alone = (last.folder / table).read_bytes()
+        assert (sweep.runs[-1].config.folder / table).read_bytes() == alone
+    expected = {"algorithm": "masp-dqn", "eta": "0.5", "frames": "250", "decisions": "250"}
+    assert rows[-1] | expected | {"updates": str(model._n_updates)} == rows[-1]
+    for name in ("summary.json", "summary.png"):
+        assert (sequential / name).exists()
+    log = (sweep.runs[-1].config.folder / "log.txt").read_text()
+    assert "replay buffer: 211 decisions" in log
+    assert "%|" not in log
+
+
+def test_a_sweep_side_by_side_with_a_worker_killed_equals_the_sequential_one(sequential, tmp_path):
+    sweep = make_sweep(DECLARATION, tmp_path)
+    folder, killed = sweep.runs[1].config.folder, []
+    killer = threading.Thread(target=kill_mid_run, args=(folder, killed))
+    killer.start()
+    execute(sweep, tmp_path, workers=2)
+    killer.join()
+    assert killed
+    assert read_state(folder).attempts == 2
+    assert lines(tmp_path) == lines(sequential)
+
+
+def test_a_sweep_that_was_killed_goes_on_without_running_again_what_is_finished(
+    sequential, tmp_path
+):
+    (tmp_path / "s.toml").write_text(TOML)
+    output = tmp_path / "out"
+    sweep = make_sweep(DECLARATION, output)
+    first, second = (run.config.folder for run in sweep.runs[:2])
+    words = ["sweep", str(tmp_path / "s.toml"), "--output", str(output), "--workers", "1"]
+    with subprocess.Popen([sys.executable, "-m", "sb3_masp.cli", *words]) as process:
+        while not (second / run.CHECKPOINT).exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    worker = read_state(second).pid
+    written = (first / "model.zip").stat().st_mtime_ns
+    assert main([*words, "--dry-run"]) == 0
+    assert main(words) == 0
+    assert lines(output) == lines(sequential)
+    assert (first / "model.zip").stat().st_mtime_ns == written
+    assert [read_state(run.config.folder).attempts for run in sweep.runs] == [1, 2]
+    assert not Path(f"/proc/{worker}").exists()
+    assert (output / "sweep.toml").read_text() == TOML
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Two nodes of a Ray cluster, of one CPU each, that listen to this machine only."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Takes the loopback for this machine's address, as Ray does by default on other systems.
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+    nodes = Cluster()
+    try:
+        nodes.add_node(**node, include_dashboard=False)
+        nodes.add_node(**node)
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+
+
+def test_a_sweep_on_a_cluster_with_a_worker_killed_equals_the_sequential_one(
+    sequential, cluster, tmp_path
+):
+    sweep = make_sweep(DECLARATION, tmp_path)
+    folder, killed = sweep.runs[0].config.folder, []
+    killer = threading.Thread(target=kill_mid_run, args=(folder, killed))
+    killer.start()
+    execute(sweep, tmp_path, ray=cluster.address)
+    killer.join()
+    assert killed
+    assert read_state(folder).attempts == 2
+    assert lines(tmp_path) == lines(sequential)
+
+
+def test_ctrl_c_lets_runs_save_and_the_same_call_goes_on(sequential, tmp_path):
+    declaration = DECLARATION | {"fixed": DECLARATION["fixed"] | {"checkpoint_every": 10_000}}
+    sweep = make_sweep(declaration, tmp_path)
+    folder = sweep.runs[0].config.folder
+
+    def interrupt():
+        while read_state(folder).share < 0.1:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        execute(sweep, tmp_path, workers=1)
+    assert (folder / run.CHECKPOINT).exists()
+    assert [row["status"] for row in lines(tmp_path)] == ["unfinished", "waiting"]
+    assert plan(sweep).splitlines()[1].endswith("unfinished")
+    execute(sweep, tmp_path, workers=1)
+    assert lines(tmp_path) == lines(sequential)
+
+
+def test_a_failed_run_is_told_and_stops_no_other_and_is_tried_again(tmp_path, monkeypatch, capsys):
+    (tmp_path / "failing.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    declaration = TOML.replace("[3]", "[1, 2]").replace("CartPole-v1", "failing:Failing-v0")
+    (tmp_path / "s.toml").write_text(declaration.split("[arms.dqn]")[0])
+    words = ["sweep", str(tmp_path / "s.toml"), "--output", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "1 of 2 runs failed" in (told := capsys.readouterr().err)
+    assert "seed1: RuntimeError: the pole has broken" in told
+    failed, finished = lines(tmp_path / "out")
+    assert (failed["status"], finished["status"]) == ("failed", "finished")
+    assert failed["error"] == "RuntimeError: the pole has broken"
+    assert failed["final_score"] == failed["frames"] == ""
+    (log,) = (tmp_path / "out").glob("runs/all/*/seed1/log.txt")
+    assert "Traceback" in log.read_text()
+    (tmp_path / "mended").touch()
+    assert main(words) == 0
+    assert [row["status"] for row in lines(tmp_path / "out")] == ["finished"] * 2
+
+
+def test_a_begun_sweep_can_get_runs_but_no_other_settings(sequential):
+    more = DECLARATION | {"arms": {"masp": {"eta": 0.5}, "new": {"eta": 0.1}}, "seeds": [3, 7]}
+    standing = [line.split()[-1] for line in plan(make_sweep(more, sequential)).splitlines()[1:-1]]
+    assert standing == ["finished", "waiting", "waiting", "waiting"]
+    other = DECLARATION | {"fixed": DECLARATION["fixed"] | {"frames": 500}}
+    with pytest.raises(SweepError, match=r"seed3 was begun with other .*frames was 250 and is 500"):
+        execute(make_sweep(other, sequential), sequential)
+    other = DECLARATION | {"arms": {"masp": {"eta": 0.7}}}
+    with pytest.raises(SweepError, match=r"eta was 0\.5 and is 0\.7\. A sweep that has begun"):
+        execute(make_sweep(other, sequential), sequential)
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ({"eta": -1.0}, "arm 'x' on CartPole-v1: eta is -1.0; it must be at least 0"),
+        ({"similarity": "cosine"}, "arm 'x' on CartPole-v1: similarity is 'cosine'; it may be"),
+        ({"k": 5}, "arm 'x' on CartPole-v1: --k and --obs-type are for MacroALE games"),
+    ],
+)
+def test_what_a_learner_would_refuse_is_refused_before_anything_runs(arm, message, tmp_path):
+    sweep = make_sweep(DECLARATION | {"arms": {"fine": {}, "x": arm}}, tmp_path / "out")
+    with pytest.raises(SweepError, match=message):
+        execute(sweep, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_workers_are_refused(tmp_path):
+    with pytest.raises(SweepError, match="workers is 0; it must be at least 1"):
+        execute(make_sweep(DECLARATION, tmp_path), tmp_path, workers=0)
