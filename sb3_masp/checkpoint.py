@@ -80,14 +80,21 @@ def require_restorable(env: VecEnv | None) -> None:
         CheckpointError: One does: it is pickled as its constructor's arguments (EzPickle).
     """
     for single in getattr(env and env.unwrapped, "envs", []):
-        for layer in _layers(single):
-            if isinstance(layer, EzPickle) and type(layer).__getstate__ is EzPickle.__getstate__:
-                raise CheckpointError(
-                    f"{type(layer).__name__} is pickled as the arguments of its constructor "
-                    "(EzPickle), so a checkpoint in the middle of an episode would go on with a "
-                    "new one. An Atari game can be trained on as MacroALE/<Game>-v5, whose --k 0 "
-                    f"is the game without macros. {WITHOUT_CHECKPOINTS}."
-                )
+        if (name := comes_back_new(single)) is not None:
+            raise CheckpointError(
+                f"{name} is pickled as the arguments of its constructor (EzPickle), so a "
+                "checkpoint in the middle of an episode would go on with a new one. An Atari game "
+                "can be trained on as MacroALE/<Game>-v5, whose --k 0 is the game without macros. "
+                f"{WITHOUT_CHECKPOINTS}."
+            )
+
+
+def comes_back_new(env: gym.Env[Any, Any]) -> str | None:
+    """Name of the layer that copies and pickles make anew, by EzPickle; None if there is none."""
+    for layer in _layers(env):
+        if isinstance(layer, EzPickle) and type(layer).__getstate__ is EzPickle.__getstate__:
+            return type(layer).__name__
+    return None
 
 
 def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:

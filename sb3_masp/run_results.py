@@ -4,7 +4,6 @@ import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +11,6 @@ from typing import Any, cast
 from gymnasium import spaces
 
 from macro_gym.files import replacing
-from macro_gym.games import bare_name
 from sb3_masp.callbacks import Episode, EpisodeLog
 from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.masp import MASP
@@ -51,9 +49,7 @@ def similarity_about(model: MASP, env: str, frames: int) -> SimilarityAbout:
     """
     learner = type(model).__name__
     if model.macro_set is not None:
-        about = SimilarityAbout.of(model.macro_set, model.num_timesteps, frames, env, learner)
-        # The macros may be of another game's play.
-        return replace(about, game=bare_name(env)) if env.startswith("Macro") else about
+        return SimilarityAbout.of(model.macro_set, model.num_timesteps, frames, env, learner)
     return SimilarityAbout(
         action_names(model), decisions=model.num_timesteps, frames=frames, env=env, learner=learner
     )

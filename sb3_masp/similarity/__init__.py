@@ -13,6 +13,7 @@ from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity.initial import initial_similarity
 from sb3_masp.similarity.kernel import KernelSimilarity
 from sb3_masp.similarity.low_rank import LowRankSimilarity
+from sb3_masp.similarity.outcomes import outcome_similarity
 from sb3_masp.similarity.sigmoid import SigmoidSimilarity
 from sb3_masp.similarity.softmax import DiagonalSoftmaxSimilarity, SoftmaxSimilarity
 from sb3_masp.similarity.state import StateSimilarity
@@ -40,6 +41,7 @@ __all__ = [
     "initial_similarity",
     "load_similarity",
     "make_similarity",
+    "outcome_similarity",
     "save_similarity",
     "transferred_similarity",
 ]

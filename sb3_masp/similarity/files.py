@@ -14,6 +14,7 @@ from torch import Tensor
 
 from macro_gym import MacroSet
 from macro_gym.files import replacing
+from macro_gym.games import bare_name
 from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 
 SCHEMA = "2"
@@ -76,10 +77,12 @@ class SimilarityAbout:
         origin: str = "",
     ) -> Self:
         """What is to be said of a Σ over the actions of a macro set; arguments as the class's."""
+        # The macros may come from another game's play.
+        game = bare_name(env) if env.startswith("Macro") else macro_set.provenance.game
         return cls(
             macro_set.names,
             macro_set.hash,
-            macro_set.provenance.game,
+            game,
             decisions,
             frames,
             env,

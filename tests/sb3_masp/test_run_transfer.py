@@ -8,7 +8,7 @@ import torch as th
 
 from macro_gym import MacroSet
 from macro_gym.errors import RemapError
-from sb3_masp import load_similarity, run
+from sb3_masp import load_similarity, run, run_results
 from sb3_masp.callbacks import Checkpoints, Unfreeze
 from sb3_masp.cli import main
 from sb3_masp.run_parts import split_macros
@@ -31,6 +31,12 @@ SETTINGS = """
 
 class Interrupted(Exception):
     """Stands for whatever ends a process."""
+
+
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch):
+    """They take longer than these runs, and are not what is tested here."""
+    monkeypatch.setattr(run_results, "_draw", lambda *_: None)
 
 
 @pytest.fixture

@@ -94,7 +94,9 @@ def test_what_is_said_of_other_actions_is_refused(similarity, tmp_path):
     with pytest.raises(SimilarityError, match=r"over 5 actions, but .* names 2: LEFT, RIGHT"):
         save_similarity(path, similarity, SimilarityAbout(("LEFT", "RIGHT")))
     with pytest.raises(SimilarityError, match=f"{MACROS.hash[:12]}.*states {OTHER.hash[:12]}"):
-        save_similarity(path, KernelSimilarity(similarity().detach(), MACROS), SimilarityAbout.of(OTHER))
+        save_similarity(
+            path, KernelSimilarity(similarity().detach(), MACROS), SimilarityAbout.of(OTHER)
+        )
     assert not path.exists()
     names, macros = MACROS.names, MACROS.macros
     with pytest.raises(SimilarityError, match=f"has the hash {MACROS.hash[:12]}, but the one"):

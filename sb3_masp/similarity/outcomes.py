@@ -1,0 +1,248 @@
+"""Σ from where actions lead: tried one by one from the same states of real play."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
+
+import gymnasium as gym
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from sb3_masp.checkpoint import comes_back_new
+from sb3_masp.similarity.base import SimilarityError, off_diagonal
+from sb3_masp.similarity.fixed import FixedSimilarity
+
+Env = gym.Env[Any, Any]
+
+
+class Outcomes(NamedTuple):
+    """What each action led to from each of some states.
+
+    Args:
+        states: Where, shape ``(states, actions, numbers)``.
+        rewards: Discounted rewards, shape ``(states, actions)``.
+        durations: Primitives run, shape ``(states, actions)``.
+    """
+
+    states: Tensor
+    rewards: Tensor
+    durations: Tensor
+
+
+def outcome_similarity(
+    env: Env,
+    states: int = 64,
+    *,
+    seed: int = 0,
+    temperature: float = 0.1,
+    reward_weight: float = 1.0,
+    duration_weight: float = 0.0,
+    gamma: float = 0.99,
+    spacing: int = 8,
+    progress_bar: bool = False,
+) -> FixedSimilarity:
+    """Return a Σ that is large between actions which lead to the same.
+
+    From states of random play every action is tried (`collect_outcomes`); the distances between
+    what they led to (`outcome_distances`) make Σ (`similarity_of_distances`).
+
+    Args:
+        env: An environment with Discrete actions that can be copied. It is reset, and left in the
+            midst of an episode.
+        states: From how many states.
+        seed: Of the play.
+        temperature: Of the softmax, in mean distances.
+        reward_weight: Of the reward's part of the distance; the state's part has weight one.
+        duration_weight: Of the duration's.
+        gamma: Discount, within actions.
+        spacing: Random actions between two states, on average.
+        progress_bar: Whether to show one, counting states.
+
+    Raises:
+        SimilarityError: A number is out of range, or the actions are not discrete.
+    """
+    outcomes = collect_outcomes(
+        env, states, seed=seed, gamma=gamma, spacing=spacing, progress_bar=progress_bar
+    )
+    distances = outcome_distances(outcomes, reward_weight, duration_weight)
+    return FixedSimilarity(similarity_of_distances(distances, temperature).float())
+
+
+def similarity_of_distances(distances: Tensor, temperature: float = 0.1) -> Tensor:
+    """Row softmax of ``−D / (temperature · mean D)`` with a zero diagonal.
+
+    Args:
+        distances: D, shape ``(actions, actions)``; the diagonal does not count.
+        temperature: Above zero.
+
+    Returns:
+        Σ, shape ``(actions, actions)``; rows sum to one; uniform where all distances are zero.
+    """
+    if not temperature > 0:
+        raise SimilarityError(f"temperature is {temperature}; it must be above 0")
+    mask = off_diagonal(distances)
+    mean = distances[mask].mean().clamp(min=th.finfo(distances.dtype).tiny)
+    logits = -distances / mean / temperature
+    return logits.masked_fill(~mask, float("-inf")).softmax(dim=1)
+
+
+def outcome_distances(
+    outcomes: Outcomes, reward_weight: float = 1.0, duration_weight: float = 0.0
+) -> Tensor:
+    """How far apart what two actions lead to is, on average over states.
+
+    ``mean_b |m_ib − m_jb| / s_b  +  w_R |R_i − R_j| / s_R  +  w_τ |τ_i − τ_j| / s_τ``, where b runs
+    over the numbers of the state that are not the same everywhere, and each s is a standard
+    deviation over all states and actions, so that the parts have no units.
+
+    Returns:
+        Distances, shape ``(actions, actions)``, symmetric, zero on the diagonal.
+    """
+    states = _scaled(outcomes.states)
+    total = _distances(states) / max(states.shape[2], 1)
+    if reward_weight:
+        total += reward_weight * _distances(_scaled(outcomes.rewards[:, :, None]))
+    if duration_weight:
+        total += duration_weight * _distances(_scaled(outcomes.durations[:, :, None]))
+    return total
+
+
+def collect_outcomes(
+    env: Env,
+    states: int,
+    *,
+    seed: int = 0,
+    gamma: float = 0.99,
+    spacing: int = 8,
+    progress_bar: bool = False,
+) -> Outcomes:
+    """Try every action from each of some states of random play; arguments as the caller's."""
+    _require_settings(env, states, spacing)
+    moments = _moments(env, states, seed, spacing)
+    copied = _copier(env)
+    bar = tqdm(moments, total=states, unit="state", disable=not progress_bar)
+    found = [[_try(copied(), action, gamma) for action in range(_size(env))] for _ in bar]
+    return Outcomes(
+        th.from_numpy(np.array([[each.state for each in row] for row in found])),
+        th.tensor([[each.reward for each in row] for row in found]),
+        th.tensor([[float(each.duration) for each in row] for row in found]),
+    )
+
+
+class _Outcome(NamedTuple):
+    """What one action led to from one state."""
+
+    state: NDArray[Any]
+    reward: float
+    duration: int
+
+
+def _try(env: Env, action: int, gamma: float) -> _Outcome:
+    """Take an action in an environment that may be spoiled."""
+    observation, reward, _, _, info = env.step(np.int64(action))
+    rewards = np.asarray(info.get("primitive_rewards", [reward]), dtype=float)
+    discounted = float(rewards @ gamma ** np.arange(len(rewards)))
+    ale = getattr(env.unwrapped, "ale", None)
+    flat = spaces.flatten(env.observation_space, observation) if ale is None else ale.getRAM()
+    return _Outcome(np.asarray(flat), discounted, int(info.get("duration", 1)))
+
+
+def _moments(env: Env, states: int, seed: int, spacing: int) -> Iterator[None]:
+    """Play at random, and pause where actions are to be tried."""
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed)
+    for _ in range(states):
+        for _ in range(rng.integers(1, 2 * spacing)):
+            _, _, terminated, truncated, _ = env.step(rng.integers(_size(env)))
+            if terminated or truncated:
+                env.reset()
+        yield
+
+
+def _copier(env: Env) -> Callable[[], Env]:
+    """Return what gives an environment that stands where ``env`` stands then, to be spoiled."""
+    from macro_gym.atari import MacroAtariEnv
+    from macro_gym.demonstrations.search import rewind
+
+    game = env.unwrapped
+    if not isinstance(game, MacroAtariEnv) or not _is_its_emulator_alone(env):
+        return lambda: _copy(env)
+    scratch = _copy(env)
+    scratch.reset()
+    emulator = cast(MacroAtariEnv, scratch.unwrapped).ale
+
+    def restored() -> Env:
+        rewind(emulator, game.ale.cloneState())
+        return scratch
+
+    return restored
+
+
+def _is_its_emulator_alone(env: Env) -> bool:
+    """Whether a step of a MacroALE environment depends on no more than the emulator's saved state.
+
+    Sticky actions depend on the action before, lives on those before, and pictures on earlier ones.
+    """
+    said = env.spec.kwargs if env.spec else {}
+    return (
+        said.get("obs_type") == "ram"
+        and said.get("repeat_action_probability") == 0
+        and not said.get("terminal_on_life_loss")
+    )
+
+
+def _copy(env: Env) -> Env:
+    """Copy an environment in the midst of its episode.
+
+    Raises:
+        SimilarityError: It cannot be.
+    """
+    hint = "MacroALE's games can be, and environments of plain Python and NumPy"
+    if (name := comes_back_new(env)) is not None:
+        raise SimilarityError(f"a copy of {name} is a new one at its start (EzPickle). {hint}.")
+    try:
+        return copy.deepcopy(env)
+    except (TypeError, AttributeError, NotImplementedError) as error:
+        raise SimilarityError(
+            f"{env} cannot be copied ({error}), to try its actions from the same state. {hint}."
+        ) from error
+
+
+def _distances(points: Tensor) -> Tensor:
+    """City-block distances of actions, averaged over states, shape ``(actions, actions)``."""
+    total = points.new_zeros(points.shape[1], points.shape[1])
+    for of_state in points:
+        total += th.cdist(of_state, of_state, p=1)
+    return total / len(points)
+
+
+def _scaled(numbers: Tensor) -> Tensor:
+    """Those of the last dimension that vary over the others, divided by how much they do."""
+    flat = numbers.double().flatten(end_dim=-2)
+    deviation = flat.std(dim=0, correction=0)
+    varies = deviation > 0
+    return (flat[:, varies] / deviation[varies]).reshape(*numbers.shape[:-1], -1)
+
+
+def _size(env: Env) -> int:
+    """How many actions there are."""
+    return int(cast(spaces.Discrete, env.action_space).n)
+
+
+def _require_settings(env: Env, states: int, spacing: int) -> None:
+    """Refuse what is out of range.
+
+    Raises:
+        SimilarityError: Something is.
+    """
+    if not isinstance(env.action_space, spaces.Discrete):
+        raise SimilarityError(
+            f"the actions are {env.action_space}; only Discrete ones can be tried"
+        )
+    for name, value in (("states", states), ("spacing", spacing)):
+        if value < 1:
+            raise SimilarityError(f"{name} is {value}; it must be at least 1")
