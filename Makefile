@@ -2,13 +2,24 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test lint bench docs smoke banks clean
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
+
+.PHONY: demo test browser lint bench docs smoke banks clean
 
 demo: $(INSTALLED)  ## train on Breakout beside a plain DQN, and compare (about 6 minutes)
 	$(BIN)/python examples/demo.py
 
-test: $(INSTALLED)  ## the tests
+test: $(INSTALLED) browser  ## the tests
 	$(BIN)/python -m pytest
+
+browser:  ## a browser for the tests of pages: the one on PATH, else Debian's Chromium
+	@for name in $(BROWSERS); do command -v $$name > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium; \
+	else \
+		echo "The tests of pages need a browser: put one of $(BROWSERS) on PATH, with" >&2; \
+		echo "sudo apt-get install chromium or as your system has it." >&2; exit 1; \
+	fi
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
