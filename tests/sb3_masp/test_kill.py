@@ -12,6 +12,7 @@ import time
 from collections import deque
 from dataclasses import replace
 from functools import partial
+from pathlib import PurePath
 
 import gymnasium as gym
 import numpy as np
@@ -104,7 +105,7 @@ def differences(first, second, path="", met=None):
         parts = [(place, *pair) for place, pair in enumerate(zip(first, second, strict=True))]
     elif callable(first) and hasattr(first, "__code__"):
         return differences(first.__closure__, second.__closure__, path, met)
-    elif isinstance(first, (type, th.dtype, th.device)) or not _has_state(first):
+    elif isinstance(first, (type, th.dtype, th.device, PurePath)) or not _has_state(first):
         same = first == second or type(first).__eq__ is object.__eq__
         return [] if same else [f"{path}: {first!r} and {second!r}"]
     else:
