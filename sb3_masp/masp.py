@@ -193,7 +193,8 @@ class MASP(MacroLearner):
         if eta:
             if self.similarity.reads_features:
                 features = self.trunk_features(inner.observations)
-            similarity = self.similarity.at(features).detach()
+            with th.no_grad():
+                similarity = self.similarity.at(features)
             penalty = similarity_penalty(td.q_values, similarity, self.penalty_reduction)
             loss = loss + eta * penalty
             self.logger.record_mean("train/penalty", penalty.item())

@@ -47,15 +47,7 @@ class Similarity(nn.Module, ABC):
             SimilarityError: Another class has this name.
         """
         super().__init_subclass__(**kwargs)
-        if "form" not in cls.__dict__:
-            return
-        taken = SIMILARITIES.setdefault(cls.form, cls)
-        if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise SimilarityError(
-                f"{cls.__qualname__} calls its form {cls.form!r}, which is the name of "
-                f"{taken.__module__}.{taken.__qualname__}; choose another"
-            )
-        SIMILARITIES[cls.form] = cls  # A notebook may define its class again.
+        register(SIMILARITIES, cls, "form")
 
     def __init__(self, initial: Tensor) -> None:
         """Check the start and keep it, to tell later how far Σ has moved."""
@@ -132,6 +124,24 @@ class Similarity(nn.Module, ABC):
 
 SIMILARITIES: dict[str, type[Similarity]] = {}
 """The forms by name."""
+
+
+def register(known: dict[str, type[Any]], cls: type[Any], attribute: str) -> None:
+    """Make a class known by the name that it gives itself in an attribute, if it does.
+
+    Raises:
+        SimilarityError: Another class has this name.
+    """
+    if attribute not in cls.__dict__:
+        return
+    name = cls.__dict__[attribute]
+    taken = known.setdefault(name, cls)
+    if (taken.__module__, taken.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise SimilarityError(
+            f"{cls.__qualname__} calls its {attribute} {name!r}, which is the name of "
+            f"{taken.__module__}.{taken.__qualname__}; choose another"
+        )
+    known[name] = cls  # A notebook may define its class again.
 
 
 def off_diagonal(matrix: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from torch import Tensor
 
 from sb3_masp.samples import MacroReplaySamples
-from sb3_masp.similarity.base import SimilarityError
+from sb3_masp.similarity.base import SimilarityError, register
 
 if TYPE_CHECKING:
     from sb3_masp.masp import MASP
@@ -53,10 +53,13 @@ class SimilarityLearning(ABC):
     """Whether `step` needs the network's parameters before the inner step."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the way known by its name."""
+        """Make the way known by its name.
+
+        Raises:
+            SimilarityError: Another class has this name.
+        """
         super().__init_subclass__(**kwargs)
-        if "way" in cls.__dict__:
-            SIMILARITY_LEARNING[cls.way] = cls
+        register(SIMILARITY_LEARNING, cls, "way")
 
     @abstractmethod
     def set_up(self, learner: MASP) -> None:

@@ -1,14 +1,19 @@
 """Ways to find Σ: what all promise, and the auxiliary head against formulas written out."""
 
 import copy
+import json
 import math
+import re
 from itertools import product
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
 
+from benchmarks.similarity_learning import table
+from macro_gym import MacroAction
 from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow
 from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.similarity import SimilarityError
@@ -19,9 +24,17 @@ from sb3_masp.similarity_learning import (
     SimilarityLearning,
 )
 from sb3_masp.similarity_learning.auxiliary import action_distances, distance_logits
-from tests.sb3_masp.poles import MACROS, SMALL, DictCartPole, cartpole, macro_cartpole
+from tests.sb3_masp.poles import (
+    MACROS,
+    SMALL,
+    DictCartPole,
+    cartpole,
+    macro_cartpole,
+    small_rewards,
+)
 
 A = 7
+DOCS = Path(__file__).parents[2] / "docs" / "similarity.md"
 # Atoms far enough out for no return to be cut off, so that projecting keeps the mean.
 LEARNERS = {
     MASPDQN: {},
@@ -71,7 +84,8 @@ def expected_targets(model, batch):
 @pytest.mark.parametrize("settings", [{}, {"double_q": True, "prioritized_replay": True}], ids=str)
 @every_learner
 def test_the_head_learns_by_td_on_the_networks_targets_whatever_the_penalty(kind, settings):
-    model = learner(kind, AuxiliaryHead(learning_rate=0.03), eta=50.0, **settings)
+    env = MacroAction(small_rewards(), MACROS)
+    model = learner(kind, AuxiliaryHead(learning_rate=0.03), env, eta=50.0, **settings)
     head = model.similarity_learning.head
     weight, bias = (p.detach().clone().requires_grad_() for p in (head.weight, head.bias))
     adam = th.optim.Adam([weight, bias], lr=0.03)
@@ -79,6 +93,7 @@ def test_the_head_learns_by_td_on_the_networks_targets_whatever_the_penalty(kind
         batch = model._sample(size)
         targets = expected_targets(model, batch)
         inner = model._inner_step(batch, keep=False)
+        th.testing.assert_close(inner.targets, targets, rtol=1e-3, atol=1e-4)
         features = given_to_last_layers(model, batch.observations)
         model.similarity_learning.step(model, inner)
         losses = 0
@@ -89,10 +104,11 @@ def test_the_head_learns_by_td_on_the_networks_targets_whatever_the_penalty(kind
             losses = losses + (batch.weights[n, 0] if model.prioritized_replay else 1) * huber
         adam.zero_grad()
         (losses / size).backward()
+        th.testing.assert_close(head.weight.grad, weight.grad, rtol=1e-3, atol=1e-4)
         adam.step()
         th.testing.assert_close(head.weight, weight, rtol=1e-3, atol=1e-4)
         th.testing.assert_close(head.bias, bias, rtol=1e-3, atol=1e-4)
-    assert float(head.weight.abs().max()) > 0.03
+    assert float(head.weight.detach().abs().max()) > 0.03
 
 
 @every_learner
@@ -208,29 +224,25 @@ def test_a_way_is_saved_with_its_learner_and_goes_on_from_where_it_was(kind, way
     assert type(loaded.similarity_learning) is type(way)
 
 
-def test_a_way_of_ones_own_is_one_class_known_by_its_name(tmp_path):
-    class Sharpening(SimilarityLearning):
-        """Makes Σ a little sharper after every second update."""
-
-        way = "sharpening"
-
-        def set_up(self, learner):
-            self.logits = learner.similarity.logits
-
-        def is_due(self, learner):
-            return learner._n_updates % 2 == 1
-
-        def step(self, learner, inner):
-            self.logits.data *= 1.1
-
+def test_the_way_in_the_docs_is_one_class_known_by_its_name(tmp_path):
+    (code,) = re.findall(r"<!-- own way -->\n```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    exec(code, {"__name__": "elsewhere"})
     model = learner(way="sharpening", similarity_start="overlap")
     start = model.similarity.logits.detach().clone()
+    model._n_updates = 97
     model.train(5, batch_size=13)
-    th.testing.assert_close(model.similarity.logits, start * 1.1**2)
+    th.testing.assert_close(model.similarity.logits, start * 1.01)
     assert th.equal(model._network.similarity, model.similarity())
     model.save(tmp_path / "model")
     assert th.equal(MASPDQN.load(tmp_path / "model").similarity(), model.similarity())
-    assert SIMILARITY_LEARNING.pop("sharpening") is Sharpening
+    del SIMILARITY_LEARNING["sharpening"]
+    with pytest.raises(SimilarityError, match=r"Again calls its way 'meta'.*MetaLearning; choose"):
+        type("Again", (SimilarityLearning,), {"way": "meta"})
+
+
+def test_the_docs_table_of_costs_is_what_was_measured():
+    results = DOCS.parents[1] / "benchmarks" / "results" / "similarity_learning.json"
+    assert table(json.loads(results.read_text())) in DOCS.read_text()
 
 
 @pytest.mark.parametrize(
