@@ -30,16 +30,15 @@ def sweep(
         gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
         dry_run: Only list the runs and the frames that they take.
     """
-    output = (output or Path("runs") / file.stem).resolve()
-    declared = read_sweep(file, output)
+    declared = read_sweep(file, output or Path("runs") / file.stem)
     if dry_run:
         print(plan(declared))
         return
     try:
-        execute(declared, output, workers=workers, ray=ray, gpus_per_run=gpus_per_run)
+        execute(declared, workers=workers, ray=ray, gpus_per_run=gpus_per_run)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on.", file=sys.stderr)
         raise
-    with replacing(output / "sweep.toml") as copy:
+    with replacing(declared.output / "sweep.toml") as copy:
         copy.write(file.read_bytes())
-    print(f"\n{output}: {TABLE}, {SUMMARY}, {PLOT}")
+    print(f"\n{declared.output}: {TABLE}, {SUMMARY}, {PLOT}")

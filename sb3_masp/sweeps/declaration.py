@@ -50,12 +50,14 @@ class Sweep:
 
     Args:
         source: What to call the declaration in messages.
+        output: Its folder.
         runs: The runs.
         swept: Names of the settings in which arms differ.
         last_share: Share of the frames, at the end of a run, that its final score is of.
     """
 
     source: str
+    output: Path
     runs: tuple[SweepRun, ...]
     swept: tuple[str, ...]
     last_share: float
@@ -93,6 +95,7 @@ def make_sweep(
         SweepError: The declaration does not fit; the message says what is allowed.
     """
     reader = _Reader(source, base)
+    output = output.resolve()
     reader.require_keys(content)
     seeds, games = reader.seeds(content), reader.games(content)
     fixed = reader.settings("[fixed]", content.get("fixed", {}))
@@ -106,7 +109,7 @@ def make_sweep(
     if len({run.config.folder for run in runs}) < len(runs):
         raise SweepError(f"{source}: names of arms or games differ in punctuation only")
     swept = tuple(dict.fromkeys(name for settings in arms.values() for name in settings))
-    return Sweep(source, runs, swept, reader.last_share(content))
+    return Sweep(source, output, runs, swept, reader.last_share(content))
 
 
 @dataclass(frozen=True)

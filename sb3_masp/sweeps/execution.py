@@ -29,7 +29,6 @@ PLOT = "summary.png"
 
 def execute(
     sweep: Sweep,
-    output: Path,
     *,
     workers: int | None = None,
     ray: str | None = None,
@@ -38,10 +37,9 @@ def execute(
     """Run what is not finished, and write ``results.csv``, ``summary.json`` and ``summary.png``.
 
     Args:
-        sweep: What to run.
-        output: Its folder; what an earlier call has left there is taken up.
+        sweep: What to run; what an earlier call has left in its folder is taken up.
         workers: Runs side by side on this machine; as many as it has cores by default.
-        ray: Address of a Ray cluster to run on instead; its nodes must share ``output``.
+        ray: Address of a Ray cluster to run on instead; its nodes must share the folder.
         gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
 
     Returns:
@@ -56,6 +54,7 @@ def execute(
         raise SweepError(f"workers is {workers}; it must be at least 1")
     require_same(sweep)
     require_buildable(sweep)
+    output = sweep.output
     output.mkdir(parents=True, exist_ok=True)
     todo = [run for run in sweep.runs if not is_finished(run.config.folder)]
     if ray is None:
@@ -63,11 +62,11 @@ def execute(
     else:
         ticks = on_ray(todo, ray, output, gpus_per_run)
     try:
-        _watch(sweep, ticks, output)
+        _watch(sweep, ticks)
     finally:
         rows = [row(run, sweep) for run in sweep.runs]
         write_table(output / TABLE, rows, columns(sweep))
-    _summarise(rows, sweep, output)
+    _summarise(rows, sweep)
     failed = [run for run in sweep.runs if status(run) == "failed"]
     if failed:
         raise SweepError(
@@ -127,15 +126,33 @@ def require_buildable(sweep: Sweep) -> None:
             if run.config.checkpoint_every is not None:
                 require_restorable(env)
             carried = carried_similarity(run.config, env)
-            training.make_model(run.config, env, carried and carried[0])
+            model = training.make_model(run.config, env, carried and carried[0])
             env.close()
         except Exception as error:  # SB3's and the environments' own, of any kind
             raise SweepError(
                 f"{sweep.source}: arm {run.arm!r} on {run.config.env}: {error}"
             ) from error
+        _require_macros(sweep, run, model.macro_set)
 
 
-def _watch(sweep: Sweep, ticks: Generator[list[SweepRun], None, None], output: Path) -> None:
+def _require_macros(sweep: Sweep, run: SweepRun, macros: MacroSet | None) -> None:
+    """Refuse macros that are not those of the other runs of the same arm and game.
+
+    Raises:
+        SweepError: A run was begun with others.
+    """
+    for other in sweep.runs:
+        kept = other.config.folder / training.MACRO_SET
+        if (other.arm, other.config.env) != (run.arm, run.config.env) or not kept.exists():
+            continue
+        if macros is None or MacroSet.load(kept).hash != macros.hash:
+            raise SweepError(
+                f"{sweep.source}: {other.config.folder} was begun with other macros than there are "
+                "now. Has the file of macros changed? Then choose another --output"
+            )
+
+
+def _watch(sweep: Sweep, ticks: Generator[list[SweepRun], None, None]) -> None:
     """Show one bar for all runs, and keep the table up to date."""
     total = sum(run.config.frames for run in sweep.runs)
     rows = [row(run, sweep) for run in sweep.runs]
@@ -153,8 +170,11 @@ def _watch(sweep: Sweep, ticks: Generator[list[SweepRun], None, None], output: P
         bar.set_description(_standing(rows))
         for ended in generator:
             if ended:
-                rows = [row(run, sweep) for run in sweep.runs]
-                write_table(output / TABLE, rows, columns(sweep))
+                rows = [
+                    known if known["status"] == "finished" else row(run, sweep)
+                    for known, run in zip(rows, sweep.runs, strict=True)
+                ]
+                write_table(sweep.output / TABLE, rows, columns(sweep))
                 bar.set_description(_standing(rows), refresh=False)
             for run in ended:
                 if status(run) == "failed":
@@ -170,13 +190,13 @@ def _standing(rows: Sequence[dict[str, Any]]) -> str:
     return f"{counts['finished']}/{len(rows)} runs{failed}"
 
 
-def _summarise(rows: Sequence[dict[str, Any]], sweep: Sweep, output: Path) -> None:
+def _summarise(rows: Sequence[dict[str, Any]], sweep: Sweep) -> None:
     """Write, draw and print how arms compare, where the packages for it are installed."""
     try:
         found = intervals(rows)
         if found:
-            write_intervals(output / SUMMARY, found, sweep.last_share)
-            draw_intervals(output / PLOT, found)
+            write_intervals(sweep.output / SUMMARY, found, sweep.last_share)
+            draw_intervals(sweep.output / PLOT, found)
             print(table(found))
     except MissingDependencyError as error:
         print(f"No summary: {error}")

@@ -10,7 +10,7 @@ from macro_gym import MacroSet
 from sb3_masp.run_config import LearnerConfig, TrainConfig
 from sb3_masp.sweeps import SweepError, make_sweep, plan, read_sweep
 
-OUTPUT = Path("somewhere")
+OUTPUT = Path("somewhere").resolve()
 SMALL = {"seeds": 2, "games": ["CartPole-v1"]}
 
 

@@ -1,6 +1,7 @@
 """Sweeps that are run, in real processes, some of which are really killed."""
 
 import csv
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from macro_gym import MacroSet
+from macro_gym.errors import MissingDependencyError
 from sb3_masp import run
+from sb3_masp.checkpoint import load_checkpoint
 from sb3_masp.cli import main
-from sb3_masp.sweeps import SweepError, execute, make_sweep, plan
+from sb3_masp.sweeps import SweepError, execute, make_sweep, plan, processes, worker
+from sb3_masp.sweeps.execution import require_same
 from sb3_masp.sweeps.worker import is_finished, read_state
 
 DECLARATION = {
@@ -30,6 +35,8 @@ DECLARATION = {
     "arms": {"dqn": {"algorithm": "dqn"}, "masp": {"eta": 0.5}},
 }
 FAILING = """
+import os
+import signal
 from pathlib import Path
 
 import gymnasium as gym
@@ -37,13 +44,16 @@ from gymnasium.envs.classic_control import CartPoleEnv
 
 
 class Failing(CartPoleEnv):
-    odd, episodes = False, 0
+    seed, episodes = None, 0
 
     def reset(self, *, seed=None, options=None):
-        self.odd = self.odd if seed is None else seed % 2 == 1
+        self.seed = self.seed if seed is None else seed
         self.episodes += 1
-        if self.odd and self.episodes > 2 and not Path(__file__).with_name("mended").exists():
-            raise RuntimeError("the pole has broken")
+        if self.episodes > 2 and not Path(__file__).with_name("mended").exists():
+            if self.seed == 1:
+                raise RuntimeError("the pole has broken")
+            if self.seed == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
         return super().reset(seed=seed, options=options)
 
 
@@ -90,7 +100,7 @@ def kill_mid_run(folder, killed):
 def sequential(tmp_path_factory):
     """The folder of the sweep, run one after the other."""
     output = tmp_path_factory.mktemp("sequential")
-    execute(make_sweep(DECLARATION, output), output, workers=1)
+    execute(make_sweep(DECLARATION, output), workers=1)
     return output
 
 
@@ -118,10 +128,11 @@ def test_a_sweep_side_by_side_with_a_worker_killed_equals_the_sequential_one(seq
     folder, killed = sweep.runs[1].config.folder, []
     killer = threading.Thread(target=kill_mid_run, args=(folder, killed))
     killer.start()
-    execute(sweep, tmp_path, workers=2)
+    execute(sweep, workers=2)
     killer.join()
     assert killed
     assert read_state(folder).attempts == 2
+    assert (folder / "log.txt").read_text().count("replay buffer:") == 1  # said at a start
     assert lines(tmp_path) == lines(sequential)
 
 
@@ -138,23 +149,24 @@ def test_a_sweep_that_was_killed_goes_on_without_running_again_what_is_finished(
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
-    worker = read_state(second).pid
+    pid = read_state(second).pid
     written = (first / "model.zip").stat().st_mtime_ns
     assert main([*words, "--dry-run"]) == 0
     assert main(words) == 0
     assert lines(output) == lines(sequential)
     assert (first / "model.zip").stat().st_mtime_ns == written
     assert [read_state(run.config.folder).attempts for run in sweep.runs] == [1, 2]
-    assert not Path(f"/proc/{worker}").exists()
+    assert not Path(f"/proc/{pid}").exists()
     assert (output / "sweep.toml").read_text() == TOML
 
 
-@pytest.fixture
-def cluster(monkeypatch):
+@pytest.fixture(scope="module")
+def cluster():
     """Two nodes of a Ray cluster, of one CPU each, that listen to this machine only."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     # Takes the loopback for this machine's address, as Ray does by default on other systems.
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
     from ray.cluster_utils import Cluster
 
@@ -167,6 +179,7 @@ def cluster(monkeypatch):
     finally:
         ray.shutdown()
         nodes.shutdown()
+        patch.undo()
 
 
 def test_a_sweep_on_a_cluster_with_a_worker_killed_equals_the_sequential_one(
@@ -176,51 +189,77 @@ def test_a_sweep_on_a_cluster_with_a_worker_killed_equals_the_sequential_one(
     folder, killed = sweep.runs[0].config.folder, []
     killer = threading.Thread(target=kill_mid_run, args=(folder, killed))
     killer.start()
-    execute(sweep, tmp_path, ray=cluster.address)
+    execute(sweep, ray=cluster.address)
     killer.join()
     assert killed
     assert read_state(folder).attempts == 2
+    assert (folder / "log.txt").read_text().count("replay buffer:") == 1  # said at a start
     assert lines(tmp_path) == lines(sequential)
 
 
-def test_ctrl_c_lets_runs_save_and_the_same_call_goes_on(sequential, tmp_path):
-    declaration = DECLARATION | {"fixed": DECLARATION["fixed"] | {"checkpoint_every": 10_000}}
-    sweep = make_sweep(declaration, tmp_path)
+@pytest.mark.parametrize("where", ["here", "on a cluster"])
+def test_ctrl_c_lets_runs_save_before_they_stop(where, sequential, tmp_path, request):
+    places = {"workers": 1}
+    if where == "on a cluster":
+        places = {"ray": request.getfixturevalue("cluster").address}
+    fixed = DECLARATION["fixed"] | {"frames": 2_000, "checkpoint_every": 100_000}
+    sweep = make_sweep(DECLARATION | {"fixed": fixed}, tmp_path)
     folder = sweep.runs[0].config.folder
 
     def interrupt():
-        while read_state(folder).share < 0.1:
+        while read_state(folder).share < 0.02:
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        execute(sweep, tmp_path, workers=1)
-    assert (folder / run.CHECKPOINT).exists()
-    assert [row["status"] for row in lines(tmp_path)] == ["unfinished", "waiting"]
+        execute(sweep, **places)
+    stopped = load_checkpoint(folder / run.CHECKPOINT)
+    assert 40 <= stopped.model.num_timesteps < 2_000
+    assert lines(tmp_path)[0]["status"] == "unfinished"
     assert plan(sweep).splitlines()[1].endswith("unfinished")
-    execute(sweep, tmp_path, workers=1)
-    assert lines(tmp_path) == lines(sequential)
 
 
-def test_a_failed_run_is_told_and_stops_no_other_and_is_tried_again(tmp_path, monkeypatch, capsys):
+def test_failed_runs_are_told_and_stop_no_others_and_are_tried_again(tmp_path, monkeypatch, capsys):
     (tmp_path / "failing.py").write_text(FAILING)
     monkeypatch.syspath_prepend(tmp_path)
-    declaration = TOML.replace("[3]", "[1, 2]").replace("CartPole-v1", "failing:Failing-v0")
+    monkeypatch.setattr(processes, "RETRIES", 1)
+    declaration = TOML.replace("[3]", "[1, 2, 3]").replace("CartPole-v1", "failing:Failing-v0")
     (tmp_path / "s.toml").write_text(declaration.split("[arms.dqn]")[0])
     words = ["sweep", str(tmp_path / "s.toml"), "--output", str(tmp_path / "out")]
     assert main(words) == 2
-    assert "1 of 2 runs failed" in (told := capsys.readouterr().err)
+    assert "2 of 3 runs failed" in (told := capsys.readouterr().err)
     assert "seed1: RuntimeError: the pole has broken" in told
-    failed, finished = lines(tmp_path / "out")
-    assert (failed["status"], finished["status"]) == ("failed", "finished")
+    failed, finished, dead = lines(tmp_path / "out")
+    assert [row["status"] for row in (failed, finished, dead)] == ["failed", "finished", "failed"]
+    assert dead["error"] == "its process died 2 times, last with exit code -9"
     assert failed["error"] == "RuntimeError: the pole has broken"
     assert failed["final_score"] == failed["frames"] == ""
     (log,) = (tmp_path / "out").glob("runs/all/*/seed1/log.txt")
     assert "Traceback" in log.read_text()
     (tmp_path / "mended").touch()
     assert main(words) == 0
-    assert [row["status"] for row in lines(tmp_path / "out")] == ["finished"] * 2
+    assert [row["status"] for row in lines(tmp_path / "out")] == ["finished"] * 3
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "PATIENCE", 0.2)
+    config = make_sweep(DECLARATION, tmp_path).runs[0].config
+    config.folder.mkdir(parents=True)
+    with (config.folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(
+            SweepError, match=r"another process is at work on .*seed3; is the sweep"
+        ):
+            worker.see_through(config, tmp_path)
+    assert [path.name for path in config.folder.iterdir()] == ["lock"]
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
+    output = tmp_path / "elsewhere"
+    with pytest.raises(SweepError, match="has no .*elsewhere: it must be a shared folder"):
+        worker.see_through(make_sweep(DECLARATION, output).runs[0].config, output)
+    assert not output.exists()
 
 
 def test_a_begun_sweep_can_get_runs_but_no_other_settings(sequential):
@@ -229,10 +268,10 @@ def test_a_begun_sweep_can_get_runs_but_no_other_settings(sequential):
     assert standing == ["finished", "waiting", "waiting", "waiting"]
     other = DECLARATION | {"fixed": DECLARATION["fixed"] | {"frames": 500}}
     with pytest.raises(SweepError, match=r"seed3 was begun with other .*frames was 250 and is 500"):
-        execute(make_sweep(other, sequential), sequential)
+        execute(make_sweep(other, sequential))
     other = DECLARATION | {"arms": {"masp": {"eta": 0.7}}}
     with pytest.raises(SweepError, match=r"eta was 0\.5 and is 0\.7\. A sweep that has begun"):
-        execute(make_sweep(other, sequential), sequential)
+        execute(make_sweep(other, sequential))
 
 
 @pytest.mark.parametrize(
@@ -246,10 +285,31 @@ def test_a_begun_sweep_can_get_runs_but_no_other_settings(sequential):
 def test_what_a_learner_would_refuse_is_refused_before_anything_runs(arm, message, tmp_path):
     sweep = make_sweep(DECLARATION | {"arms": {"fine": {}, "x": arm}}, tmp_path / "out")
     with pytest.raises(SweepError, match=message):
-        execute(sweep, tmp_path / "out")
+        execute(sweep)
     assert not (tmp_path / "out").exists()
+
+
+def test_macros_that_have_changed_since_are_refused(tmp_path):
+    MacroSet(("0", "1"), ((0, 0), (1, 1, 0))).save(tmp_path / "macros.json")
+    macros = {"macros": "macros.json"}
+    declaration = DECLARATION | {"fixed": DECLARATION["fixed"] | macros, "arms": {"masp": {}}}
+    execute(make_sweep(declaration, tmp_path / "out", base=tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "macros.json").rename(tmp_path / "elsewhere" / "macros.json")
+    more = declaration | {"seeds": [3, 7]}
+    moved = make_sweep(more, tmp_path / "out", base=tmp_path / "elsewhere")
+    require_same(moved)
+    MacroSet(("0", "1"), ((0, 0), (1, 0, 1))).save(tmp_path / "macros.json")
+    with pytest.raises(SweepError, match=r"seed3 was begun with other macros than there are now"):
+        execute(make_sweep(more, tmp_path / "out", base=tmp_path))
+
+
+def test_a_cluster_without_ray_installed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'macro-gym\[ray\]', on every"):
+        execute(make_sweep(DECLARATION, tmp_path), ray="auto")
 
 
 def test_no_workers_are_refused(tmp_path):
     with pytest.raises(SweepError, match="workers is 0; it must be at least 1"):
-        execute(make_sweep(DECLARATION, tmp_path), tmp_path, workers=0)
+        execute(make_sweep(DECLARATION, tmp_path), workers=0)
