@@ -159,15 +159,30 @@ class MASP(MacroLearner):
     @property
     def n_trunk_features(self) -> int:
         """Number of `trunk_features`."""
-        return sum(cast(nn.Linear, layers[-1]).in_features for layers in self._value_layers())
+        of_state = cast(BaseFeaturesExtractor, self._network.features_extractor).features_dim
+        return sum(
+            cast(nn.Linear, layers[-1]).in_features if len(layers) > 1 else of_state
+            for layers in self._value_layers()
+        )
 
     def trunk_features(self, observations: PyTorchObs) -> Tensor:
-        """What the network's last layers are given, without a graph, ``(batch, features)``."""
+        """What the network's last layers are given, without a graph, ``(batch, features)``.
+
+        Where those are its first layers too, as with images, it is the state's features alone: e_Σ
+        is the same in every state, and large beside them.
+        """
         network = cast(BaseModel, self._network)
         extractor = cast(BaseFeaturesExtractor, network.features_extractor)
         with th.no_grad():
             features = network.extract_features(observations, extractor)
-            return th.cat([layers[:-1](features) for layers in self._value_layers()], dim=1)
+            of_state = features[:, : extractor.features_dim]
+            return th.cat(
+                [
+                    layers[:-1](features) if len(layers) > 1 else of_state
+                    for layers in self._value_layers()
+                ],
+                dim=1,
+            )
 
     def _value_layers(self) -> list[nn.Sequential]:
         """The network's parts that end in the values, as layers."""

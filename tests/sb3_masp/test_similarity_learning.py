@@ -191,6 +191,16 @@ def test_the_head_reads_any_trunk(policy, env, kwargs):
     assert float(model.similarity_learning.head.distances.max()) > 0
 
 
+@pytest.mark.parametrize("kind", [MASPDQN, MASPQRDQN])
+def test_features_without_hidden_layers_are_the_states_and_not_the_similaritys(kind):
+    net = {"net_arch": []} | ({"n_quantiles": 5} if kind is MASPQRDQN else {})
+    model = learner(kind, policy_kwargs=net)
+    observations = model._sample(5).observations
+    assert th.equal(model.trunk_features(observations), observations)
+    assert model.n_trunk_features == 4
+    model.train(20, batch_size=13)
+
+
 # What every way promises
 
 
