@@ -1,7 +1,9 @@
 """The paper's transfer between games, with runs on the real emulator."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch as th
@@ -27,6 +29,7 @@ SETTINGS = """
     --obs-type ram --net-arch 7 --threads 1 --buffer-size 300 --learning-starts 23
     --batch-size 7 --checkpoint-every 40 --meta-interval 2 --seed 5 --frames 900
 """
+EVALUATION = {"evaluate": ["--episodes", "1", "--epsilon", "1"], "similarity": []}
 
 
 class Interrupted(Exception):
@@ -75,38 +78,55 @@ def config(files, tmp_path):
     )
 
 
-def test_the_protocol_of_table_5_from_the_command_line(tmp_path, capsys):
-    source, target, file = (tmp_path / name for name in ("source", "target", "sigma.safetensors"))
-    words = SETTINGS.split()
-    assert main(["train", "MacroALE/Breakout-v5", "--k", "3", *words, "--run", str(source)]) == 0
-    assert main(["similarity", "export", str(source), "--output", str(file)]) == 0
-    assert "softmax, 7 actions of Breakout, learned by MASPDQN in 9" in capsys.readouterr().out
-    learned, about = load_similarity(file)
+def protocol():
+    """The commands of the page, at a size for tests."""
+    page = (Path(__file__).parents[2] / "docs" / "transfer.md").read_text()
+    (block,) = re.findall(r"<!-- protocol -->\n```sh\n(.*?)```", page, re.DOTALL)
+    for command in block.splitlines():
+        words = command.replace("--k 128", "--k 3").replace("--frames 10000000", SETTINGS).split()
+        if "dqn" in words:
+            words = [word for word in words if word not in ("--meta-interval", "2")]
+        yield words[1:] if words[1] == "train" else [*words[1:], *EVALUATION[words[1]]]
+
+
+def test_the_protocol_of_table_5_runs_as_the_page_has_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = list(protocol())
+    assert len(commands) == 7
+    for words in commands:
+        assert main(words) == 0, words
+    said = capsys.readouterr().out
+    assert "softmax, 7 actions of Breakout, learned by MASPDQN in 9" in said
+    names = "RIGHTFIRE, LEFTFIRE"
+    assert f"7 actions carried over by name; 2 not carried over, uniform instead: {names}\n" in said
+
+    learned, about = load_similarity("breakout.safetensors")
     assert (about.env, about.game, about.learner) == ("MacroALE/Breakout-v5", "Breakout", "MASPDQN")
     assert 900 <= about.frames < 900 + 4 * 8
     assert not th.equal(learned(), learned.start)
-
-    words = ["train", "MacroALE/Pong-v5", "--macros", str(source), *words, "--run", str(target)]
-    words += ["--similarity", str(file), "--similarity-frozen"]
-    assert main(words) == 2
-    assert "RIGHTFIRE, LEFTFIRE. Say unmapped='uniform'" in capsys.readouterr().err
-    assert not target.exists()
-    assert main([*words, "--similarity-unmapped", "uniform"]) == 0
-    names = ", ".join(("RIGHTFIRE", "LEFTFIRE"))
-    said = f"7 actions carried over by name; 2 not carried over, uniform instead: {names}\n"
-    assert said in capsys.readouterr().out
-    written = json.loads((target / "transfer.json").read_text())
+    written = json.loads(Path("runs/transferred/transfer.json").read_text())
     assert written["unmapped"] == ["RIGHTFIRE", "LEFTFIRE"]
     assert written["by_name"] == list(about.actions)
 
-    found, about = load_similarity(target / "similarity.safetensors")
-    assert (about.env, about.game) == ("MacroALE/Pong-v5", "Pong")
-    assert about.primitives == PONG
-    wanted, _ = transferred_similarity(file, MacroSet.load(target / "macro_set.json"), "uniform")
-    assert th.equal(found(), wanted())
+    found, its = load_similarity("runs/transferred/similarity.safetensors")
+    assert (its.env, its.game) == ("MacroALE/SpaceInvaders-v5", "SpaceInvaders")
+    assert its.primitives == (*about.primitives, "RIGHTFIRE", "LEFTFIRE")
+    assert its.macros == about.macros
     common = [0, 1, 2, 3, 6, 7, 8]
     shares = found()[common][:, common] * 8 / 6
     th.testing.assert_close(shares, learned(), rtol=1e-3, atol=1e-6)
+    assert th.equal(found(), found.start)
+    for name, is_as_it_started in (("own", False), ("uniform", True)):
+        other, _ = load_similarity(f"runs/{name}/similarity.safetensors")
+        assert th.equal(other(), other.start) == is_as_it_started
+        assert float(other.start[0, 1]) == pytest.approx(1 / 8)
+
+
+def test_actions_that_only_the_target_has_are_refused_by_default(config, capsys):
+    words = ["train", "MacroALE/Pong-v5", "--macros", str(config.macros), "--run", str(config.run)]
+    assert main([*words, "--similarity", config.learner.similarity, "--similarity-frozen"]) == 2
+    assert "RIGHTFIRE, LEFTFIRE. Say unmapped='uniform'" in capsys.readouterr().err
+    assert not config.run.exists()
 
 
 def test_without_freezing_it_is_where_learning_starts(config):
