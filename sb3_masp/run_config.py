@@ -96,9 +96,10 @@ class LearnerConfig:
         meta_gradient: Exact, or the last layer's part.
         penalty_reduction: Of the penalty, over actions.
         similarity: Form of the similarity: softmax, softmax_diagonal, sigmoid, unconstrained,
-            low_rank, kernel, state; or a control: fixed, uniform, identity, overlap, permuted.
+            low_rank, kernel, state; or a control: fixed, uniform, identity, overlap, permuted; or a
+            similarity file, of any game, which is carried over to the actions.
         similarity_start: What it starts from: uniform, overlap, identity, permuted, random, or a
-            similarity file.
+            similarity file of the same actions.
         similarity_frozen: Keep it there.
         similarity_learning: How it is found: meta, auxiliary.
         auxiliary_prior: Weight of handcrafted overlap in the auxiliary way; 0.5 suits it.
