@@ -1,10 +1,9 @@
 """Plots of a run; matplotlib is loaded only here."""
 
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from macro_gym.errors import MissingDependencyError
 from macro_gym.files import replacing
 from sb3_masp.callbacks import Episode
+from sb3_masp.similarity_report.pictures import short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,33 +42,6 @@ def learning_curve(
     _write(figure, path)
 
 
-def similarity_map(
-    path: str | os.PathLike[str], similarity: NDArray[Any], names: Sequence[str]
-) -> None:
-    """Draw Σ as a heat map whose rows and columns are ordered so that like stands by like.
-
-    Args:
-        path: The image to write.
-        similarity: Σ, shape ``(actions, actions)``.
-        names: Names of the actions, in Σ's order.
-    """
-    order = cluster_order(similarity)
-    figure = _figure(9, 8)
-    axes = figure.add_subplot()
-    shown = similarity[np.ix_(order, order)]
-    # Square roots: a few large entries would leave the rest black.
-    image = axes.imshow(shown, cmap="viridis", interpolation="nearest", norm=_root_scale(shown))
-    figure.colorbar(image, label="share of the row's value that the column should explain")
-    every = max(1, len(names) // 40)
-    ticks = range(0, len(names), every)
-    labels = [names[order[tick]] for tick in ticks]
-    axes.set_xticks(ticks, [_short(label) for label in labels], rotation=90, fontsize=6)
-    axes.set_yticks(ticks, [_short(label) for label in labels], fontsize=6)
-    named = "" if every == 1 else f"; one in {every} actions named"
-    axes.set_title(f"Similarity Σ, actions ordered by cluster{named}", fontsize=10)
-    _write(figure, path)
-
-
 def action_usage(
     path: str | os.PathLike[str], counts: NDArray[np.int64], names: Sequence[str], most: int = 40
 ) -> None:
@@ -85,7 +58,7 @@ def action_usage(
     axes = figure.add_subplot()
     share = counts[order] / max(counts.sum(), 1)
     axes.barh(range(len(order)), 100 * share)
-    axes.set_yticks(range(len(order)), [_short(names[action]) for action in order], fontsize=7)
+    axes.set_yticks(range(len(order)), [short(names[action]) for action in order], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("% of all decisions of training, exploration included")
     axes.set_title(f"The {len(order)} most used of {len(names)} actions", fontsize=10)
@@ -106,39 +79,9 @@ def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
     return means
 
 
-def cluster_order(similarity: NDArray[Any]) -> list[int]:
-    """Order of the actions along the leaves of an average-linkage tree of Σ's rows."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-
-    # An action's own entry says nothing of whom it is like.
-    rows = (similarity + similarity.T) / 2
-    np.fill_diagonal(rows, rows.max())
-    order: list[int] = leaves_list(linkage(rows, "average", optimal_ordering=True)).tolist()
-    return order
-
-
-def _short(name: str, longest: int = 28) -> str:
-    """A name that fits beside an axis: runs counted, then cut.
-
-    Example:
-        >>> _short("LEFT,LEFT,LEFT,FIRE")
-        'LEFT×3,FIRE'
-    """
-    runs = [(word, len(list(run))) for word, run in itertools.groupby(name.split(","))]
-    counted = ",".join(word if length == 1 else f"{word}×{length}" for word, length in runs)
-    return counted if len(counted) <= longest else counted[: longest - 1] + "…"
-
-
 def _thousands(value: float, _position: float = 0.0) -> str:
     """``600k``, ``1.5M``: frames beside an axis."""
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
-
-
-def _root_scale(values: NDArray[Any]) -> Any:
-    """Colours by square root; plain ones where there are negative values."""
-    from matplotlib.colors import Normalize, PowerNorm
-
-    return PowerNorm(0.5, vmin=0.0) if values.min() >= 0 else Normalize()
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -57,12 +57,13 @@ def similarity_about(model: MASP, env: str, frames: int) -> SimilarityAbout:
 
 def _draw(plots: Path, model: MacroLearner, log: EpisodeLog, names: Sequence[str]) -> None:
     """Draw the run's plots."""
-    from sb3_masp.plots import action_usage, learning_curve, similarity_map
+    from sb3_masp.plots import action_usage, learning_curve
+    from sb3_masp.similarity_report.pictures import heat_map, save
 
     learning_curve(plots / "learning_curve.png", {"training": log.episodes})
     if isinstance(model, MASP):
         similarity = model.similarity().detach().cpu().numpy()
-        similarity_map(plots / "similarity.png", similarity, names)
+        save(heat_map(similarity, names), plots / "similarity.png")
     action_usage(plots / "action_usage.png", log.action_counts, names)
 
 

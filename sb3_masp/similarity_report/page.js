@@ -12,7 +12,7 @@
   const byId = (id) => document.getElementById(id);
   const canvas = byId("map"), pen = canvas.getContext("2d");
   const size = byId("size"), find = byId("find"), tip = byId("tip");
-  const TREE = 90, GAP = 6;
+  const TREE = 80, GAP = 6;
   let chosen = null, cursor = null; // an action; places of a row and a column
 
   const show = (number) => String(Number(number.toPrecision(3)));
@@ -44,15 +44,16 @@
   const cellSize = () => Math.min(Number(size.value), Math.floor(12000 / n));
   function fitted() {
     const free = canvas.parentElement.clientWidth - TREE - GAP - 150;
-    return Math.max(n > 200 ? 2 : 5, Math.min(40, Math.floor(2 * free / n) / 2));
+    // Of up to 160 actions all are named, even if the map must be scrolled.
+    return Math.max(n > 160 ? 3 : 7, Math.min(40, Math.floor(2 * free / n) / 2));
   }
 
   function draw() {
     const style = getComputedStyle(document.documentElement);
     const ink = style.getPropertyValue("--text"), mark = style.getPropertyValue("--mark");
     const cell = cellSize();
-    const type = Math.min(12, Math.max(8, cell - 1));
-    const every = Math.ceil((type + 1) / cell);
+    const type = Math.min(12, Math.max(7, cell - 0.5));
+    const every = Math.ceil(type / cell);
     pen.font = `${type}px system-ui, sans-serif`;
     const label = Math.ceil(Math.max(...labels.map((text) => pen.measureText(text).width))) + 12;
     const side = cell * n, width = TREE + GAP + side + label, height = side + label;

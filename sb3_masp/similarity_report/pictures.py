@@ -1,6 +1,8 @@
 """Σ as pictures; matplotlib is loaded only here."""
 
+import os
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +55,14 @@ def draw_report(
     for name, figure in figures.items():
         for suffix in formats:
             paths.append(folder / f"{name}.{suffix}")
-            with replacing(paths[-1]) as file:
-                figure.savefig(file, format=suffix, dpi=130)
+            save(figure, paths[-1])
     return paths
+
+
+def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure in the format of the file's suffix, whole or not at all."""
+    with replacing(path) as file:
+        figure.savefig(file, format=Path(path).suffix[1:], dpi=130)
 
 
 def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") -> "Figure":
@@ -72,6 +79,8 @@ def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") ->
     clusters = cluster(similarity)
     side = min(max(3.5, 0.1 * len(names)), 16.0)
     figure = new_figure(side + 4.6, side + 2.2)
+    from matplotlib.ticker import MaxNLocator
+
     tree, axes, bar = figure.subplots(1, 3, width_ratios=[1.0, side, 0.2])
     _draw_tree(tree, clusters)
     shown = similarity[np.ix_(clusters.order, clusters.order)].astype(np.float64)
@@ -89,7 +98,7 @@ def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") ->
     thinned = "" if every == 1 else f"; one in {every} is named"
     axes.set_title(f"{title or 'Similarity Σ'}, ordered by cluster{thinned}", parse_math=False)
     axes.set(xlabel="… by the values of these", ylabel="values of these are explained …")
-    figure.colorbar(image, cax=bar, label="entry of Σ", extend="both")
+    figure.colorbar(image, cax=bar, label="entry of Σ", extend="both", ticks=MaxNLocator(6))
     return figure
 
 
@@ -176,9 +185,9 @@ def short(name: str) -> str:
         >>> short("LEFT,LEFT,LEFT,FIRE")
         'LEFT×3,FIRE'
     """
-    from sb3_masp.plots import _short
-
-    return _short(name, LONGEST)
+    runs = [(word, len(list(run))) for word, run in groupby(name.split(","))]
+    counted = ",".join(word if length == 1 else f"{word}×{length}" for word, length in runs)
+    return counted if len(counted) <= LONGEST else counted[: LONGEST - 1] + "…"
 
 
 def _colours(similarity: NDArray[Any]) -> tuple[str, Any]:

@@ -111,8 +111,9 @@ def assert_same(ours, theirs):
 
 @pytest.mark.parametrize("learner", MASPS)
 def test_a_run_that_is_described_is_the_run_that_is_not(learner):
-    described = learned(SimilarityHistory(every=10), learner)
-    alone = learned(None, learner)
+    described = learned(SimilarityHistory(every=10), learner, decisions=72)
+    alone = learned(None, learner, decisions=72)
+    assert alone._n_updates > 10
     for name, tensor in alone.policy.state_dict().items():
         assert th.equal(tensor, described.policy.state_dict()[name]), name
     assert th.equal(alone.similarity(), described.similarity())

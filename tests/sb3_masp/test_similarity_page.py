@@ -95,7 +95,7 @@ def cell_at(page, report, row, column):
     n, order = len(report.names), cluster(report.similarity).order.tolist()
     cell = float(page.locator("#size").input_value())
     assert n * cell > 100
-    return {"x": 96 + cell * (order.index(column) + 0.5), "y": cell * (order.index(row) + 0.5)}
+    return {"x": 86 + cell * (order.index(column) + 0.5), "y": cell * (order.index(row) + 0.5)}
 
 
 def test_the_table_has_a_row_for_each_action_with_its_neighbours_as_strips(shown):
@@ -218,7 +218,7 @@ def test_the_map_is_drawn_in_the_colours_of_its_entries(shown):
             f"const n = {len(report.names)}, dense = width / parseFloat(map.style.width);"
             "const all = map.getContext('2d').getImageData(0, 0, width, map.height).data;"
             "return Array.from({length: n * n}, (_, i) => {"
-            "const x = Math.floor(dense * (96 + cell * (i % n + 0.5)));"
+            "const x = Math.floor(dense * (86 + cell * (i % n + 0.5)));"
             "const y = Math.floor(dense * cell * (Math.floor(i / n) + 0.5));"
             "return [...all.slice(4 * (y * width + x), 4 * (y * width + x) + 4)]; }); })())"
         )

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,6 +18,7 @@ from macro_gym.errors import MissingDependencyError
 from sb3_masp import FixedSimilarity, SoftmaxSimilarity, run, save_similarity
 from sb3_masp.cli import main
 from sb3_masp.similarity import SimilarityAbout, SimilarityError
+from sb3_masp.similarity_callbacks import SimilarityHistory
 from sb3_masp.similarity_report import (
     Movement,
     describe,
@@ -244,26 +246,56 @@ def test_a_file_is_shown_on_the_command_line(tmp_path, capsys):
     assert page.read_text().startswith("<!doctype html>")
 
 
-def test_a_run_is_shown_with_its_history_which_a_resumed_run_has_once(tmp_path, capsys):
+def test_a_run_is_shown_with_its_history_under_way_and_finished_and_resumed(
+    tmp_path, capsys, monkeypatch
+):
     MACROS.save(tmp_path / "macros.json")
-    folder = tmp_path / "run"
     config = run.TrainConfig(
         frames=8_600,
         macros=tmp_path / "macros.json",
         obs_type="ram",
         net_arch=(7,),
         threads=1,
-        run=folder,
+        run=tmp_path / "whole",
         checkpoint_every=400,
         learner=run.LearnerConfig(buffer_size=500, learning_starts=300, train_freq=50),
     )
     model = run.train(config, progress_bar=False)
-    rows = (folder / "similarity.csv").read_text().splitlines()
-    at = [int(row.partition(",")[0]) for row in rows[1:]]
-    assert at == [0, 1_000, model.num_timesteps]
-    assert main(["similarity", "show", str(folder), "--html", str(tmp_path / "p.html")]) == 0
-    assert f"{model.num_timesteps:,}" in capsys.readouterr().out
-    assert (tmp_path / "p.html").read_text().count("<figure") == 6
+
+    original = SimilarityHistory._on_step
+
+    def on_step(self):
+        if self.num_timesteps == 1_150:
+            raise InterruptedError
+        return original(self)
+
+    folder, page = tmp_path / "parts", tmp_path / "page.html"
+    with monkeypatch.context() as patch:
+        patch.setattr(SimilarityHistory, "_on_step", on_step)
+        with pytest.raises(InterruptedError):
+            run.train(replace(config, run=folder), progress_bar=False)
+    # The last checkpoint is of decision 800, the table's last row of decision 1000.
+    assert decisions(folder) == [0, 1_000]
+    assert main(["similarity", "show", str(folder), "--html", str(page)]) == 0
+    assert re.search(r"^decisions of training +800$", capsys.readouterr().out, re.MULTILINE)
+    run.resume(folder, progress_bar=False)
+    assert decisions(folder) == [0, 1_000, model.num_timesteps]
+    table = (tmp_path / "whole" / "similarity.csv").read_bytes()
+    assert (folder / "similarity.csv").read_bytes() == table
+    assert main(["similarity", "show", str(folder), "--html", str(page)]) == 0
+    assert f" {model.num_timesteps:,}\n" in capsys.readouterr().out
+    assert page.read_text().count("<figure") == 6
+
+
+def decisions(folder):
+    rows = (folder / "similarity.csv").read_text().splitlines()[1:]
+    return [int(row.partition(",")[0]) for row in rows]
+
+
+def test_a_learner_without_a_penalty_has_no_history(tmp_path):
+    config = run.TrainConfig("CartPole-v1", "dqn", frames=60, run=tmp_path / "run", threads=1)
+    run.train(config, progress_bar=False)
+    assert not (tmp_path / "run" / "similarity.csv").exists()
 
 
 @pytest.mark.parametrize(
