@@ -105,8 +105,11 @@
       pen.strokeRect(TREE + GAP + place[chosen] * cell, 0, cell, side);
     }
     if (cursor !== null) {
-      pen.strokeStyle = ink;
-      pen.strokeRect(TREE + GAP + cursor.column * cell, cursor.row * cell, cell, cell);
+      for (const [thick, tint] of [[4, "white"], [2, "black"]]) {
+        pen.lineWidth = thick;
+        pen.strokeStyle = tint;
+        pen.strokeRect(TREE + GAP + cursor.column * cell, cursor.row * cell, cell, cell);
+      }
     }
   }
 
@@ -119,7 +122,7 @@
   const strip = (action) => document.querySelector(`#row${action} th .strip`).cloneNode(true);
   const against = (row, entry) => {
     const uniform = data.uniform[row];
-    return uniform > 0 ? `${show(entry)} (${(entry / uniform).toFixed(2)} × the row's mean)` : show(entry);
+    return uniform > 0 ? `${show(entry)} (${show(entry / uniform)} × the row's mean)` : show(entry);
   };
 
   function point(row, column) {
