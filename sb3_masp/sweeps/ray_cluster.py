@@ -1,6 +1,7 @@
 """Runs on a Ray cluster, whose nodes share the sweep's folder; ray is loaded only here."""
 
 import os
+import socket
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ def on_ray(
         raise MissingDependencyError(
             "sweeps on a cluster need: pip install 'macro-gym[ray]', on every node"
         ) from error
+    _require_answer(address)
     try:
         ray.init(address=address, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -63,6 +65,20 @@ def on_ray(
             ray.cancel(reference)
         ray.wait(list(tasks), num_returns=len(tasks), timeout=60) if tasks else None
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address at which nobody listens, for which Ray would wait for minutes.
+
+    Raises:
+        SweepError: Nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        except OSError as error:
+            raise SweepError(f"nobody answers at {address}, Ray's address: {error}") from error
 
 
 def _seen(run: SweepRun, output: Path) -> SweepRun:

@@ -153,8 +153,8 @@ def draw_intervals(path: Path, found: Sequence[Interval], measure: str = "final_
     for game, axes in zip(games, panels, strict=True):
         for interval in (x for x in shown if x.game == game):
             line = arms.index(interval.arm)
-            axes.plot([interval.low, interval.high], [line, line], linewidth=6, alpha=0.35)
-            axes.plot(interval.iqm, line, "o", color=axes.lines[-1].get_color())
+            axes.hlines(line, interval.low, interval.high, f"C{line}", linewidth=6, alpha=0.35)
+            axes.plot(interval.iqm, line, "o", color=f"C{line}")
         axes.set_yticks(range(len(arms)), arms)
         axes.set(title=game, xlabel=f"{measure.replace('_', ' ')}: IQM, 95% interval")
         axes.title.set_fontsize(10)

@@ -4,6 +4,7 @@ import csv
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +18,9 @@ from macro_gym.errors import MissingDependencyError
 from sb3_masp import run
 from sb3_masp.checkpoint import load_checkpoint
 from sb3_masp.cli import main
-from sb3_masp.sweeps import SweepError, execute, make_sweep, plan, processes, worker
+from sb3_masp.sweeps import SweepError, execute, make_sweep, plan, processes, ray_cluster, worker
 from sb3_masp.sweeps.execution import require_same
+from sb3_masp.sweeps.results import status
 from sb3_masp.sweeps.worker import is_finished, read_state
 
 DECLARATION = {
@@ -257,7 +259,7 @@ def test_two_processes_do_not_work_on_one_run(tmp_path, monkeypatch):
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path):
     output = tmp_path / "elsewhere"
-    with pytest.raises(SweepError, match="has no .*elsewhere: it must be a shared folder"):
+    with pytest.raises(SweepError, match=r"has no .*elsewhere: it must be a shared folder"):
         worker.see_through(make_sweep(DECLARATION, output).runs[0].config, output)
     assert not output.exists()
 
@@ -308,6 +310,21 @@ def test_a_cluster_without_ray_installed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'macro-gym\[ray\]', on every"):
         execute(make_sweep(DECLARATION, tmp_path), ray="auto")
+
+
+def test_a_run_that_ended_on_a_node_without_a_trace_here_has_failed(tmp_path):
+    sweep = make_sweep(DECLARATION, tmp_path)
+    ended = ray_cluster._seen(sweep.runs[0], tmp_path)
+    assert status(ended) == "failed"
+    assert "here shows nothing: is it shared?" in read_state(ended.config.folder).error
+
+
+def test_an_address_without_a_cluster_is_refused(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(SweepError, match=f"nobody answers at {address}, Ray's address: .*refused"):
+        execute(make_sweep(DECLARATION, tmp_path), ray=address)
 
 
 def test_no_workers_are_refused(tmp_path):
