@@ -18,6 +18,7 @@ from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner, require_setting
 from sb3_masp.similarity import Similarity
+from sb3_masp.similarity.diagnostics import findings, penalty_pull
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity.health import collapse, similarity_health
@@ -70,7 +71,7 @@ class MASP(MacroLearner):
     batch_norm_stats_target: list[Tensor]
 
     _similarity_has_moved = False
-    _warned_of_collapse = False
+    _warned_of: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -230,27 +231,37 @@ class MASP(MacroLearner):
             shown.copy_(self.similarity().detach())
 
     def dump_logs(self) -> None:
-        """Write the log, with Σ's health, and warn once if Σ has collapsed."""
+        """Write the log, with figures that tell how Σ fares, and warn of each trouble once."""
         similarity = self.similarity().detach()
         for name, value in similarity_health(similarity, self.similarity.start).items():
             self.logger.record(f"similarity/{name}", value)
-        self._watch_for_collapse(similarity)
+        if "train/penalty" in self.logger.name_to_value:
+            penalty = self.logger.name_to_value["train/penalty"]
+            pull = penalty_pull(
+                penalty, self.current_eta, self.similarity.n_actions, self.penalty_reduction
+            )
+            self.logger.record("similarity/pull", pull)
+        for name, value in self.similarity_learning.figures().items():
+            self.logger.record(name, value)
+        self._warn(similarity)
         super().dump_logs()
 
-    def _watch_for_collapse(self, similarity: Tensor) -> None:
-        """Warn once when Σ, having been something else, has become identity or uniform."""
-        state = collapse(similarity)
-        if state is None or state != collapse(self.similarity.start):
-            self._similarity_has_moved = True
-        if state is not None and self._similarity_has_moved and not self._warned_of_collapse:
-            self._warned_of_collapse = True
-            effect = "penalises nothing" if state == "identity" else "treats all actions alike"
-            warnings.warn(
-                f"Σ has collapsed to {state} after {self._n_updates} updates: the penalty now "
-                f"{effect}. A smaller or decayed meta_learning_rate, or a form without a "
-                "diagonal, helps; see the similarity/ values in the log.",
-                stacklevel=2,
-            )
+    def _warn(self, similarity: Tensor) -> None:
+        """Warn of what the log shows and was not warned of yet."""
+        collapsed, figures = collapse(similarity), self.logger.name_to_value
+        self._similarity_has_moved |= collapsed is None or collapsed != collapse(
+            self.similarity.start
+        )
+        found = findings(
+            figures,
+            collapsed if self._similarity_has_moved else None,
+            self.current_eta,
+            self.penalty_reduction,
+        )
+        for name, text in found.items():
+            if name not in self._warned_of:
+                self._warned_of += (name,)
+                warnings.warn(f"after {self._n_updates} updates, {text}.", stacklevel=2)
 
     def _setup_model(self) -> None:
         """Build the learner's parts, then Σ, what learns it, and its way to the target network."""

@@ -7,6 +7,12 @@ from torch import Tensor
 
 Collapse = Literal["identity", "uniform"]
 
+LEAST_MASS = 0.02
+"""Share of Σ's mass off its diagonal below which it is the identity."""
+
+LEAST_UNEVENNESS = 0.02
+"""Unevenness below which Σ is uniform."""
+
 
 def similarity_health(similarity: Tensor, start: Tensor) -> dict[str, float]:
     """Numbers to watch while Σ is learned.
@@ -19,14 +25,15 @@ def similarity_health(similarity: Tensor, start: Tensor) -> dict[str, float]:
         ``entropy``: of the rows' absolute entries off the diagonal, as a share of the largest
         possible, averaged: 1 for uniform rows. ``off_diagonal_mass``: share of the absolute
         entries there: 0 for identity. ``effective_rank``: exponential of the entropy of the
-        singular values (Roy & Vetterli 2007), from 1 to the number of actions.
-        ``distance_from_start``: Frobenius norm of the difference over that of the start.
+        singular values (Roy & Vetterli 2007), from 1 to the number of actions. ``unevenness``: see
+        there. ``distance_from_start``: Frobenius norm of the difference over that of the start.
     """
     singular_values = th.linalg.svdvals(similarity)
     return {
         "entropy": float(row_entropy(similarity).mean()),
         "off_diagonal_mass": float(off_diagonal_mass(similarity)),
         "effective_rank": float(_entropy(singular_values / singular_values.sum()).exp()),
+        "unevenness": float(unevenness(similarity)),
         "distance_from_start": float((similarity - start).norm() / start.norm()),
     }
 
@@ -48,18 +55,22 @@ def off_diagonal_mass(similarity: Tensor) -> Tensor:
     return 1 - weights.diagonal().sum() / weights.sum()
 
 
-def collapse(similarity: Tensor) -> Collapse | None:
-    """Whether Σ has lost its meaning: penalises nothing (identity) or all alike (uniform).
+def unevenness(similarity: Tensor) -> Tensor:
+    """Largest gap between an entry off the diagonal and its row's mean there, over that mean.
 
-    Identity: under 2% of the mass off the diagonal. Uniform: no entry off the diagonal further
-    than 2% from the mean of its row.
+    The mean is taken as its size; shape ``()``: 0 for uniform rows.
     """
-    if off_diagonal_mass(similarity) < 0.02:
-        return "identity"
     n_actions = len(similarity)
     means = (similarity.sum(1) - similarity.diagonal()) / (n_actions - 1)
     gaps = (similarity - means[:, None]).clone().fill_diagonal_(0.0)
-    return "uniform" if bool((gaps.abs().amax(dim=1) < 0.02 * means.abs()).all()) else None
+    return (gaps.abs().amax(dim=1) / means.abs().clamp(min=1e-12)).max()
+
+
+def collapse(similarity: Tensor) -> Collapse | None:
+    """Whether Σ has lost its meaning: penalises nothing (identity) or all alike (uniform)."""
+    if off_diagonal_mass(similarity) < LEAST_MASS:
+        return "identity"
+    return "uniform" if unevenness(similarity) < LEAST_UNEVENNESS else None
 
 
 def _entropy(probabilities: Tensor) -> Tensor:

@@ -73,6 +73,10 @@ class SimilarityLearning(ABC):
     def step(self, learner: MASP, inner: InnerStep) -> None:
         """Change Σ, or prepare to, after a step of the network, and log what it did."""
 
+    def figures(self) -> dict[str, float]:
+        """What it has to tell over many steps, by the log's names; asked for at every log."""
+        return {}
+
 
 SIMILARITY_LEARNING: dict[str, type[SimilarityLearning]] = {}
 """The ways by name."""

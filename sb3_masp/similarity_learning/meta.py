@@ -14,6 +14,7 @@ from torch.func import functional_call
 from sb3_masp.metagradient import meta_loss
 from sb3_masp.optimizer_vjp import clip_vjp, optimizer_vjp, require_supported
 from sb3_masp.samples import MacroReplaySamples
+from sb3_masp.similarity.diagnostics import Agreement
 from sb3_masp.similarity_learning.base import InnerStep, SimilarityLearning
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ class MetaLearning(SimilarityLearning):
     """
 
     way = "meta"
-    parts = ("optimizer", "gradients")
+    parts = ("optimizer", "gradients", "agreement")
     needs_parameters = True
 
     optimizer: th.optim.Adam
     gradients: nn.ParameterList
     """Sums of the gradients that are being averaged, in the order of Σ's parameters."""
+    agreement: Agreement
+    """Of the gradients that Σ moved along."""
 
     def set_up(self, learner: MASP) -> None:
         """Build Σ's optimizer.
@@ -50,6 +53,7 @@ class MetaLearning(SimilarityLearning):
         self.gradients = nn.ParameterList(
             nn.Parameter(th.zeros_like(p), requires_grad=False) for p in parameters
         )
+        self.agreement = Agreement(sum(p.numel() for p in parameters)).to(learner.device)
         if learner.learns_similarity:
             require_supported(learner.policy.optimizer)
 
@@ -71,8 +75,13 @@ class MetaLearning(SimilarityLearning):
         if (learner._n_updates // learner.meta_interval + 1) % learner.meta_average == 0:
             self._move(learner)
 
+    def figures(self) -> dict[str, float]:
+        """``meta/agreement``, the mean cosine between gradients, once there are enough."""
+        return self.agreement.told()
+
     def _move(self, learner: MASP) -> None:
         """Take Adam's step along the average, and begin another."""
+        self.agreement.add(list(self.gradients))
         norm = nn.utils.get_total_norm(list(self.gradients))
         learner.logger.record_mean("meta/gradient_norm", float(norm))
         for parameter, total in zip(learner.similarity.parameters(), self.gradients, strict=True):

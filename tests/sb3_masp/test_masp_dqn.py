@@ -1,7 +1,6 @@
 """Settings, environments, buffers and logs of MASP learners, shown on MASPDQN."""
 
 import io
-import warnings
 
 import ale_py
 import gymnasium as gym
@@ -89,27 +88,6 @@ def test_the_logger_gets_losses_gradient_norm_and_health(tmp_path):
         "similarity/effective_rank",
         "similarity/distance_from_start",
     } <= set(header)
-
-
-def test_collapse_is_warned_of_once_and_only_after_a_move():
-    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity="softmax_diagonal", **SMALL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model._watch_for_collapse(model.similarity().detach())  # uniform, as it started
-    identity = th.eye(7)
-    with pytest.warns(UserWarning, match="collapsed to identity after 0 updates"):
-        model._watch_for_collapse(identity)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model._watch_for_collapse(identity)
-
-
-def test_coming_back_to_uniform_is_a_collapse_too():
-    model = MASPDQN("MlpPolicy", macro_cartpole(), **SMALL)
-    uniform = model.similarity().detach()
-    model._watch_for_collapse(th.rand(7, 7))
-    with pytest.warns(UserWarning, match="collapsed to uniform"):
-        model._watch_for_collapse(uniform)
 
 
 def test_a_frozen_similarity_stays_and_costs_no_outer_step():

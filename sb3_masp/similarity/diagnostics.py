@@ -1,0 +1,126 @@
+"""What can go wrong with Σ: a figure, a threshold, and the argument to change.
+
+Figures are what the log shows under their names. Thresholds are ours; they are where a run has
+something to look at, not where it is lost.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch as th
+from torch import Tensor, nn
+
+from sb3_masp.losses import Reduction
+from sb3_masp.similarity.health import LEAST_MASS, LEAST_UNEVENNESS, Collapse
+
+MOST_PULL = 9.0
+"""Pull at which differences between actions keep a tenth of their size."""
+
+LEAST_AGREEMENT = 0.01
+"""Mean cosine between meta-gradients at which they are noise; .03 was seen early in training."""
+
+GRADIENTS = 50
+"""Meta-gradients from which their agreement is told."""
+
+
+class Agreement(nn.Module):
+    """Whether gradients point the same way: the mean cosine between any two of them.
+
+    Args:
+        size: Numbers in a gradient.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, size: int) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.register_buffer("total", th.zeros(size))
+        self.register_buffer("count", th.zeros((), dtype=th.int64))
+
+    def add(self, gradients: Sequence[Tensor]) -> None:
+        """Count one more, given in parts; one of zeros points nowhere and is left out."""
+        gradient = th.cat([part.detach().flatten() for part in gradients])
+        norm = gradient.norm()
+        if norm > 0:
+            self.total += gradient / norm
+            self.count += 1
+
+    def told(self) -> dict[str, float]:
+        """``meta/agreement``, the mean cosine of `GRADIENTS` gradients or more, and begin anew.
+
+        Nothing, and go on counting, while there are fewer.
+        """
+        count = int(self.count)
+        if count < GRADIENTS:
+            return {}
+        squared = float(self.total.square().sum())
+        self.total.zero_()
+        self.count.zero_()
+        return {"meta/agreement": (squared - count) / (count * (count - 1))}
+
+
+def penalty_pull(penalty: float, eta: float, n_actions: int, reduction: Reduction) -> float:
+    """How hard the penalty pulls at an action's value, beside the error that pulls it back.
+
+    Where all actions are tried alike and Σ is uniform, the squared TD error pulls at a value with
+    its distance from the target, and the penalty with 2η times its distance from the others (times
+    A for the sum over actions), so differences end up at 1/(1 + pull) of their size. Huber's loss
+    pulls with 1 at most, so where values lie further apart the penalty has the more ease.
+
+    Args:
+        penalty: Mean of the penalty; its root is the spread of Q that the penalty sees.
+        eta: η.
+        n_actions: A.
+        reduction: The penalty's, over actions.
+    """
+    count = n_actions if reduction == "sum" else 1
+    spread = math.sqrt(penalty / count)
+    return 2 * eta * count * max(1.0, spread)
+
+
+def findings(
+    figures: Mapping[str, float], collapsed: Collapse | None, eta: float, reduction: Reduction
+) -> dict[str, str]:
+    """What is to be warned of, by name.
+
+    Args:
+        figures: What the log shows; those that are missing are not judged.
+        collapsed: To what Σ has collapsed, if it has.
+        eta: η.
+        reduction: The penalty's, over actions.
+
+    Returns:
+        Sentences that say the figure, its threshold, what it means, and the argument to change.
+    """
+    found = {}
+    if collapsed == "identity":
+        found["identity"] = (
+            f"similarity/off_diagonal_mass is {figures['similarity/off_diagonal_mass']:.3g}, below "
+            f"{LEAST_MASS}: Σ has collapsed to identity, and the penalty penalises nothing. Lower "
+            "or decay meta_learning_rate, or choose a similarity without a diagonal, such as "
+            "'softmax'"
+        )
+    if collapsed == "uniform":
+        found["uniform"] = (
+            f"similarity/unevenness is {figures['similarity/unevenness']:.3g}, below "
+            f"{LEAST_UNEVENNESS}: Σ has collapsed to uniform, and the penalty treats all actions "
+            "alike. Lower or decay meta_learning_rate, or let similarity_start be 'overlap'"
+        )
+    pull = figures.get("similarity/pull", 0.0)
+    if pull > MOST_PULL:
+        other = ", or let penalty_reduction be 'mean'" if reduction == "sum" else ""
+        found["pull"] = (
+            f"similarity/pull is {pull:.3g}, above {MOST_PULL:g}: η is too strong for the spread "
+            f"of Q, whose differences between actions shrink to 1/{1 + pull:.3g} of their size. "
+            f"Lower eta to {eta * MOST_PULL / pull:.2g} or less{other}"
+        )
+    agreement = figures.get("meta/agreement", 1.0)
+    if agreement < LEAST_AGREEMENT:
+        found["noise"] = (
+            f"meta/agreement is {agreement:.2g}, below {LEAST_AGREEMENT}: meta-gradients point "
+            "anywhere, so Σ wanders and learns nothing. Decay meta_learning_rate, raise "
+            "outer_batch_size or meta_average, or set similarity_frozen"
+        )
+    return found
