@@ -116,7 +116,8 @@ def movement(
         macro_set: What the actions are, if the environment has macros.
         decisions: Decisions of training so far.
     """
-    figures: dict[str, Any] = similarity_health(similarity, start)
+    health = similarity_health(similarity, start)
+    figures: dict[str, Any] = {name: health[name] for name in Movement._fields if name in health}
     if macro_set is not None:
         overlap = OverlapSimilarity.for_actions(similarity, macro_set)().to(similarity)
         figures["distance_from_overlap"] = relative_distance(similarity, overlap)
