@@ -21,7 +21,7 @@ from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.diagnostics import findings, penalty_pull
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 from sb3_masp.similarity.forms import make_similarity
-from sb3_masp.similarity.health import collapse, similarity_health
+from sb3_masp.similarity.health import collapse, similarity_health, unevenness
 from sb3_masp.similarity.initial import Start
 from sb3_masp.similarity_learning import (
     InnerStep,
@@ -235,6 +235,7 @@ class MASP(MacroLearner):
         similarity = self.similarity().detach()
         for name, value in similarity_health(similarity, self.similarity.start).items():
             self.logger.record(f"similarity/{name}", value)
+        self.logger.record("similarity/unevenness", float(unevenness(similarity)))
         if "train/penalty" in self.logger.name_to_value:
             penalty = self.logger.name_to_value["train/penalty"]
             pull = penalty_pull(

@@ -25,15 +25,14 @@ def similarity_health(similarity: Tensor, start: Tensor) -> dict[str, float]:
         ``entropy``: of the rows' absolute entries off the diagonal, as a share of the largest
         possible, averaged: 1 for uniform rows. ``off_diagonal_mass``: share of the absolute
         entries there: 0 for identity. ``effective_rank``: exponential of the entropy of the
-        singular values (Roy & Vetterli 2007), from 1 to the number of actions. ``unevenness``: see
-        there. ``distance_from_start``: Frobenius norm of the difference over that of the start.
+        singular values (Roy & Vetterli 2007), from 1 to the number of actions.
+        ``distance_from_start``: Frobenius norm of the difference over that of the start.
     """
     singular_values = th.linalg.svdvals(similarity)
     return {
         "entropy": float(row_entropy(similarity).mean()),
         "off_diagonal_mass": float(off_diagonal_mass(similarity)),
         "effective_rank": float(_entropy(singular_values / singular_values.sum()).exp()),
-        "unevenness": float(unevenness(similarity)),
         "distance_from_start": float((similarity - start).norm() / start.norm()),
     }
 
