@@ -284,3 +284,38 @@ def test_what_a_way_cannot_do_is_refused(settings, message):
 def test_settings_of_the_head_out_of_range_are_refused(name, value):
     with pytest.raises(LearnerSettingError, match=f"{name} is {value}"):
         AuxiliaryHead(**{name: value})
+
+
+class Sides(gym.Env):
+    """A side to choose by what is seen, with three actions for each of the two sides."""
+
+    observation_space = gym.spaces.Box(-5, 5, (3,), np.float32)
+    action_space = gym.spaces.Discrete(6)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seen = self.np_random.normal(size=3).astype(np.float32).clip(-5, 5)
+        return self.seen, {}
+
+    def step(self, action):
+        return self.seen, float(self.seen[0]) * (1 if action % 2 else -1), True, False, {}
+
+
+def mass_on_copies(seed):
+    """Share of Σ that the auxiliary head puts on actions that do the same; .4 if uniform."""
+    model = MASPDQN(
+        "MlpPolicy",
+        Sides(),
+        similarity_learning=AuxiliaryHead(learning_rate=0.01),
+        learning_rate=1e-3,
+        train_freq=1,
+        exploration_fraction=1.0,
+        seed=seed,
+        policy_kwargs={"net_arch": [32]},
+    ).learn(800)
+    copies = th.arange(6)[:, None] % 2 == th.arange(6) % 2
+    return float(model.similarity().detach()[copies].sum() / 6)
+
+
+def test_actions_that_do_the_same_come_to_be_similar():
+    assert mass_on_copies(seed=1) > 0.8
