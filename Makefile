@@ -50,6 +50,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/any_discrete_env.py --smoke
 	$(BIN)/python examples/rainbow.py --smoke
 	$(BIN)/python examples/ablation.py --smoke --output build/ablation
+	$(BIN)/masp sweep examples/sweep.toml --dry-run
 	$(BIN)/python examples/demo.py --smoke --output build/demo
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
 	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
