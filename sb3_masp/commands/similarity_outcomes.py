@@ -22,7 +22,7 @@ def outcomes(
     states: int = 64,
     seed: int = 0,
     temperature: float = 0.1,
-    reward_weight: float = 1.0,
+    reward_weight: float = 0.0,
     duration_weight: float = 0.0,
 ) -> None:
     """Measure a similarity: every action is tried from the same states of random play.

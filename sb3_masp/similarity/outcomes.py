@@ -18,6 +18,9 @@ from sb3_masp.similarity.fixed import FixedSimilarity
 
 Env = gym.Env[Any, Any]
 
+MOST = 100_000
+"""Decisions, at most: some minutes of a core. Nothing is kept of what is stopped before its end."""
+
 
 class Outcomes(NamedTuple):
     """What each action led to from each of some states.
@@ -39,7 +42,7 @@ def outcome_similarity(
     *,
     seed: int = 0,
     temperature: float = 0.1,
-    reward_weight: float = 1.0,
+    reward_weight: float = 0.0,
     duration_weight: float = 0.0,
     gamma: float = 0.99,
     spacing: int = 8,
@@ -56,14 +59,16 @@ def outcome_similarity(
         states: From how many states.
         seed: Of the play.
         temperature: Of the softmax, in mean distances.
-        reward_weight: Of the reward's part of the distance; the state's part has weight one.
+        reward_weight: Of the reward's part of the distance; the state's part has weight one. In
+            play at random rewards can be so rare that they add noise alone.
         duration_weight: Of the duration's.
         gamma: Discount, within actions.
         spacing: Random actions between two states, on average.
         progress_bar: Whether to show one, counting states.
 
     Raises:
-        SimilarityError: A number is out of range, or the actions are not discrete.
+        SimilarityError: A number is out of range, or the actions are not Discrete, or the
+            environment cannot be copied.
     """
     outcomes = collect_outcomes(
         env, states, seed=seed, gamma=gamma, spacing=spacing, progress_bar=progress_bar
@@ -91,7 +96,7 @@ def similarity_of_distances(distances: Tensor, temperature: float = 0.1) -> Tens
 
 
 def outcome_distances(
-    outcomes: Outcomes, reward_weight: float = 1.0, duration_weight: float = 0.0
+    outcomes: Outcomes, reward_weight: float = 0.0, duration_weight: float = 0.0
 ) -> Tensor:
     """How far apart what two actions lead to is, on average over states.
 
@@ -246,3 +251,9 @@ def _require_settings(env: Env, states: int, spacing: int) -> None:
     for name, value in (("states", states), ("spacing", spacing)):
         if value < 1:
             raise SimilarityError(f"{name} is {value}; it must be at least 1")
+    if states * _size(env) > MOST:
+        raise SimilarityError(
+            f"{states} states and {_size(env)} actions make {states * _size(env)} decisions; at "
+            f"most {MOST} are made, which {MOST // _size(env)} states are. On Breakout, more than "
+            "64 changed little."
+        )

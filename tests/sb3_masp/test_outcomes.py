@@ -59,8 +59,8 @@ def test_distances_are_those_of_naive_loops():
                 total += 0.7 * abs(rewards[s, i] - rewards[s, j]) / np.std(rewards)
                 total += 0.3 * abs(durations[s, i] - durations[s, j]) / np.std(durations)
             assert float(found[i, j]) == pytest.approx(total / 5)
-    plain = outcome_distances(outcomes._replace(rewards=th.zeros(5, 3).double()))
-    th.testing.assert_close(plain, outcome_distances(outcomes, reward_weight=0.0))
+    without = outcome_distances(outcomes._replace(rewards=th.zeros(5, 3).double()), 1.0)
+    th.testing.assert_close(without, outcome_distances(outcomes))
 
 
 def test_the_similarity_is_the_softmax_of_distances_in_their_mean():
@@ -197,6 +197,9 @@ def test_what_is_out_of_range_or_cannot_be_tried_is_refused():
         collect_outcomes(gym.make("Pendulum-v1"), 3)
     with pytest.raises(SimilarityError, match="states is 0; it must be at least 1"):
         collect_outcomes(pole(), 0)
+    message = "20001 states and 5 actions make 100005 decisions; .* which 20000 states are"
+    with pytest.raises(SimilarityError, match=message):
+        collect_outcomes(pole(), 20_001)
     with pytest.raises(SimilarityError, match="spacing is 0"):
         collect_outcomes(pole(), 3, spacing=0)
     with pytest.raises(SimilarityError, match="temperature is 0; it must be above 0"):
