@@ -199,6 +199,8 @@ def test_a_learner_takes_a_file_of_the_same_actions_as_it_is_and_no_other(simila
         make_similarity(path, "overlap", A, SOURCE)
     with pytest.raises(SimilarityError, match=r"of other actions.*transferred_similarity, or masp"):
         make_similarity(path, "uniform", TARGET.n_actions, TARGET)
+    with pytest.raises(SimilarityError, match="the environment has 7, macro set none"):
+        make_similarity(path, "uniform", A)
     with pytest.raises(SimilarityError, match=r"may be fixed.*, or a file .* there is no such"):
         make_similarity("nowhere.safetensors", "uniform", A, SOURCE)
 
