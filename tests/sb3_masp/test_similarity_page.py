@@ -270,6 +270,7 @@ def test_the_page_is_seen_in_the_dark_and_on_small_screens_too(shown):
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 420, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
+    assert page.locator("section .scroll").first.bounding_box()["width"] > 300
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 27)"
     page.emulate_media(color_scheme="light")
     page.set_viewport_size({"width": 1500, "height": 900})
