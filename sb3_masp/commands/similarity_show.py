@@ -40,7 +40,7 @@ def show(
     contents = report.make_report(similarity, about, history)
     print(report.describe(contents, top, neighbours))
     if output is not None:
-        for picture in report.draw_report(contents, output, neighbours):
+        for picture in report.draw_report(contents, output, neighbours, progress_bar=True):
             print(f"picture  {picture}")
     if html is not None:
         report.write_page(contents, html, neighbours)

@@ -1,13 +1,14 @@
 """Σ as pictures; matplotlib is loaded only here."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from macro_gym.files import replacing
 from macro_gym.report.pictures import draw_strip, new_figure
@@ -29,7 +30,11 @@ ROW = 0.3
 
 
 def draw_report(
-    report: SimilarityReport, folder: Path, most: int = 5, formats: Sequence[str] = ("png", "svg")
+    report: SimilarityReport,
+    folder: Path,
+    most: int = 5,
+    formats: Sequence[str] = ("png", "svg"),
+    progress_bar: bool = False,
 ) -> list[Path]:
     """Draw the heat map, each action's nearest neighbours and, if there is one, the history.
 
@@ -38,6 +43,7 @@ def draw_report(
         folder: Where to.
         most: Neighbours of each action.
         formats: Suffixes of the files.
+        progress_bar: Whether to show one.
 
     Returns:
         The files.
@@ -45,14 +51,15 @@ def draw_report(
     Raises:
         MissingDependencyError: matplotlib or SciPy is not installed.
     """
-    figures = {
-        "similarity": heat_map(report.similarity, report.names, report.title),
-        "neighbours": neighbour_strips(report, most),
+    drawings: dict[str, Callable[[], Figure]] = {
+        "similarity": lambda: heat_map(report.similarity, report.names, report.title),
+        "neighbours": lambda: neighbour_strips(report, most),
     }
     if report.history:
-        figures["history"] = curves(report.history)
+        drawings["history"] = lambda: curves(report.history)
     paths = []
-    for name, figure in figures.items():
+    for name, draw in tqdm(drawings.items(), unit="picture", disable=not progress_bar):
+        figure = draw()
         for suffix in formats:
             paths.append(folder / f"{name}.{suffix}")
             save(figure, paths[-1])
