@@ -95,7 +95,7 @@ def main(settings: Settings) -> None:
     seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     todo = [(n, x, s) for n in settings.problems for s in seeds for x in settings.learners]
     for name, learner, seed in tqdm(todo, unit="run"):
-        steps = 600 if settings.smoke else problem(name).steps
+        steps = 600 if settings.smoke else problem(name).budget(learner)
         known = {"steps": steps, "arguments": repr(arguments(name, learner))}
         same = [r for r in rows if (r["problem"], r["learner"], r["seed"]) == (name, learner, seed)]
         if any(row | known == row for row in same):

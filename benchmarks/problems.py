@@ -88,11 +88,12 @@ class Problem:
         about: What it is.
         make: Builds the environment.
         steps: Budget, in steps of the environment (not decisions).
-        required: Mean return that the learned policy has to reach; None in a control.
+        required: Return that the learned policies have to reach on average; None in a control.
         best: What the best policy gets, and how that is known.
         settings: Arguments of every learner.
         rainbow: Further arguments of those that learn distributions on fixed atoms.
         masp: Further arguments of those with a penalty.
+        more_steps: Budgets of learners that need another than ``steps``.
     """
 
     about: str
@@ -103,6 +104,11 @@ class Problem:
     settings: dict[str, Any] = field(default_factory=dict)
     rainbow: dict[str, Any] = field(default_factory=dict)
     masp: dict[str, Any] = field(default_factory=dict)
+    more_steps: dict[str, int] = field(default_factory=dict)
+
+    def budget(self, learner: str) -> int:
+        """Steps that a learner has."""
+        return self.more_steps.get(learner, self.steps)
 
 
 def chain(*macros: tuple[int, ...]) -> gym.Env[Any, Any]:
@@ -199,6 +205,7 @@ PROBLEMS = {
             "policy_kwargs": {"net_arch": [], "features_extractor_class": SmallImages},
         },
         rainbow={"v_min": 0, "v_max": 10},
+        more_steps={"MASPRainbow": 60_000},
     ),
 }
 
@@ -206,8 +213,11 @@ CONTROL = "chain without macros"
 
 
 def problem(name: str) -> Problem:
-    """The problem ``name``, or the control: the chain on which nothing can be learned."""
+    """The problem ``name``, or the control: the chain that random decisions do not solve."""
     if name != CONTROL:
         return PROBLEMS[name]
-    about = "The same chain with LEFT and RIGHT only: the control, in which nothing pays."
+    about = (
+        "The same chain with LEFT and RIGHT only: the control. Random decisions do not arrive; noise "
+        "in a network, which can prefer RIGHT in every place at once, may."
+    )
     return replace(PROBLEMS["chain"], about=about, make=chain, required=None)
