@@ -217,7 +217,7 @@ def problem(name: str) -> Problem:
     if name != CONTROL:
         return PROBLEMS[name]
     about = (
-        "The same chain with LEFT and RIGHT only: the control. Random decisions do not arrive; noise "
-        "in a network, which can prefer RIGHT in every place at once, may."
+        "The same chain with LEFT and RIGHT only: the control. Random decisions do not arrive; "
+        "noise in a network, which can prefer RIGHT in every place at once, may."
     )
     return replace(PROBLEMS["chain"], about=about, make=chain, required=None)
