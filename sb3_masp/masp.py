@@ -253,9 +253,11 @@ class MASP(MacroLearner):
         self._similarity_has_moved |= collapsed is None or collapsed != collapse(
             self.similarity.start
         )
+        remedies = self.similarity_learning.remedies
         found = findings(
             figures,
             collapsed if self._similarity_has_moved else None,
+            remedies.get(collapsed or "uniform", "See what similarity_learning does"),
             self.current_eta,
             self.penalty_reduction,
         )

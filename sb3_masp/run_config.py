@@ -18,7 +18,7 @@ from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity.initial import Start
 from sb3_masp.similarity.transfer import Unmapped
-from sb3_masp.similarity_learning import AuxiliaryHead
+from sb3_masp.similarity_learning import AuxiliaryHead, MetaLearning
 
 AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
 
@@ -67,6 +67,12 @@ ARGUMENTS = {
     "auxiliary_prior": "similarity_learning",
 }
 """Settings that become part of a learner's argument of another name."""
+
+
+META_SETTINGS = {"outer_batch_size", "meta_learning_rate", "meta_learning_rate_final"} | {
+    f"meta_{name}" for name in ("interval", "average", "gradient")
+}
+"""Settings of meta-learning, which other ways to find Σ have no use for."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +233,8 @@ class TrainConfig:
             _require(self, name, lambda value: value >= 1, "at least 1")
         if self.similarity_unfreeze_at is not None and not self.learner.similarity_frozen:
             raise RunError("--similarity-unfreeze-at goes with --similarity-frozen")
+        never = f"below --frames, {self.frames}, or nothing is unfrozen"
+        _require(self, "similarity_unfreeze_at", lambda value: value < self.frames, never)
         _require(self, "seed", lambda value: 0 <= value < 2**32, "within 0..4294967295")
         _require(self, "net_arch", lambda sizes: min(sizes, default=1) >= 1, "at least 1 each")
 
@@ -262,6 +270,11 @@ class TrainConfig:
                 raise RunError(
                     f"--{name.replace('_', '-')} is no setting of {self.algorithm}; leave it out "
                     "or choose another --algorithm"
+                )
+        if chosen.get("similarity_learning", MetaLearning.way) != MetaLearning.way:
+            for name in sorted(META_SETTINGS & chosen.keys()):
+                raise RunError(
+                    f"--{name.replace('_', '-')} goes with --similarity-learning {MetaLearning.way}"
                 )
         for name in ("eta", "meta_learning_rate"):
             if (final := chosen.pop(f"{name}_final", None)) is not None:

@@ -48,7 +48,7 @@ class Agreement(nn.Module):
             self.count += 1
 
     def told(self) -> dict[str, float]:
-        """``meta/agreement``, the mean cosine of `GRADIENTS` gradients or more, and begin anew.
+        """``meta/cosine``, the mean cosine of `GRADIENTS` gradients or more, and begin anew.
 
         Nothing, and go on counting, while there are fewer.
         """
@@ -58,16 +58,17 @@ class Agreement(nn.Module):
         squared = float(self.total.square().sum())
         self.total.zero_()
         self.count.zero_()
-        return {"meta/agreement": (squared - count) / (count * (count - 1))}
+        return {"meta/cosine": (squared - count) / (count * (count - 1))}
 
 
 def penalty_pull(penalty: float, eta: float, n_actions: int, reduction: Reduction) -> float:
     """How hard the penalty pulls at an action's value, beside the error that pulls it back.
 
     Where all actions are tried alike and Σ is uniform, the squared TD error pulls at a value with
-    its distance from the target, and the penalty with 2η times its distance from the others (times
-    A for the sum over actions), so differences end up at 1/(1 + pull) of their size. Huber's loss
-    pulls with 1 at most, so where values lie further apart the penalty has the more ease.
+    its distance from the target, and the penalty with 2η (A/(A − 1))² times its distance from the
+    mean (times A for the sum over actions), so differences end up at 1/(1 + pull) of their size.
+    Huber's loss pulls with 1 at most, so where values lie further apart the penalty has the more
+    ease.
 
     Args:
         penalty: Mean of the penalty; its root is the spread of Q that the penalty sees.
@@ -76,18 +77,24 @@ def penalty_pull(penalty: float, eta: float, n_actions: int, reduction: Reductio
         reduction: The penalty's, over actions.
     """
     count = n_actions if reduction == "sum" else 1
-    spread = math.sqrt(penalty / count)
-    return 2 * eta * count * max(1.0, spread)
+    others = n_actions / (n_actions - 1)  # a gap to the mean of the others, per gap to that of all
+    spread = math.sqrt(penalty / count) / others
+    return 2 * eta * count * others**2 * max(1.0, spread)
 
 
 def findings(
-    figures: Mapping[str, float], collapsed: Collapse | None, eta: float, reduction: Reduction
+    figures: Mapping[str, float],
+    collapsed: Collapse | None,
+    remedy: str,
+    eta: float,
+    reduction: Reduction,
 ) -> dict[str, str]:
     """What is to be warned of, by name.
 
     Args:
         figures: What the log shows; those that are missing are not judged.
         collapsed: To what Σ has collapsed, if it has.
+        remedy: What to change then.
         eta: η.
         reduction: The penalty's, over actions.
 
@@ -98,15 +105,14 @@ def findings(
     if collapsed == "identity":
         found["identity"] = (
             f"similarity/off_diagonal_mass is {figures['similarity/off_diagonal_mass']:.3g}, below "
-            f"{LEAST_MASS}: Σ has collapsed to identity, and the penalty penalises nothing. Lower "
-            "or decay meta_learning_rate, or choose a similarity without a diagonal, such as "
-            "'softmax'"
+            f"{LEAST_MASS}: Σ has collapsed to identity, and the penalty penalises nothing. "
+            f"{remedy}"
         )
     if collapsed == "uniform":
         found["uniform"] = (
             f"similarity/unevenness is {figures['similarity/unevenness']:.3g}, below "
             f"{LEAST_UNEVENNESS}: Σ has collapsed to uniform, and the penalty treats all actions "
-            "alike. Lower or decay meta_learning_rate, or let similarity_start be 'overlap'"
+            f"alike. {remedy}"
         )
     pull = figures.get("similarity/pull", 0.0)
     if pull > MOST_PULL:
@@ -116,10 +122,10 @@ def findings(
             f"of Q, whose differences between actions shrink to 1/{1 + pull:.3g} of their size. "
             f"Lower eta to {eta * MOST_PULL / pull:.2g} or less{other}"
         )
-    agreement = figures.get("meta/agreement", 1.0)
+    agreement = figures.get("meta/cosine", 1.0)
     if agreement < LEAST_AGREEMENT:
         found["noise"] = (
-            f"meta/agreement is {agreement:.2g}, below {LEAST_AGREEMENT}: meta-gradients point "
+            f"meta/cosine is {agreement:.2g}, below {LEAST_AGREEMENT}: meta-gradients point "
             "anywhere, so Σ wanders and learns nothing. Decay meta_learning_rate, raise "
             "outer_batch_size or meta_average, or set similarity_frozen"
         )

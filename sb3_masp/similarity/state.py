@@ -18,9 +18,9 @@ class StateSimilarity(SoftmaxSimilarity):
     L is shared by all states, and `SoftmaxSimilarity` is what remains of Σ(s) at c = 0: that is
     what calling it gives, what is shown to the network and what files hold for Σ. To it a state
     adds r pairings of the actions' keys U and V, each at a strength within −1..1 that is read from
-    the state's features f, scaled to unit length; no gradient reaches them. Starts at c = 0. Cost,
-    with d features: A² + 2·A·r + r·d parameters, A²·r operations and A² numbers for each *state*
-    of a batch.
+    the state's features f, centred and scaled to unit length; no gradient reaches them. Starts at
+    c = 0. Cost, with d features: A² + 2·A·r + r·d parameters, A²·r operations and A² numbers for
+    each *state* of a batch.
 
     Args:
         initial: L's softmax, as for `SoftmaxSimilarity`.

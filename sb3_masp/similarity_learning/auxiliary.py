@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import torch as th
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from sb3_masp.losses import td_loss
 from sb3_masp.macro_learner import require_setting
 from sb3_masp.similarity.base import SimilarityError, off_diagonal
+from sb3_masp.similarity.health import Collapse
 from sb3_masp.similarity.softmax import SoftmaxSimilarity
 from sb3_masp.similarity_learning.base import InnerStep, SimilarityLearning
 
@@ -42,6 +44,9 @@ class AuxiliaryHead(SimilarityLearning):
 
     way = "auxiliary"
     parts = ("head", "optimizer")
+    remedies: ClassVar[Mapping[Collapse, str]] = {
+        "uniform": "Lower the temperature of AuxiliaryHead, or raise its prior"
+    }
 
     head: ActionValues
     optimizer: th.optim.Adam

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
 from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.similarity.base import SimilarityError, register
+from sb3_masp.similarity.health import Collapse
 
 if TYPE_CHECKING:
     from sb3_masp.masp import MASP
@@ -60,6 +62,9 @@ class SimilarityLearning(ABC):
         """
         super().__init_subclass__(**kwargs)
         register(SIMILARITY_LEARNING, cls, "way")
+
+    remedies: ClassVar[Mapping[Collapse, str]] = {}
+    """What to change of it when Σ collapses, as a sentence without its full stop."""
 
     @abstractmethod
     def set_up(self, learner: MASP) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
@@ -15,6 +15,7 @@ from sb3_masp.metagradient import meta_loss
 from sb3_masp.optimizer_vjp import clip_vjp, optimizer_vjp, require_supported
 from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.similarity.diagnostics import Agreement
+from sb3_masp.similarity.health import Collapse
 from sb3_masp.similarity_learning.base import InnerStep, SimilarityLearning
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class MetaLearning(SimilarityLearning):
     way = "meta"
     parts = ("optimizer", "gradients", "agreement")
     needs_parameters = True
+    remedies: ClassVar[Mapping[Collapse, str]] = {
+        "identity": "Lower or decay meta_learning_rate, or choose a similarity without a "
+        "diagonal, such as 'softmax'",
+        "uniform": "Lower or decay meta_learning_rate, or begin at another similarity_start",
+    }
 
     optimizer: th.optim.Adam
     gradients: nn.ParameterList
@@ -76,7 +82,7 @@ class MetaLearning(SimilarityLearning):
             self._move(learner)
 
     def figures(self) -> dict[str, float]:
-        """``meta/agreement``, the mean cosine between gradients, once there are enough."""
+        """``meta/cosine``, the mean cosine between gradients, once there are enough."""
         return self.agreement.told()
 
     def _move(self, learner: MASP) -> None:

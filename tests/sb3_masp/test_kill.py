@@ -301,8 +301,9 @@ def uninterrupted():
 def test_a_kill_while_a_file_is_written_loses_nothing(
     config, uninterrupted, name, moment, number, remains
 ):
-    config = replace(config, frames=1_500)
-    if not uninterrupted:
+    # One file of macros for all cases, since environments remember its path.
+    config = replace(config, frames=1_500, macros=uninterrupted.setdefault("macros", config.macros))
+    if "model" not in uninterrupted:
         whole = replace(config, run=config.run / "whole")
         uninterrupted["model"] = run.train(whole, progress_bar=False)
     folder = config.run / "parts"

@@ -204,6 +204,7 @@ def test_a_policy_of_the_users_own_that_is_not_conditioned_is_warned_of(
     kind(own, macro_cartpole(), embedding_dim=0, **SMALL, **FEW[kind]).learn(41)
 
 
+@pytest.mark.filterwarnings("ignore:after .* updates, meta/cosine")  # nothing is left to learn
 @pytest.mark.parametrize(
     ("kind", "decisions", "settings"),
     [

@@ -249,6 +249,16 @@ def test_the_option_for_the_prior_is_the_auxiliary_heads_and_of_no_other_way(con
         _ = alone.learner_kwargs
 
 
+@pytest.mark.parametrize(
+    "setting", [{"meta_interval": 8}, {"outer_batch_size": 99}, {"meta_learning_rate_final": 0.1}]
+)
+def test_settings_of_meta_learning_are_refused_where_nothing_is_meta_learned(config, setting):
+    head = run.LearnerConfig(similarity_learning="auxiliary", **setting)
+    option = f"--{next(iter(setting)).replace('_', '-')}"
+    with pytest.raises(run.RunError, match=f"{option} goes with --similarity-learning meta"):
+        _ = replace(config, learner=head).learner_kwargs
+
+
 def test_a_setting_that_the_learner_does_not_have_is_refused_before_anything_is_written(
     config, capsys
 ):

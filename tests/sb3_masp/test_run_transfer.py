@@ -188,6 +188,12 @@ def test_a_run_resumed_before_or_after_it_is_unfrozen_equals_the_whole_one(
         assert th.equal(tensor, resumed.policy.state_dict()[name]), name
 
 
+def test_frames_at_which_nothing_is_left_to_unfreeze_are_refused(config):
+    frozen = replace(config.learner, similarity_frozen=True)
+    with pytest.raises(run.RunError, match=f"is {config.frames}; it must be below --frames"):
+        replace(config, similarity_unfreeze_at=config.frames, learner=frozen)
+
+
 def test_settings_that_do_not_go_together_are_refused_before_anything_is_written(config, files):
     with pytest.raises(run.RunError, match="--similarity-unfreeze-at goes with --similarity-fro"):
         replace(
