@@ -5,6 +5,7 @@
 came from a file; and, while it is under way, ``checkpoint.pkl``.
 """
 
+import hashlib
 import json
 import signal
 import sys
@@ -47,10 +48,12 @@ __all__ = [
     "RunError",
     "TrainConfig",
     "action_names",
+    "digests",
     "make_env",
     "make_film_env",
     "make_model",
     "read_config",
+    "read_digests",
     "read_episodes",
     "resume",
     "train",
@@ -219,10 +222,32 @@ def _about(config: TrainConfig) -> dict[str, Any]:
     defaults = {name: parameters[name].default for name in content["learner"] if name in parameters}
     return {
         "config": content,
+        "files": digests(config),
         "learner": defaults | config.learner_kwargs,
         "command": sys.argv,
         "versions": {package: version(package) for package in PACKAGES},
     }
+
+
+def digests(config: TrainConfig) -> dict[str, str]:
+    """SHA-256 of every file that a run is given, by setting; of those only that are there."""
+    learner = config.learner
+    given = {
+        "macros": config.macros,
+        "similarity": learner.similarity,
+        "similarity_start": learner.similarity_start,
+    }
+    return {
+        name: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        for name, path in given.items()
+        if path is not None and Path(path).is_file()
+    }
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    """What `digests` said when the run in ``folder`` was begun; nothing of runs without it."""
+    content = json.loads((folder / "config.json").read_text())
+    return cast(dict[str, str], content.get("files", {}))
 
 
 def _write_json(path: Path, content: Any) -> None:

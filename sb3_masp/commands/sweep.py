@@ -1,10 +1,10 @@
 """``masp sweep``: many runs from one declaration, and how they compare."""
 
+import math
 import sys
 from pathlib import Path
 
-from macro_gym.files import replacing
-from sb3_masp.sweeps import execute, plan, read_sweep
+from sb3_masp.sweeps import SweepError, execute, plan, read_sweep
 from sb3_masp.sweeps.execution import PLOT, SUMMARY, TABLE
 
 
@@ -30,15 +30,25 @@ def sweep(
         gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
         dry_run: Only list the runs and the frames that they take.
     """
+    if not 0 <= gpus_per_run < math.inf:
+        raise SweepError(f"--gpus-per-run is {gpus_per_run}; it must be at least 0, and finite")
+    if gpus_per_run and ray is None:
+        raise SweepError("--gpus-per-run is of a cluster's GPUs; it goes with --ray")
+    if not file.is_file():
+        raise SweepError(f"{file} is no file; masp sweep takes a declaration, in TOML")
     declared = read_sweep(file, output or Path("runs") / file.stem)
     if dry_run:
         print(plan(declared))
         return
     try:
-        execute(declared, workers=workers, ray=ray, gpus_per_run=gpus_per_run)
+        execute(
+            declared,
+            workers=workers,
+            ray=ray,
+            gpus_per_run=gpus_per_run,
+            declaration=file.read_bytes(),
+        )
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on.", file=sys.stderr)
         raise
-    with replacing(declared.output / "sweep.toml") as copy:
-        copy.write(file.read_bytes())
     print(f"\n{declared.output}: {TABLE}, {SUMMARY}, {PLOT}")

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from macro_gym import MacroSet
 from macro_gym.errors import MissingDependencyError
+from macro_gym.files import replacing
 from sb3_masp import run as training
 from sb3_masp.checkpoint import require_restorable
 from sb3_masp.run_parts import carried_similarity
@@ -33,6 +34,7 @@ def execute(
     workers: int | None = None,
     ray: str | None = None,
     gpus_per_run: float = 0.0,
+    declaration: bytes | None = None,
 ) -> list[dict[str, Any]]:
     """Run what is not finished, and write ``results.csv``, ``summary.json`` and ``summary.png``.
 
@@ -41,6 +43,7 @@ def execute(
         workers: Runs side by side on this machine; as many as it has cores by default.
         ray: Address of a Ray cluster to run on instead; its nodes must share the folder.
         gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
+        declaration: The file that the sweep was read from, to be kept as ``sweep.toml``.
 
     Returns:
         The table's rows, in the order of the declaration.
@@ -66,6 +69,9 @@ def execute(
     finally:
         rows = [row(run, sweep) for run in sweep.runs]
         write_table(output / TABLE, rows, columns(sweep))
+        if declaration is not None:
+            with replacing(output / "sweep.toml") as file:
+                file.write(declaration)
     _summarise(rows, sweep)
     failed = [run for run in sweep.runs if status(run) == "failed"]
     if failed:
@@ -111,6 +117,13 @@ def require_same(sweep: Sweep) -> None:
                 f"{_differences(before, now)}. A sweep that has begun can get more runs, but those "
                 "begun stay as they are: choose another --output, or remove that folder"
             )
+        begun_with = training.read_digests(folder)
+        for name, digest in training.digests(now).items():
+            if name != "macros" and begun_with.get(name, digest) != digest:
+                raise SweepError(
+                    f"{sweep.source}: {folder} was begun with another file of {name} than there "
+                    "is now. Has the file changed? Then choose another --output"
+                )
 
 
 def require_buildable(sweep: Sweep) -> None:

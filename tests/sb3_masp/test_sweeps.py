@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch as th
 
 from macro_gym import MacroSet
 from macro_gym.errors import MissingDependencyError
-from sb3_masp import run
+from sb3_masp import FixedSimilarity, run, save_similarity
 from sb3_masp.checkpoint import load_checkpoint
 from sb3_masp.cli import main
+from sb3_masp.similarity import SimilarityAbout
 from sb3_masp.sweeps import SweepError, execute, make_sweep, plan, processes, ray_cluster, worker
 from sb3_masp.sweeps.execution import require_same
 from sb3_masp.sweeps.results import status
@@ -230,6 +232,7 @@ def test_failed_runs_are_told_and_stop_no_others_and_are_tried_again(tmp_path, m
     (tmp_path / "s.toml").write_text(declaration.split("[arms.dqn]")[0])
     words = ["sweep", str(tmp_path / "s.toml"), "--output", str(tmp_path / "out")]
     assert main(words) == 2
+    assert (tmp_path / "out" / "sweep.toml").read_bytes() == (tmp_path / "s.toml").read_bytes()
     assert "2 of 3 runs failed" in (told := capsys.readouterr().err)
     assert "seed1: RuntimeError: the pole has broken" in told
     failed, finished, dead = lines(tmp_path / "out")
@@ -304,6 +307,36 @@ def test_macros_that_have_changed_since_are_refused(tmp_path):
     MacroSet(("0", "1"), ((0, 0), (1, 0, 1))).save(tmp_path / "macros.json")
     with pytest.raises(SweepError, match=r"seed3 was begun with other macros than there are now"):
         execute(make_sweep(more, tmp_path / "out", base=tmp_path))
+
+
+@pytest.mark.parametrize("setting", ["similarity", "similarity_start"])
+def test_a_file_of_a_similarity_that_has_changed_since_is_refused(setting, tmp_path):
+    file = tmp_path / "s.safetensors"
+    about = SimilarityAbout(("0", "1"))
+    save_similarity(file, FixedSimilarity(th.tensor([[0.0, 1.0], [1.0, 0.0]])), about)
+    declaration = DECLARATION | {"arms": {"masp": {setting: file.name}}}
+    sweep = make_sweep(declaration, tmp_path / "out", base=tmp_path)
+    config = sweep.runs[0].config
+    run._write_json(config.folder / "config.json", run._about(config))
+    require_same(sweep)
+    save_similarity(file, FixedSimilarity(th.tensor([[0.5, 0.5], [0.5, 0.5]])), about)
+    with pytest.raises(SweepError, match=f"seed3 was begun with another file of {setting} than"):
+        execute(make_sweep(declaration | {"seeds": [3, 7]}, tmp_path / "out", base=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--gpus-per-run", "-3", "--ray", "auto"], "--gpus-per-run is -3.0; it must be at least"),
+        (["--gpus-per-run", "0.5"], "it goes with --ray"),
+        ([], "s.toml is no file; masp sweep takes a declaration"),
+    ],
+)
+def test_a_command_that_cannot_be_meant_is_refused_in_words(words, message, tmp_path, capsys):
+    if words:
+        (tmp_path / "s.toml").write_text(TOML)
+    assert main(["sweep", str(tmp_path / "s.toml"), "--dry-run", *words]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_cluster_without_ray_installed_is_refused(tmp_path, monkeypatch):
