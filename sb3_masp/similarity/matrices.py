@@ -48,3 +48,18 @@ def explained(matrix: Tensor, approximation: Tensor) -> float:
     divergence = (th.xlogy(rows, rows) - rows * logs).sum()
     from_uniform = (th.xlogy(rows, rows) + rows * math.log(len(rows) - 1)).sum()
     return 1.0 if from_uniform < 1e-6 else float(1 - divergence / from_uniform)
+
+
+def distance_logits(distances: Tensor, temperature: float) -> Tensor:
+    """Logits of similarity, ``−D/(temperature·mean(D))``, the mean taken off the diagonal.
+
+    Args:
+        distances: D, shape ``(actions, actions)``, its diagonal zero.
+        temperature: In units of the mean distance.
+
+    Returns:
+        Logits, same shape; all zero where all distances are.
+    """
+    n_actions = len(distances)
+    mean = distances.sum() / (n_actions * (n_actions - 1))
+    return -distances / (temperature * mean).clamp(min=th.finfo(mean.dtype).tiny)

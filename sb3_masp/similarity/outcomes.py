@@ -1,6 +1,7 @@
 """Σ from where actions lead: tried one by one from the same states of real play."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from sb3_masp.checkpoint import comes_back_new
 from sb3_masp.similarity.base import SimilarityError, off_diagonal
 from sb3_masp.similarity.fixed import FixedSimilarity
+from sb3_masp.similarity.matrices import distance_logits
 
 Env = gym.Env[Any, Any]
 
@@ -70,6 +72,7 @@ def outcome_similarity(
         SimilarityError: A number is out of range, or the actions are not Discrete, or the
             environment cannot be copied.
     """
+    _require_distances(temperature, reward_weight, duration_weight)
     outcomes = collect_outcomes(
         env, states, seed=seed, gamma=gamma, spacing=spacing, progress_bar=progress_bar
     )
@@ -77,22 +80,32 @@ def outcome_similarity(
     return FixedSimilarity(similarity_of_distances(distances, temperature).float())
 
 
+def _require_distances(temperature: float, reward_weight: float, duration_weight: float) -> None:
+    """Refuse settings of the distances, and of Σ from them, that are out of range.
+
+    Raises:
+        SimilarityError: One is.
+    """
+    if not 0 < temperature < math.inf:
+        raise SimilarityError(f"temperature is {temperature}; it must be above 0, and finite")
+    weights = {"reward_weight": reward_weight, "duration_weight": duration_weight}
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise SimilarityError(f"{name} is {weight}; it must be at least 0, and finite")
+
+
 def similarity_of_distances(distances: Tensor, temperature: float = 0.1) -> Tensor:
     """Row softmax of ``−D / (temperature · mean D)`` with a zero diagonal.
 
     Args:
-        distances: D, shape ``(actions, actions)``; the diagonal does not count.
-        temperature: Above zero.
+        distances: D, shape ``(actions, actions)``, its diagonal zero.
+        temperature: Above zero, and finite.
 
     Returns:
         Σ, shape ``(actions, actions)``; rows sum to one; uniform where all distances are zero.
     """
-    if not temperature > 0:
-        raise SimilarityError(f"temperature is {temperature}; it must be above 0")
-    mask = off_diagonal(distances)
-    mean = distances[mask].mean().clamp(min=th.finfo(distances.dtype).tiny)
-    logits = -distances / mean / temperature
-    return logits.masked_fill(~mask, float("-inf")).softmax(dim=1)
+    logits = distance_logits(distances, temperature)
+    return logits.masked_fill(~off_diagonal(distances), float("-inf")).softmax(dim=1)
 
 
 def outcome_distances(

@@ -13,6 +13,7 @@ from sb3_masp.losses import td_loss
 from sb3_masp.macro_learner import require_setting
 from sb3_masp.similarity.base import SimilarityError, off_diagonal
 from sb3_masp.similarity.health import Collapse
+from sb3_masp.similarity.matrices import distance_logits
 from sb3_masp.similarity.softmax import SoftmaxSimilarity
 from sb3_masp.similarity_learning.base import InnerStep, SimilarityLearning
 
@@ -169,18 +170,3 @@ def action_distances(q_values: Tensor) -> Tensor:
     squares = products.diagonal()
     distances = (squares[:, None] + squares - 2 * products).clamp(min=0)
     return distances * off_diagonal(distances)
-
-
-def distance_logits(distances: Tensor, temperature: float) -> Tensor:
-    """Logits of similarity, ``−D/(temperature·mean(D))``, the mean taken off the diagonal.
-
-    Args:
-        distances: D, shape ``(actions, actions)``, its diagonal zero.
-        temperature: In units of the mean distance.
-
-    Returns:
-        Logits, same shape; all zero where all distances are.
-    """
-    n_actions = len(distances)
-    mean = distances.sum() / (n_actions * (n_actions - 1))
-    return -distances / (temperature * mean).clamp(min=th.finfo(mean.dtype).tiny)

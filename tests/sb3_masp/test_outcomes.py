@@ -192,6 +192,20 @@ class Uncopyable(gym.Env):
         raise TypeError("a window is open")
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("temperature", 0, "temperature is 0; it must be above 0, and finite"),
+        ("temperature", np.inf, "temperature is inf; it must be above 0, and finite"),
+        ("reward_weight", -50, "reward_weight is -50; it must be at least 0, and finite"),
+        ("duration_weight", np.nan, "duration_weight is nan; it must be at least 0, and finite"),
+    ],
+)
+def test_settings_of_distances_are_refused_before_anything_is_played(setting, value, message):
+    with pytest.raises(SimilarityError, match=message):
+        outcome_similarity(Uncopyable(), 3, **{setting: value})
+
+
 def test_what_is_out_of_range_or_cannot_be_tried_is_refused():
     with pytest.raises(SimilarityError, match="actions are Box"):
         collect_outcomes(gym.make("Pendulum-v1"), 3)
@@ -202,8 +216,6 @@ def test_what_is_out_of_range_or_cannot_be_tried_is_refused():
         collect_outcomes(pole(), 20_001)
     with pytest.raises(SimilarityError, match="spacing is 0"):
         collect_outcomes(pole(), 3, spacing=0)
-    with pytest.raises(SimilarityError, match="temperature is 0; it must be above 0"):
-        outcome_similarity(pole(), 3, temperature=0)
     with pytest.raises(SimilarityError, match=r"cannot be copied \(a window is open\)"):
         collect_outcomes(Uncopyable(), 3)
     with pytest.raises(SimilarityError, match=r"AtariEnv is a new one at its start .* MacroALE's"):

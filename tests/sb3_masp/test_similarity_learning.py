@@ -17,13 +17,14 @@ from macro_gym import MacroAction
 from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow
 from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.similarity import SimilarityError
+from sb3_masp.similarity.matrices import distance_logits
 from sb3_masp.similarity_learning import (
     SIMILARITY_LEARNING,
     AuxiliaryHead,
     MetaLearning,
     SimilarityLearning,
 )
-from sb3_masp.similarity_learning.auxiliary import action_distances, distance_logits
+from sb3_masp.similarity_learning.auxiliary import action_distances
 from tests.sb3_masp.poles import (
     MACROS,
     SMALL,
