@@ -17,7 +17,7 @@ def describe(report: SimilarityReport, top: int = 20, most: int = 3) -> str:
     drawn = {name for steps in report.steps for name in steps} <= set(SYMBOLS)
     labels = [strip(steps) for steps in report.steps] if drawn else list(report.names)
     nearest = neighbours(report.similarity, most)
-    width = max(map(len, labels)) + 2
+    width = max(len("action"), *map(len, labels)) + 2
     head = f"{'action':<{width}}nearest others, with their entry of Σ"
     rows = [
         f"{labels[action]:<{width}}"

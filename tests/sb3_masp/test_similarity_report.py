@@ -323,3 +323,9 @@ def test_the_command_line_starts_without_matplotlib_and_scipy():
 def test_a_bank_of_512_macros_is_reported():
     report = make_report(stochastic(516), SimilarityAbout.of(load_bank("breakout")))
     assert describe(report, top=1).endswith("and 515 more")
+
+
+def test_the_header_lines_up_over_names_that_are_shorter_than_itself():
+    text = describe(make_report(stochastic(3), SimilarityAbout(("a", "b", "c"))))
+    header, row = text.split("\n\n")[-1].splitlines()[:2]
+    assert header.index("nearest") == re.match(r"a +", row).end()
