@@ -116,8 +116,20 @@ class Similarity(nn.Module, ABC):
         """Build it from a file's Σ and `settings`; parameters and buffers are loaded after."""
         return cls(similarity, **settings)
 
+    def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> "Similarity":
+        """Build the same form with the same settings on a matrix over other actions.
+
+        Args:
+            initial: The matrix to start from, shape ``(actions, actions)``.
+            macro_set: What the other actions are.
+        """
+        settings = self.settings()
+        if settings:
+            return type(self).restored(initial, settings)
+        return type(self).for_actions(initial, macro_set)
+
     def keep_start(self) -> None:
-        """Remember Σ as it is now; called once, at the end of the construction."""
+        """Remember Σ as it is now: at the end of the construction, and where a run starts."""
         self.start: Tensor
         self.register_buffer("start", self().detach().clone())
 

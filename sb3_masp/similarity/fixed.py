@@ -36,6 +36,10 @@ class FixedSimilarity(Similarity):
         """Return Σ, shape ``(actions, actions)``."""
         return self.entries.clone()
 
+    def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
+        """Hold another matrix, whatever this form's own would be."""
+        return FixedSimilarity(initial)
+
 
 class ControlSimilarity(FixedSimilarity):
     """A fixed matrix that `initial_similarity` knows by the form's name, without the diagonal."""

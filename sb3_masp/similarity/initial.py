@@ -74,10 +74,10 @@ def similarity_of_file(path: str, n_actions: int, macro_set: MacroSet | None = N
         FileNotFoundError: There is no such file.
     """
     similarity, about = load_similarity(path)
-    expected = n_actions if macro_set is None else macro_set.hash
-    found = similarity.n_actions if macro_set is None else about.macro_set or expected
-    of_macros = macro_set is None and about.macros
-    if of_macros or found != expected or similarity.n_actions != n_actions:
+    fits = about.macro_set == ("" if macro_set is None else macro_set.hash)
+    if macro_set is not None and not about.macro_set:
+        fits = about.actions in ((), macro_set.names)
+    if not fits or similarity.n_actions != n_actions:
         raise SimilarityError(
             f"{path} holds a similarity of other actions: {similarity.n_actions} of "
             f"{about.game or 'an unnamed game'}, macro set {about.macro_set[:12] or 'unknown'}; "

@@ -124,6 +124,16 @@ class KernelSimilarity(Similarity):
         macros = {"primitives": self.macro_set.primitives, "macros": self.macro_set.macros}
         return {"macro_set": macros, "entropy_floor": self.entropy_floor, "fit_steps": 0}
 
+    def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
+        """Fit a kernel of the same entropy's floor to another matrix.
+
+        Raises:
+            SimilarityError: There are no macros.
+        """
+        if macro_set is None:
+            return type(self).for_actions(initial)
+        return type(self)(initial, macro_set, self.entropy_floor)
+
     @classmethod
     def restored(cls, similarity: Tensor, settings: dict[str, Any]) -> Self:
         """Build it from a file's Σ and `settings`."""

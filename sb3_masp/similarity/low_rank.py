@@ -74,6 +74,10 @@ class LowRankSimilarity(Similarity):
         """The rank; from a file there is nothing to fit."""
         return {"rank": self.rank, "fit_steps": 0}
 
+    def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
+        """Fit as many groups to another matrix."""
+        return type(self)(initial, self.rank)
+
 
 def fit_groups(
     similarity: Tensor, rank: int, seed: int | None, steps: int

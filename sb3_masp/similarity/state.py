@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from macro_gym import MacroSet
-from sb3_masp.similarity.base import SimilarityError, off_diagonal
+from sb3_masp.similarity.base import Similarity, SimilarityError, off_diagonal
 from sb3_masp.similarity.softmax import SoftmaxSimilarity
 
 
@@ -83,3 +83,7 @@ class StateSimilarity(SoftmaxSimilarity):
         """The rank and the number of features."""
         rank, n_features = self.strengths.shape
         return {"rank": rank, "n_features": n_features}
+
+    def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
+        """Draw as many pairings anew; what states add does not go over."""
+        return type(self)(initial, len(self.strengths))

@@ -12,10 +12,8 @@ from torch import Tensor
 from macro_gym import MacroSet
 from sb3_masp.similarity.base import Similarity, SimilarityError, off_diagonal
 from sb3_masp.similarity.files import SimilarityAbout, load_similarity
-from sb3_masp.similarity.fixed import FixedSimilarity
 from sb3_masp.similarity.initial import Start, initial_similarity
 from sb3_masp.similarity.kernel import KernelSimilarity
-from sb3_masp.similarity.low_rank import LowRankSimilarity
 from sb3_masp.similarity.matrices import divided, explained
 
 Unmapped = Literal["error", "uniform", "overlap"]
@@ -101,7 +99,10 @@ def transferred_similarity(
         return copy.deepcopy(similarity), Transfer(by_name=macro_set.names)
     matches = origin.matches(macro_set)
     described = origin.described(macro_set)
-    kernel = origin.kernel() if origin.is_kernel or set(described) - set(matches) else None
+    if len(described) < 2:
+        described = []  # A kernel compares; of one action it has nothing to say.
+    is_needed = described and (origin.is_kernel or set(described) - set(matches))
+    kernel = origin.kernel() if is_needed else None
     transfer = _accounts(origin, macro_set, matches, described if kernel else [], unmapped)
     if transfer.unmapped and unmapped == "error":
         raise SimilarityError(_refusal(origin, transfer))
@@ -115,7 +116,7 @@ def transferred_similarity(
         result = origin.entries_into(result, matches)
         fit = None if kernel is None else explained(origin.matrix, kernel())
         transfer = replace(transfer, kernel_fit=fit)
-    return _rebuilt(similarity, result.detach(), macro_set), transfer
+    return similarity.rebuilt(result.detach(), macro_set), transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +171,9 @@ class _Origin:
     def matches(self, macro_set: MacroSet) -> dict[int, int]:
         """Which of its actions coincides with which of ours, ours first."""
         known = self.macro_set is not None
-        theirs = _sequences(self.macro_set) if self.macro_set is not None else self.names
+        theirs = sequences(self.macro_set) if self.macro_set is not None else self.names
         found: dict[object, int] = {key: index for index, key in enumerate(theirs)}
-        ours = _sequences(macro_set) if known else macro_set.names
+        ours = sequences(macro_set) if known else macro_set.names
         return {index: found[key] for index, key in enumerate(ours) if key in found}
 
     def described(self, macro_set: MacroSet) -> list[int]:
@@ -180,7 +181,7 @@ class _Origin:
         known = () if self.macro_set is None else self.macro_set.primitives
         return [
             action
-            for action, sequence in enumerate(_sequences(macro_set))
+            for action, sequence in enumerate(sequences(macro_set))
             if all(name in known for name in sequence)
         ]
 
@@ -245,12 +246,12 @@ def _start(name: Start, macro_set: MacroSet) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def _sequences(macro_set: MacroSet) -> list[tuple[str, ...]]:
-    """The primitives of each action, by name."""
-    return [
+def sequences(macro_set: MacroSet) -> tuple[tuple[str, ...], ...]:
+    """The primitives of each action, by name, first to last."""
+    return tuple(
         tuple(macro_set.primitives[primitive] for primitive in macro_set.expand(action))
         for action in range(macro_set.n_actions)
-    ]
+    )
 
 
 def _part(macro_set: MacroSet, actions: Sequence[int]) -> MacroSet:
@@ -259,14 +260,3 @@ def _part(macro_set: MacroSet, actions: Sequence[int]) -> MacroSet:
     primitives = tuple(macro_set.primitives[primitive] for primitive in kept)
     macros = (macro_set.expand(action) for action in actions[len(kept) :])
     return MacroSet(primitives, tuple(tuple(map(kept.index, macro)) for macro in macros))
-
-
-def _rebuilt(similarity: Similarity, matrix: Tensor, macro_set: MacroSet) -> Similarity:
-    """A similarity of the same form and settings that starts from a matrix over other actions."""
-    if isinstance(similarity, KernelSimilarity):
-        return KernelSimilarity(matrix, macro_set, similarity.entropy_floor)
-    if isinstance(similarity, LowRankSimilarity):
-        return LowRankSimilarity(matrix, similarity.rank)
-    if not similarity.is_learned:
-        return FixedSimilarity(matrix)
-    return type(similarity).for_actions(matrix, macro_set)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from macro_gym import MacroSet
 from sb3_masp.similarity import OverlapSimilarity, Similarity, SimilarityAbout, SimilarityError
 from sb3_masp.similarity.health import similarity_health
+from sb3_masp.similarity.transfer import sequences
 from sb3_masp.similarity_report.history import MEANINGS, Movement
 from sb3_masp.similarity_report.measures import relative_distance
 
@@ -85,19 +86,20 @@ def make_report(
     Args:
         similarity: Σ.
         about: Whose it is.
-        history: How it moved, first to last; rows of later than Σ are left out.
+        history: How it moved, first to last; rows of later than Σ, where it is
+            known of when it is, are left out.
     """
     matrix = similarity().detach().cpu()
     macro_set = about.macros_of_actions
     names = about.actions or tuple(map(str, range(len(matrix))))
-    rows = tuple(row for row in history if row.decisions <= about.decisions)
+    rows = tuple(row for row in history if not about.decisions or row.decisions <= about.decisions)
     now = movement(matrix, similarity.start.cpu(), macro_set, about.decisions)
     if rows and rows[-1].decisions == about.decisions:
         now = now._replace(agreement=rows[-1].agreement)
     return SimilarityReport(
         matrix.double().numpy(),
         names,
-        tuple(map(steps_of, names)) if macro_set is None else _steps(macro_set),
+        tuple(map(steps_of, names)) if macro_set is None else sequences(macro_set),
         about,
         similarity.form,
         now,
@@ -135,9 +137,3 @@ def steps_of(name: str) -> tuple[str, ...]:
     """
     held = re.fullmatch(r"(.+)×(\d{1,3})", name)
     return (held[1],) * int(held[2]) if held else tuple(name.split(","))
-
-
-def _steps(macro_set: MacroSet) -> tuple[tuple[str, ...], ...]:
-    """The names of every action's primitives."""
-    names, actions = macro_set.primitives, range(macro_set.n_actions)
-    return tuple(tuple(names[p] for p in macro_set.expand(action)) for action in actions)

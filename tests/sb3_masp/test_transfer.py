@@ -12,6 +12,7 @@ from sb3_masp.similarity import (
     SimilarityAbout,
     SimilarityError,
     SoftmaxSimilarity,
+    StateSimilarity,
     UnconstrainedSimilarity,
     save_similarity,
 )
@@ -236,3 +237,47 @@ def test_explained_is_one_for_itself_zero_for_uniform_and_as_computed_by_hand_be
     left = (p * log(p / q)).sum() + 0.9 * log(th.tensor(1.8)) + 0.1 * log(th.tensor(0.2))
     whole = (p * log(2 * p)).sum() + 0.9 * log(th.tensor(1.8)) + 0.1 * log(th.tensor(0.2))
     assert explained(matrix, between) == pytest.approx(float(1 - left / whole))
+
+
+@pytest.mark.parametrize("primitives", [("UP", "DOWN"), ("UP", "LEFT"), ("LEFT", "UP", "DOWN")])
+def test_a_kernel_that_can_compare_no_two_actions_leaves_all_unmapped(primitives):
+    kernel, others = KernelSimilarity(random_rows(), SOURCE), MacroSet(primitives)
+    with pytest.raises(SimilarityError, match=", ".join(primitives)):
+        carried(kernel, others)
+    found, transfer = carried(kernel, others, "uniform")
+    n = len(primitives)
+    th.testing.assert_close(found(), (1 - th.eye(n).double()) / (n - 1), rtol=1e-4, atol=1e-6)
+    assert (transfer.by_kernel, transfer.unmapped) == ((), primitives)
+
+
+def test_every_form_keeps_its_settings_over_other_actions_ones_own_too(monkeypatch):
+    monkeypatch.setattr("sb3_masp.similarity.base.SIMILARITIES", {})
+
+    class Own(SoftmaxSimilarity):
+        form = "own"
+
+        def __init__(self, initial, sharpness=2.0):
+            super().__init__(initial)
+            self.sharpness = sharpness
+
+        def settings(self):
+            return {"sharpness": self.sharpness}
+
+    assert carried(Own(random_rows(), 7.0), KNOWN)[0].sharpness == 7.0
+    found = carried(StateSimilarity(random_rows(), rank=3), KNOWN)[0]
+    assert found.settings() == {"rank": 3, "n_features": 0}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [SimilarityAbout.of(MacroSet(("A", "B", "C"))), SimilarityAbout(("0", "1", "2"))],
+    ids=["primitives alone", "names alone"],
+)
+def test_as_many_actions_of_another_kind_are_other_actions(about, tmp_path):
+    path = str(tmp_path / "sigma.safetensors")
+    save_similarity(path, SoftmaxSimilarity(random_rows(3)), about)
+    theirs = about.macros_of_actions
+    assert make_similarity(path, "uniform", 3, theirs).n_actions == 3
+    ours = MacroSet(("LEFT", "RIGHT", "UP")) if theirs is None else None
+    with pytest.raises(SimilarityError, match="of other actions"):
+        make_similarity(path, "uniform", 3, ours)
