@@ -275,6 +275,7 @@ class MASP(MacroLearner):
         ).to(self.device)
         if self.similarity.reads_features:
             self.similarity.read(self.n_trunk_features)
+        self.similarity.keep_start()  # a file's Σ, or one given, may have begun elsewhere
         self.similarity_start = "uniform"  # done with; a file need not be there to load the model
         self.similarity_learning = make_similarity_learning(self.similarity_way)
         self.similarity_learning.set_up(self)

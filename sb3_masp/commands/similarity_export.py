@@ -1,10 +1,12 @@
 """``masp similarity export``: a run's Σ as a file to train others with."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sb3_masp import run
 from sb3_masp.checkpoint import load_checkpoint
 from sb3_masp.masp import MASP
+from sb3_masp.run_config import ALGORITHMS
 from sb3_masp.run_results import SIMILARITY, similarity_about
 from sb3_masp.similarity import Similarity, SimilarityAbout, load_similarity, save_similarity
 
@@ -17,13 +19,33 @@ def export(folder: Path, /, output: Path | None = None) -> None:
     Args:
         folder: The run.
         output: The file to write; by default the run's name, here.
+
+    Raises:
+        RunError: The run has no similarity, or no penalty to learn one by.
     """
+    config = run.read_config(folder)
     similarity, about = similarity_of(folder)
+    eta = ALGORITHMS[config.algorithm].fixed.get("eta", config.learner.eta)
+    if eta == 0 and not config.learner.eta_final:
+        raise run.RunError(
+            f"the run in {folder} had no penalty (eta is 0), so it learned no similarity"
+        )
+    unfreeze_at = config.similarity_unfreeze_at
+    is_frozen = config.learner.similarity_frozen and (
+        unfreeze_at is None or about.frames <= unfreeze_at
+    )
+    if is_frozen or not similarity.is_learned:
+        about = replace(about, learner="", origin="was not learned: as the run was given it")
     output = output or Path(f"{folder.resolve().name}.safetensors")
     save_similarity(output, similarity, about)
     print(
         f"{output}: {similarity.form}, {similarity.n_actions} actions of "
-        f"{about.game or about.env}, learned by {about.learner} in {about.frames} frames"
+        f"{about.game or about.env}, "
+        + (
+            f"learned by {about.learner} in {about.frames} frames"
+            if about.learner
+            else about.origin
+        )
     )
 
 

@@ -5,9 +5,16 @@ from itertools import combinations
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 
 from macro_gym import MacroAction, MacroSet
-from sb3_masp import MASPDQN
+from sb3_masp import (
+    MASPDQN,
+    SoftmaxSimilarity,
+    load_similarity,
+    save_similarity,
+)
+from sb3_masp.similarity import SimilarityAbout
 from tests.sb3_masp.poles import same_weights
 
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
@@ -117,3 +124,16 @@ def test_importance_weights_grow_from_the_buffers_exponent_to_full_strength(
     model.learn(STEPS)
     expected = [start + (1 - start) * decision / STEPS for decision in range(24, STEPS + 1)]
     assert found == pytest.approx(expected)
+
+
+def test_a_run_starts_from_the_similarity_that_it_is_given_and_a_loaded_one_from_its_own(tmp_path):
+    given = SoftmaxSimilarity(th.ones(7, 7))
+    given.logits.data[0, 1] += 3
+    save_similarity(tmp_path / "sigma", given, SimilarityAbout.of(MACROS))
+    assert th.equal(load_similarity(tmp_path / "sigma")[0].start, given.start)
+    for similarity in (given, str(tmp_path / "sigma")):
+        model = learner(similarity=similarity)
+        assert th.equal(model.similarity.start, given())
+        model.similarity.logits.data[2, 3] += 1
+        model.save(tmp_path / "model")
+        assert th.equal(MASPDQN.load(tmp_path / "model").similarity.start, given())

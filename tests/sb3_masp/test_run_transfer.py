@@ -240,3 +240,18 @@ def test_a_run_that_has_no_similarity_exports_none(config, tmp_path, capsys):
     assert "its learner, rainbow, has none" in capsys.readouterr().err
     assert main(["similarity", "export", str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err
+
+
+def test_a_similarity_that_no_run_learned_is_not_said_to_be_learned(config, tmp_path, capsys):
+    run.train(replace(config, frames=60), progress_bar=False)
+    output = tmp_path / "frozen.safetensors"
+    assert main(["similarity", "export", str(config.run), "--output", str(output)]) == 0
+    assert "was not learned" in capsys.readouterr().out
+    _, about = load_similarity(output)
+    assert (about.learner, about.origin) == ("", "was not learned: as the run was given it")
+    learner = run.LearnerConfig(buffer_size=300)
+    plain = replace(config, algorithm="dqn", frames=60, learner=learner, run=tmp_path / "dqn")
+    plain = replace(plain, similarity_unmapped="error")
+    run.train(plain, progress_bar=False)
+    assert main(["similarity", "export", str(plain.run)]) == 2
+    assert "had no penalty (eta is 0)" in capsys.readouterr().err

@@ -329,3 +329,8 @@ def test_the_header_lines_up_over_names_that_are_shorter_than_itself():
     text = describe(make_report(stochastic(3), SimilarityAbout(("a", "b", "c"))))
     header, row = text.split("\n\n")[-1].splitlines()[:2]
     assert header.index("nearest") == re.match(r"a +", row).end()
+
+
+def test_rows_are_all_kept_where_nobody_said_how_old_a_similarity_is():
+    report = make_report(stochastic(6), SimilarityAbout.of(MACROS), HISTORY)
+    assert report.history == tuple(HISTORY)
