@@ -1,5 +1,6 @@
 """What every MASP learner shares: the penalty, Σ, and when Σ is learned."""
 
+import copy
 import math
 import warnings
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner, require_setting
-from sb3_masp.similarity import Similarity
+from sb3_masp.similarity import SIMILARITIES, Similarity
 from sb3_masp.similarity.diagnostics import findings, penalty_pull
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 from sb3_masp.similarity.forms import make_similarity
@@ -270,13 +271,17 @@ class MASP(MacroLearner):
         """Build the learner's parts, then Σ, what learns it, and its way to the target network."""
         super()._setup_model()
         n_actions = int(cast(spaces.Discrete, self.action_space).n)
-        self.similarity = make_similarity(
+        similarity = make_similarity(
             self.similarity_form, self.similarity_start, n_actions, self.macro_set, self.seed
-        ).to(self.device)
+        )
+        # Files are done with: they need not be there to load the model.
+        self.similarity_start = "uniform"
+        if self.similarity_form not in SIMILARITIES:
+            self.similarity_form = copy.deepcopy(similarity)
+        self.similarity = similarity.to(self.device)
         if self.similarity.reads_features:
             self.similarity.read(self.n_trunk_features)
         self.similarity.keep_start()  # a file's Σ, or one given, may have begun elsewhere
-        self.similarity_start = "uniform"  # done with; a file need not be there to load the model
         self.similarity_learning = make_similarity_learning(self.similarity_way)
         self.similarity_learning.set_up(self)
         self._show_similarity()

@@ -19,7 +19,7 @@ from macro_gym.errors import FrameSkipError, MacroSetMismatchError
 from sb3_masp import MASPDQN, MacroReplayBuffer, SoftmaxSimilarity, UnconstrainedSimilarity
 from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
-from sb3_masp.similarity import SimilarityError, save_similarity
+from sb3_masp.similarity import SimilarityAbout, SimilarityError, save_similarity
 from sb3_masp.similarity.forms import make_similarity
 from tests.sb3_masp.poles import (
     BREAKOUT,
@@ -88,6 +88,19 @@ def test_the_logger_gets_losses_gradient_norm_and_health(tmp_path):
         "similarity/effective_rank",
         "similarity/distance_from_start",
     } <= set(header)
+
+
+def test_a_model_that_began_with_a_file_is_loaded_without_it(tmp_path):
+    given = make_similarity("low_rank", "overlap", MACROS.n_actions, MACROS, seed=1)
+    save_similarity(tmp_path / "given.safetensors", given, SimilarityAbout.of(MACROS))
+    file = str(tmp_path / "given.safetensors")
+    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity=file, **SMALL).learn(60)
+    assert not th.equal(model.similarity(), given())
+    model.save(tmp_path / "model")
+    (tmp_path / "given.safetensors").unlink()
+    loaded = MASPDQN.load(tmp_path / "model")
+    assert th.equal(loaded.similarity(), model.similarity())
+    assert th.equal(loaded.similarity.start, given())
 
 
 def test_a_frozen_similarity_stays_and_costs_no_outer_step():
