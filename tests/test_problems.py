@@ -5,7 +5,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from benchmarks.learning_page import interval
-from benchmarks.problems import PROBLEMS, RIGHT, Chain, chain
+from benchmarks.problems import PROBLEMS, Chain, chain
 
 
 def play(env, actions):
@@ -18,15 +18,19 @@ def play(env, actions):
     return total, tuple(ends)
 
 
-def test_the_chain_pays_only_at_its_end_and_left_goes_back_to_its_start():
-    assert play(Chain(5, 11), [RIGHT] * 5) == (1.0, (True, False))
-    assert play(Chain(5, 11), [1, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1]) == (0.0, (False, True))
-    assert play(Chain(5, 11), [1, 1, 0, 1, 1, 1, 1, 1]) == (1.0, (True, False))
+def test_the_chain_pays_only_at_its_end_and_wrong_actions_go_back_to_its_start():
+    def held(actions):
+        return play(Chain(5, 11, lock=(1,)), actions)
+
+    assert held([1] * 5) == (1.0, (True, False))
+    assert held([1, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1]) == (0.0, (False, True))
+    assert held([1, 1, 0, 1, 1, 1, 1, 1]) == (1.0, (True, False))
+    assert play(Chain(5, 11, lock=(1, 0, 0)), [1, 0, 1, 1, 0, 0, 1, 0]) == (1.0, (True, False))
 
 
-def test_three_macros_are_the_whole_chain_that_primitives_do_not_find():
+def test_two_macros_are_the_whole_chain_that_primitives_do_not_find():
     env = PROBLEMS["chain"].make()
-    assert play(env, [2, 2, 2]) == (1.0, (True, False))
+    assert play(env, [2, 2]) == (1.0, (True, False))
     rng = np.random.default_rng(3)
     found = {True: 0.0, False: 0.0}
     for _ in range(300):
