@@ -241,7 +241,7 @@ def test_options_for_what_eta_and_beta_come_to_make_straight_lines_over_the_run(
 
 
 def test_the_option_for_the_prior_is_the_auxiliary_heads_and_of_no_other_way(config):
-    head = replace(config.learner, similarity_learning="auxiliary", auxiliary_prior=0.37)
+    head = run.LearnerConfig(similarity_learning="auxiliary", auxiliary_prior=0.37)
     way = replace(config, learner=head).learner_kwargs["similarity_learning"]
     assert (type(way), way.prior) == (AuxiliaryHead, 0.37)
     alone = replace(config, learner=replace(head, similarity_learning=None))
