@@ -1,6 +1,5 @@
 """The Arcade Learning Environment as an emulator of `macro_gym.frames`."""
 
-import difflib
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -9,6 +8,7 @@ import ale_py
 from ale_py import roms
 
 from macro_gym.errors import EnvironmentSettingError, UnknownGameError
+from macro_gym.games import did_you_mean
 
 
 class AleEmulator:
@@ -32,11 +32,9 @@ def require_game(game: str) -> None:
     """Refuse a game that ale-py does not have."""
     games = roms.get_all_rom_ids()
     if game not in games:
-        close = difflib.get_close_matches(game.lower(), games)
-        advice = f" Did you mean {', '.join(close)}?" if close else ""
         raise UnknownGameError(
             f"game is {game!r}, which ale-py does not have; games are written in snake_case, "
-            f"such as 'ms_pacman'.{advice}"
+            f"such as 'ms_pacman'.{did_you_mean(game, games)}"
         )
 
 

@@ -1,5 +1,6 @@
 """Names of Atari games: ``breakout``, ``Breakout`` and ``ALE/Breakout-v5`` are the same game."""
 
+import difflib
 import re
 from collections.abc import Iterable
 
@@ -28,6 +29,16 @@ def game_name(rom: str) -> str:
 def bare_name(name: str) -> str:
     """Return the game in a whole id: ``MsPacman`` for ``ALE/MsPacman-v5``."""
     return re.sub(r"^.*/|-v\d+$", "", name)
+
+
+def did_you_mean(name: str, roms: Iterable[str]) -> str:
+    """Return the games among ``roms`` that are spelled most like ``name``, as a question.
+
+    Empty if none is. ``name`` and ``roms`` are as for `find_game`.
+    """
+    by_key = {_key(rom): rom for rom in roms}
+    close = [by_key[key] for key in difflib.get_close_matches(_key(name), by_key)]
+    return f" Did you mean {', '.join(close)}?" if close else ""
 
 
 def _key(name: str) -> str:

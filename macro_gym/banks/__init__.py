@@ -7,7 +7,7 @@ from importlib.resources import as_file, files
 
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.errors import MissingBankError
-from macro_gym.games import bare_name, find_game
+from macro_gym.games import bare_name, did_you_mean, find_game
 from macro_gym.macro_set import MacroSet
 
 __all__ = ["bank_names", "load_bank", "load_play"]
@@ -32,8 +32,9 @@ def load_bank(game: str) -> MacroSet:
     if rom is None:
         name = bare_name(game)
         raise MissingBankError(
-            f"there is no bank for {game!r}; there is one for {', '.join(bank_names())}. For "
-            "another Atari game make your own in a few minutes: run "
+            f"there is no bank for {game!r}.{did_you_mean(game, bank_names())} `macro-gym bank "
+            "list` names those that there are. For another Atari game make your own in a few "
+            "minutes: run "
             f"`macro-gym plan {name} --steps 6000 --output play/{name}`, then "
             f"`macro-gym extract play/{name} --k 512 --output {name}.json`, and give the "
             f'environment macros="{name}.json".'

@@ -20,7 +20,8 @@ from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.search import Plan, Search, act
 from macro_gym.errors import DemonstrationError, UnknownGameError
 from macro_gym.files import replacing
-from macro_gym.games import find_game, game_name
+from macro_gym.games import did_you_mean, find_game, game_name
+from macro_gym.registration import atari_games
 
 if TYPE_CHECKING:
     from ale_py import ALEInterface
@@ -166,15 +167,14 @@ def known_rom(game: str) -> str:
     """Return ale-py's id of ``game``.
 
     Raises:
-        UnknownGameError: ale-py has no such game.
+        UnknownGameError: ale-py has no such game for one player.
     """
-    from ale_py import roms
-
-    rom = find_game(game, roms.get_all_rom_ids())
+    games = atari_games()
+    rom = find_game(game, games)
     if rom is None:
         raise UnknownGameError(
-            f"game is {game!r}, but ale-py has no such game; it has "
-            f"{', '.join(sorted(roms.get_all_rom_ids()))}"
+            f"game is {game!r}, but ale-py has no such game for one player."
+            f"{did_you_mean(game, games)} It has {', '.join(games)}."
         )
     return rom
 

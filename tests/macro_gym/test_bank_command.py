@@ -85,8 +85,8 @@ def test_differences_from_the_shipped_bank_are_told_apart(tmp_path):
 
 
 def test_games_without_a_bank_cannot_be_rebuilt(tmp_path, capsys):
-    assert main(["bank", "rebuild", "pong", "Tetris", "--output", str(tmp_path)]) == 2
-    assert "no bank for 'Tetris'" in capsys.readouterr().err
+    assert main(["bank", "rebuild", "pong", "Combat", "--output", str(tmp_path)]) == 2
+    assert "no bank for 'Combat'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [[], ["list"], ["show"], ["rebuild"]])

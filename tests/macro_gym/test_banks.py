@@ -81,14 +81,19 @@ def test_every_game_of_the_emulator_is_found_by_its_name_in_gymnasium():
         assert find_game(rom, known) == rom
 
 
-@pytest.mark.parametrize("name", ["Tetris", "ALE/Tetris-v5", "MacroALE/Tetris-v5"])
+@pytest.mark.parametrize("name", ["Combat", "ALE/Combat-v5", "MacroALE/Combat-v5"])
 def test_a_game_without_a_bank_says_how_to_make_one(name):
     with pytest.raises(
         MissingBankError,
-        match=rf"no bank for '{name}'.*`macro-gym plan Tetris .*--output play/Tetris`, then "
-        r"`macro-gym extract play/Tetris .*--output Tetris\.json`.*macros=\"Tetris\.json\"",
+        match=rf"no bank for '{name}'.*`macro-gym plan Combat .*--output play/Combat`, then "
+        r"`macro-gym extract play/Combat .*--output Combat\.json`.*macros=\"Combat\.json\"",
     ):
         load_bank(name)
+
+
+def test_a_misspelt_game_is_told_which_may_be_meant():
+    with pytest.raises(MissingBankError, match=r"no bank for 'Brakeout'\. Did you mean breakout"):
+        load_bank("Brakeout")
 
 
 def test_loading_a_bank_needs_no_emulator():

@@ -155,9 +155,17 @@ def test_settings_that_describe_no_search_are_refused(setting, message):
         PlannerSettings(**setting)
 
 
-def test_an_unknown_game_is_refused():
-    with pytest.raises(UnknownGameError, match="game is 'Brakeout', but ale-py has no such game"):
-        plan_episode("Brakeout")
+def test_an_unknown_game_is_refused_with_those_spelled_like_it():
+    message = (
+        r"game is 'ALE/Brakeout-v5', but .* no such game .*\. Did you mean breakout.*\? It has"
+    )
+    with pytest.raises(UnknownGameError, match=message):
+        plan_episode("ALE/Brakeout-v5")
+
+
+def test_a_game_that_needs_two_players_is_refused():
+    with pytest.raises(UnknownGameError, match=r"game is 'Combat', but .* for one player"):
+        plan_episode("Combat")
 
 
 def test_a_checkpoint_of_other_play_is_refused(tmp_path, monkeypatch):
