@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.report import write_report
 from macro_gym import MacroSet
-from sb3_masp.losses import similarity_penalty
+from sb3_masp.losses import matrix_mixer, similarity_penalty
 from sb3_masp.similarity import SIMILARITIES, Similarity, initial_similarity
 
 DONE = ("build", "matrix", "gradient", "mix")
@@ -64,7 +64,7 @@ def turn(
         _, mix = timed(lambda: similarity.mix(values))
     # The gradient of a Σ that is not learned is that of the values, which is all there is to take.
     values = values.clone().requires_grad_(not similarity.is_learned)
-    _, gradient = timed(lambda: similarity_penalty(values, similarity()).backward())
+    _, gradient = timed(lambda: similarity_penalty(values, matrix_mixer(similarity())).backward())
     return similarity, dict(zip(DONE, (build, matrix, gradient, mix), strict=True))
 
 

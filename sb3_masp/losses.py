@@ -1,5 +1,6 @@
 """Losses: pure functions on tensors, one equation each."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch as th
@@ -8,44 +9,56 @@ from torch.nn import functional as F
 
 Reduction = Literal["mean", "sum"]
 
+Mixer = Callable[[Tensor], Tensor]
+"""``x ↦ Σx`` for each row x, from ``(batch, actions)`` to the same, by the matrix Σ or without it."""
 
-def similarity_penalty(
-    q_values: Tensor, similarity: Tensor, reduction: Reduction = "mean"
-) -> Tensor:
+
+def similarity_penalty(q_values: Tensor, mix: Mixer, reduction: Reduction = "mean") -> Tensor:
     """Squared gap between each value and its neighbours' mix: ``‖Q − ΣQ‖²``.
 
     Args:
         q_values: Action values, shape ``(batch, actions)``.
-        similarity: Σ, shape ``(actions, actions)``, or Σ(s), one for each row of ``q_values``,
-            ``(batch, actions, actions)``.
+        mix: ``Q ↦ ΣQ``: `Similarity.mixer`, or `matrix_mixer` of a matrix.
         reduction: Over actions. ``"mean"`` makes a weight η mean the same for any number of
             actions; ``"sum"`` is the equation as printed. The batch is always averaged.
 
     Returns:
-        The penalty, shape ``()``. Gradients reach both arguments.
+        The penalty, shape ``()``. Gradients reach Q, and what ``mix`` has a graph to.
 
     Source: arXiv 2506.13690, section 3.2; the mean over actions is ours.
     """
-    return _over_actions(_gaps(q_values, similarity).square(), reduction).mean()
+    return _over_actions((q_values - mix(q_values)).square(), reduction).mean()
 
 
 def similarity_penalty_tangent(
-    q_values: Tensor, q_tangents: Tensor, similarity: Tensor, reduction: Reduction = "mean"
+    q_values: Tensor, q_tangents: Tensor, mix: Mixer, reduction: Reduction = "mean"
 ) -> Tensor:
     """Derivative of the penalty as Q moves along a tangent: ``2⟨(I − Σ)Q, (I − Σ)Q̇⟩``.
 
     Args:
         q_values: Q, shape ``(batch, actions)``.
         q_tangents: Q̇, the direction in which Q moves, shape ``(batch, actions)``.
-        similarity: Σ or Σ(s), as for `similarity_penalty`.
+        mix: As for `similarity_penalty`.
         reduction: As for `similarity_penalty`.
 
     Returns:
-        The directional derivative, shape ``()``. Gradients reach all arguments; the one that
-        matters is Σ's.
+        The directional derivative, shape ``()``. Gradients reach Q, Q̇ and what ``mix``
+        has a graph to, which is the one that matters: Σ.
     """
-    products = _gaps(q_values, similarity) * _gaps(q_tangents, similarity)
+    products = (q_values - mix(q_values)) * (q_tangents - mix(q_tangents))
     return 2 * _over_actions(products, reduction).mean()
+
+
+def matrix_mixer(similarity: Tensor) -> Mixer:
+    """Return ``x ↦ Σx`` of a matrix.
+
+    Args:
+        similarity: Σ, shape ``(actions, actions)``, or Σ(s), one for each row that is to be mixed,
+            ``(batch, actions, actions)``.
+    """
+    if similarity.ndim == 3:
+        return lambda values: (similarity @ values[:, :, None]).squeeze(2)
+    return lambda values: values @ similarity.mT
 
 
 def td_target(
@@ -141,13 +154,6 @@ def quantile_losses(quantiles: Tensor, targets: Tensor) -> Tensor:
     samples = targets[:, None, :].expand(-1, n_quantiles, -1)
     slopes = (levels - (samples < values).to(levels.dtype)).abs()
     return (slopes * F.huber_loss(values, samples, reduction="none")).sum(dim=1)
-
-
-def _gaps(values: Tensor, similarity: Tensor) -> Tensor:
-    """``(I − Σ)x`` for each row x of ``values``, with one Σ or one for each row."""
-    if similarity.ndim == 3:
-        return values - (similarity @ values[:, :, None]).squeeze(2)
-    return values - values @ similarity.mT
 
 
 def _over_actions(values: Tensor, reduction: Reduction) -> Tensor:

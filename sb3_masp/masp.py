@@ -211,8 +211,8 @@ class MASP(MacroLearner):
             if self.similarity.reads_features:
                 features = self.trunk_features(inner.observations)
             with th.no_grad():
-                similarity = self.similarity.at(features)
-            penalty = similarity_penalty(td.q_values, similarity, self.penalty_reduction)
+                mix = self.similarity.mixer(features)
+            penalty = similarity_penalty(td.q_values, mix, self.penalty_reduction)
             loss = loss + eta * penalty
             self.logger.record_mean("train/penalty", penalty.item())
         before = [p.detach().clone() for p in self._network.parameters()] if keep else []

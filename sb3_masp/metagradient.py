@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch as th
 from torch import Tensor
 
-from sb3_masp.losses import Reduction, similarity_penalty_tangent
+from sb3_masp.losses import Mixer, Reduction, similarity_penalty_tangent
 
 Parameters = Mapping[str, Tensor]
 
@@ -53,7 +53,7 @@ def meta_loss(
     network: Callable[[Parameters], Tensor],
     parameters: Parameters,
     cotangents: Parameters,
-    similarity: Tensor,
+    mix: Mixer,
     eta: float,
     reduction: Reduction = "mean",
 ) -> Tensor:
@@ -64,7 +64,7 @@ def meta_loss(
             ``(batch, actions)``; what else it reads, e_Σ above all, is held.
         parameters: θ, before the inner step.
         cotangents: v, the outer loss's gradient pulled back to the gradient before clipping.
-        similarity: Σ or Σ(s), as for `similarity_penalty`, with its graph.
+        mix: ``Q ↦ ΣQ``, as for `similarity_penalty`, with a graph to Σ's parameters.
         eta: η of the inner step.
         reduction: That of the penalty in the inner step.
 
@@ -74,4 +74,4 @@ def meta_loss(
     Source: arXiv 2506.13690, algorithm 1, lines 13-18, by forward mode.
     """
     q_values, q_tangents = network_tangent(network, parameters, cotangents)
-    return eta * similarity_penalty_tangent(q_values, q_tangents, similarity, reduction)
+    return eta * similarity_penalty_tangent(q_values, q_tangents, mix, reduction)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from macro_gym import MacroSet
 from macro_gym.errors import MacroGymError
+from sb3_masp.losses import Mixer, matrix_mixer
 
 
 class SimilarityError(MacroGymError, ValueError):
@@ -94,13 +95,20 @@ class Similarity(nn.Module, ABC):
         similarity: Tensor = self()
         return similarity
 
-    def mix(self, values: Tensor) -> Tensor:
-        """Return ``Σx`` for each row x of ``values``, shape ``(batch, actions)``.
+    def mixer(self, features: Tensor | None = None) -> Mixer:
+        """Return ``x ↦ Σx`` where the agent is, which is all that learning needs of Σ.
 
-        Forms that can do it without the matrix do.
+        What it takes of the parameters it takes here, once, with a graph if gradients are enabled
+        here. Forms that can do it without the matrix do.
+
+        Args:
+            features: As for `at`.
         """
-        similarity: Tensor = self()
-        return values @ similarity.mT
+        return matrix_mixer(self.at(features))
+
+    def mix(self, values: Tensor) -> Tensor:
+        """Return ``Σx`` for each row x of ``values``, shape ``(batch, actions)``."""
+        return self.mixer()(values)
 
     @property
     def is_learned(self) -> bool:

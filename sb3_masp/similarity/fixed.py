@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from macro_gym import MacroSet
+from sb3_masp.losses import Mixer
 from sb3_masp.similarity.base import Similarity, off_diagonal
 from sb3_masp.similarity.initial import Start, initial_similarity
 
@@ -67,9 +68,9 @@ class UniformSimilarity(ControlSimilarity):
     form = "uniform"
     matrix = "uniform"
 
-    def mix(self, values: Tensor) -> Tensor:
-        """Return the mean of the other values, shape ``(batch, actions)``."""
-        return (values.sum(dim=1, keepdim=True) - values) / (self.n_actions - 1)
+    def mixer(self, features: Tensor | None = None) -> Mixer:
+        """Return what gives each action the mean of the other values."""
+        return lambda values: (values.sum(dim=1, keepdim=True) - values) / (self.n_actions - 1)
 
 
 class OverlapSimilarity(ControlSimilarity):
@@ -109,6 +110,6 @@ class IdentitySimilarity(FixedSimilarity):
         """Build identity; ``initial`` tells its size alone."""
         return cls(th.eye(len(initial)))
 
-    def mix(self, values: Tensor) -> Tensor:
-        """Return the values."""
-        return values
+    def mixer(self, features: Tensor | None = None) -> Mixer:
+        """Return what leaves values as they are."""
+        return lambda values: values

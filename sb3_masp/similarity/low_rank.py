@@ -6,6 +6,7 @@ import torch as th
 from torch import Tensor, nn
 
 from macro_gym import MacroSet
+from sb3_masp.losses import Mixer
 from sb3_masp.similarity.base import Similarity, SimilarityError
 
 SMALLEST = 1e-6
@@ -65,10 +66,10 @@ class LowRankSimilarity(Similarity):
         """Return Σ, shape ``(actions, actions)``; rows sum to one."""
         return self.member_logits.softmax(dim=1) @ self.group_logits.softmax(dim=1)
 
-    def mix(self, values: Tensor) -> Tensor:
-        """Return ``M(Ex)`` for each row x of ``values``, shape ``(batch, actions)``."""
-        of_groups = values @ self.group_logits.softmax(dim=1).mT
-        return of_groups @ self.member_logits.softmax(dim=1).mT
+    def mixer(self, features: Tensor | None = None) -> Mixer:
+        """Return ``x ↦ M(Ex)``, with no Σ."""
+        members, groups = self.member_logits.softmax(dim=1), self.group_logits.softmax(dim=1)
+        return lambda values: values @ groups.mT @ members.mT
 
     def settings(self) -> dict[str, Any]:
         """The rank; from a file there is nothing to fit."""

@@ -114,7 +114,7 @@ def _gradients(learner: MASP, inner: InnerStep, outer_loss: Tensor) -> tuple[Ten
         lambda point: _q_values_at(learner, point, inner.batch.observations),
         before,
         dict(zip(chosen, past_clipping, strict=True)),
-        learner.similarity.at(inner.features),
+        learner.similarity.mixer(inner.features),
         learner.current_eta,
         learner.penalty_reduction,
     )

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from macro_gym import MacroAction
 from sb3_masp import MASPDQN, AuxiliaryHead, MASPRainbow
-from sb3_masp.losses import similarity_penalty
+from sb3_masp.losses import matrix_mixer, similarity_penalty
 from sb3_masp.similarity import make_similarity
 from sb3_masp.similarity.diagnostics import GRADIENTS, Agreement, penalty_pull
 from tests.sb3_masp.poles import MACROS, SMALL, macro_cartpole
@@ -60,7 +60,7 @@ def test_differences_that_the_penalty_pulls_at_end_at_one_over_one_plus_pull(red
     def pulls(q_values):
         """All actions tried alike, so that the TD loss is the mean over them."""
         td = 0.5 * (q_values - targets).square().mean()
-        return td + eta * similarity_penalty(q_values[None], uniform, reduction)
+        return td + eta * similarity_penalty(q_values[None], matrix_mixer(uniform), reduction)
 
     # The loss is quadratic, so one step of Newton's is at its minimum.
     zero = th.zeros_like(targets)

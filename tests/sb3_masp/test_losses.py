@@ -1,7 +1,13 @@
 import pytest
 import torch as th
 
-from sb3_masp.losses import similarity_penalty, similarity_penalty_tangent, td_loss, td_target
+from sb3_masp.losses import (
+    matrix_mixer,
+    similarity_penalty,
+    similarity_penalty_tangent,
+    td_loss,
+    td_target,
+)
 
 GENERATOR = th.Generator().manual_seed(11)
 
@@ -16,21 +22,25 @@ def test_penalty_matches_naive_loops_and_finite_differences(reduction, divisor):
     naive = sum(
         (b[i] - sum(sigma[i, j] * b[j] for j in range(5))) ** 2 for b in q for i in range(5)
     )
-    th.testing.assert_close(similarity_penalty(q, sigma, reduction), naive / divisor)
-    assert th.autograd.gradcheck(lambda q, s: similarity_penalty(q, s, reduction), (q, sigma))
+    th.testing.assert_close(similarity_penalty(q, matrix_mixer(sigma), reduction), naive / divisor)
+
+    def penalty(q_values, matrix):
+        return similarity_penalty(q_values, matrix_mixer(matrix), reduction)
+
+    assert th.autograd.gradcheck(penalty, (q, sigma))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_penalty_tangent_is_the_penaltys_directional_derivative(reduction):
-    q, direction, sigma = draw(3, 5), draw(3, 5), draw(5, 5)
-    (slope,) = th.autograd.grad(similarity_penalty(q, sigma, reduction), q)
+    q, direction, mix = draw(3, 5), draw(3, 5), matrix_mixer(draw(5, 5))
+    (slope,) = th.autograd.grad(similarity_penalty(q, mix, reduction), q)
     expected = (slope * direction).sum()
-    th.testing.assert_close(similarity_penalty_tangent(q, direction, sigma, reduction), expected)
+    th.testing.assert_close(similarity_penalty_tangent(q, direction, mix, reduction), expected)
 
 
 def test_penalty_ignores_the_level_of_q_where_rows_sum_to_one():
-    q, sigma = draw(7, 5), draw(5, 5).softmax(dim=1)
-    th.testing.assert_close(similarity_penalty(q + 3.7, sigma), similarity_penalty(q, sigma))
+    q, mix = draw(7, 5), matrix_mixer(draw(5, 5).softmax(dim=1))
+    th.testing.assert_close(similarity_penalty(q + 3.7, mix), similarity_penalty(q, mix))
 
 
 def test_penalty_of_a_uniform_similarity_is_shrinkage_of_advantages():
@@ -38,14 +48,14 @@ def test_penalty_of_a_uniform_similarity_is_shrinkage_of_advantages():
     uniform = (1 - th.eye(5, dtype=th.float64)) / 4
     advantages = q - q.mean(dim=1, keepdim=True)
     expected = (5 / 4 * advantages).square().mean()
-    th.testing.assert_close(similarity_penalty(q, uniform), expected)
+    th.testing.assert_close(similarity_penalty(q, matrix_mixer(uniform)), expected)
 
 
 def test_mean_penalty_means_the_same_for_any_number_of_actions():
     q = draw(3, 5)
     twice = q.repeat(1, 2)
-    uniform5, uniform10 = (th.full((n, n), 1 / n, dtype=th.float64) for n in (5, 10))
-    th.testing.assert_close(similarity_penalty(twice, uniform10), similarity_penalty(q, uniform5))
+    of_5, of_10 = (matrix_mixer(th.full((n, n), 1 / n, dtype=th.float64)) for n in (5, 10))
+    th.testing.assert_close(similarity_penalty(twice, of_10), similarity_penalty(q, of_5))
 
 
 def naive_targets(rewards, dones, discounts, next_values, choosers):

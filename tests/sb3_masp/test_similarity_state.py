@@ -7,7 +7,7 @@ import torch as th
 
 from sb3_masp import MASPDQN, StateSimilarity, load_similarity
 from sb3_masp import save_similarity as save
-from sb3_masp.losses import similarity_penalty, similarity_penalty_tangent
+from sb3_masp.losses import matrix_mixer, similarity_penalty, similarity_penalty_tangent
 from sb3_masp.similarity import SimilarityError
 from sb3_masp.similarity.forms import make_similarity
 from sb3_masp.similarity_learning import meta
@@ -108,10 +108,10 @@ def test_the_penalty_takes_each_state_with_its_own_similarity(reduction):
             mixed = sum(sigma[state, i, j] * q_values[state, j] for j in range(A))
             naive = naive + (q_values[state, i] - mixed) ** 2
     naive = naive / STATES / (A if reduction == "mean" else 1)
-    th.testing.assert_close(similarity_penalty(q_values, sigma, reduction), naive)
+    th.testing.assert_close(similarity_penalty(q_values, matrix_mixer(sigma), reduction), naive)
     tangents = drawn(STATES, A, seed=6)
     (slopes,) = th.autograd.grad(naive, q_values)
-    found = similarity_penalty_tangent(q_values, tangents, sigma, reduction)
+    found = similarity_penalty_tangent(q_values, tangents, matrix_mixer(sigma), reduction)
     th.testing.assert_close(found, (slopes * tangents).sum())
 
 
