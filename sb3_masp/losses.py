@@ -10,7 +10,7 @@ from torch.nn import functional as F
 Reduction = Literal["mean", "sum"]
 
 Mixer = Callable[[Tensor], Tensor]
-"""``x ↦ Σx`` for each row x, from ``(batch, actions)`` to the same, by the matrix Σ or without it."""
+"""``x ↦ Σx`` for each row x, ``(batch, actions)`` to the same, by the matrix or without it."""
 
 
 def similarity_penalty(q_values: Tensor, mix: Mixer, reduction: Reduction = "mean") -> Tensor:
