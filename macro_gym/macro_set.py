@@ -23,6 +23,9 @@ from macro_gym.files import replacing
 
 SCHEMA = 1
 
+ROWS_AT_ONCE = 32
+"""Actions whose overlap is found together, so that what is held of them fits a processor's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -211,14 +214,17 @@ class MacroSet:
             noise.append(macro)
         return replace(self, macros=self.macros + tuple(noise), counts=self.counts + (0,) * n)
 
-    def overlap(self) -> NDArray[np.float64]:
+    def overlap(self, actions: Sequence[int] | None = None) -> NDArray[np.float64]:
         """Handcrafted similarity of actions by the primitives they share in order.
 
         Twice the length of the longest common subsequence over the sum of the two lengths: 1 for
         an action with itself, 0 for actions that share no primitive.
 
+        Args:
+            actions: Those whose rows are wanted; all if None.
+
         Returns:
-            Similarities, shape ``(actions, actions)``, symmetric, within 0..1.
+            Similarities, shape ``(actions, actions)``, symmetric, within 0..1; or those rows of it.
         """
         width = self.max_length
         tokens = np.full((self.n_actions, width), -1)
@@ -227,7 +233,13 @@ class MacroSet:
             sequence = self.expand(action)
             tokens[action, : len(sequence)] = sequence
             lengths[action] = len(sequence)
-        return 2 * _common_subsequence_lengths(tokens) / (lengths[:, None] + lengths[None, :])
+        rows = np.arange(self.n_actions) if actions is None else np.asarray(actions)
+        shared = np.empty((len(rows), self.n_actions))
+        for begin in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[begin : begin + ROWS_AT_ONCE]
+            both = lengths[some, None] + lengths
+            shared[begin : begin + len(some)] = 2 * _common_lengths(tokens[some], tokens) / both
+        return shared
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the set as JSON, whole or not at all."""
@@ -342,20 +354,22 @@ def _checked_counts(counts: Sequence[int], n_macros: int) -> tuple[int, ...]:
     return tuple(int(count) for count in counts)
 
 
-def _common_subsequence_lengths(tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Longest common subsequence of every pair of rows; -1 pads and matches nothing.
+def _common_lengths(these: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.uint]:
+    """Longest common subsequence of each of these rows with each of the others, by the textbook.
 
-    The textbook recurrence, run for all pairs at once: shape ``(rows, rows)``.
+    Rows are of one width; -1 pads and matches nothing.
     """
-    rows, width = tokens.shape
-    previous = np.zeros((width + 1, rows, rows), dtype=np.int64)
+    width = others.shape[1]
+    smallest = np.min_scalar_type(width)  # passes over memory are what it costs
+    previous = np.zeros((width + 1, len(these), len(others)), smallest)
     for i in range(width):
         current = np.zeros_like(previous)
+        token = np.where(these[:, i] < 0, -2, these[:, i])[:, None]
         for j in range(width):
-            same = (tokens[:, None, i] == tokens[None, :, j]) & (tokens[:, None, i] >= 0)
-            current[j + 1] = np.where(
-                same, previous[j] + 1, np.maximum(previous[j + 1], current[j])
-            )
+            # One more than before both is never less than what either had alone.
+            with_both = previous[j] + (token == others[:, j]).astype(smallest)
+            np.maximum(previous[j + 1], current[j], out=current[j + 1])
+            np.maximum(current[j + 1], with_both, out=current[j + 1])
         previous = current
     return previous[width]
 

@@ -17,7 +17,7 @@ from macro_gym.errors import (
     MacroSetFileError,
     RemapError,
 )
-from macro_gym.macro_set import MacroSet, Provenance
+from macro_gym.macro_set import ROWS_AT_ONCE, MacroSet, Provenance
 
 FULL = (
     *("NOOP", "FIRE", "UP", "RIGHT", "LEFT", "DOWN", "UPRIGHT", "UPLEFT", "DOWNRIGHT"),
@@ -315,6 +315,15 @@ def test_overlap_is_the_share_of_the_longest_common_subsequence(macros):
     np.testing.assert_array_equal(overlap, overlap.T)
     np.testing.assert_array_equal(np.diag(overlap), 1)
     assert overlap.min() >= 0
+
+
+def test_rows_of_overlap_are_found_alone_and_over_the_border_of_what_is_found_together():
+    longest = tuple(tuple(map(int, f"{number:06b}")) for number in range(43))
+    macros = MacroSet(("A", "B"), longest)
+    whole = macros.overlap()
+    assert len(whole) > ROWS_AT_ONCE
+    np.testing.assert_array_equal(whole, whole.T)
+    np.testing.assert_array_equal(macros.overlap([41, 2, 37]), whole[[41, 2, 37]])
 
 
 def test_overlap_by_hand():
