@@ -67,3 +67,11 @@ class MissingFileError(MacroGymError, FileNotFoundError):
 
 class CheckpointError(MacroGymError, ValueError):
     """A learner that a checkpoint could not bring back as it is."""
+
+
+class LearnerSettingError(MacroGymError, ValueError):
+    """A setting of a learner that is out of range."""
+
+
+class VectorEnvError(MacroGymError, RuntimeError):
+    """A vector environment one of whose processes has died, or that is used out of turn."""

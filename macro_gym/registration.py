@@ -18,6 +18,7 @@ def register_envs() -> None:
         gym.register(
             id=f"MacroALE/{game_name(game)}-v5",
             entry_point="macro_gym.atari:MacroAtariEnv",
+            vector_entry_point="macro_gym.vector:make_atari",
             kwargs={"game": game},
         )
 

@@ -1,0 +1,322 @@
+"""MacroVectorEnv: many macro environments in a few processes."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.core import RenderFrame
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space, create_empty_array, iterate
+from numpy.typing import NDArray
+
+from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError, VectorEnvError
+from macro_gym.games import game_name
+from macro_gym.vector_lanes import EnvMaker
+from macro_gym.vector_processes import Processes, number_of_processes
+
+SHARED_MEMORY = Path("/dev/shm")
+
+StepResults = tuple[
+    NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+]
+"""Observations, rewards, terminations, truncations, infos."""
+
+
+class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
+    """Environments stepped side by side, each for as long as its own macro lasts.
+
+    What it returns equals what ``gymnasium.vector.SyncVectorEnv`` of the same environments returns,
+    for the same seeds, infos included. The environments are spread over ``num_workers`` processes,
+    which write observations into memory that they share with the caller. A step takes as long as
+    the process with the most to do, so with macros of mixed lengths it pays to have several
+    environments in each.
+
+    ``gym.make_vec("MacroALE/<Game>-v5", num_envs=16)`` makes one. The arguments below from
+    ``num_workers`` on can be given there too, beside those of the game.
+
+    Args:
+        env_fns: What makes each environment. Any whose observations are arrays or numbers will do.
+        num_workers: Processes; ``None`` for as many as there are usable cores. There are never
+            more than environments.
+        copy: Return observations in a new array. If False, the array that is returned is
+            overwritten by the next step or reset, which saves copying it.
+        autoreset_mode: When an environment whose episode has ended is reset: in the next step, in
+            the same step (then ``infos`` holds ``final_obs`` and ``final_info``) or, if disabled,
+            by ``reset(options={"reset_mask": mask})`` only.
+        context: How processes are started: ``"fork"``, ``"forkserver"`` or ``"spawn"``. ``None``
+            for ``"fork"`` on Linux, which needs no ``if __name__ == "__main__":`` in scripts, and
+            for Python's default elsewhere.
+
+    Raises:
+        EnvironmentSettingError: There are no environments, or their spaces differ, or another
+            setting is out of range.
+        ArgumentTypeError: Observations are neither arrays nor numbers.
+        VectorEnvError: From any method, if a process has died.
+
+    What an environment raises reaches the caller as it is, with a note that says in which
+    environment and where.
+
+    Example:
+        >>> import gymnasium as gym, macro_gym
+        >>> envs = gym.make_vec("MacroALE/Breakout-v5", num_envs=3, k=8)
+        >>> observations, infos = envs.reset(seed=1)
+        >>> observations.shape
+        (3, 4, 84, 84)
+        >>> observations, rewards, terminations, truncations, infos = envs.step([0, 4, 9])
+        >>> infos["duration"], envs.get_attr("macro_set")[0].expand(9)
+        (array([1, 2, 3]), (1, 1, 1))
+        >>> envs.close()
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[EnvMaker],
+        *,
+        num_workers: int | None = None,
+        copy: bool = True,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        context: str | None = None,
+    ) -> None:
+        """Start the processes and make the environments."""
+        self.num_envs = len(env_fns)
+        self.copy = copy
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        number = number_of_processes(num_workers, self.num_envs)
+        self._stepping: list[int] | None = None
+        self._processes = Processes(env_fns, number, self.autoreset_mode, context)
+        try:
+            self._agree_on_spaces()
+            self._observations = self._shared_observations()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def processes(self) -> list[Any]:
+        """The processes; environment ``i`` is in the one at ``i % len(processes)``."""
+        return self._processes.processes
+
+    @property
+    def np_random_seed(self) -> tuple[int | None, ...]:  # type: ignore[override]  # as in Gymnasium
+        """The seeds of the environments' generators."""
+        return self.get_attr("np_random_seed")
+
+    @property  # type: ignore[misc]  # it cannot be set
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """Copies of the environments' generators."""
+        return self.get_attr("np_random")
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Start episodes, in all environments or in those of a mask.
+
+        Args:
+            seed: One for each environment, or the first one's (the next has one more, and so on),
+                or None to leave their generators as they are.
+            options: What environments get as ``options``. A boolean array under ``"reset_mask"``,
+                of shape ``(num_envs,)``, says which ones are reset; the others stay as they are.
+
+        Returns:
+            Observations of all environments, and infos of those that were reset.
+        """
+        seeds = self._seeds(seed)
+        indices, options = self._masked(options)
+        infos = self._ask("reset", {index: (seeds[index], options) for index in indices})
+        return self._shown(), self._batched(infos)
+
+    def step(self, actions: Any) -> StepResults:
+        """Take one decision in each environment: ``actions`` has shape ``(num_envs,)``."""
+        self.step_async(actions)
+        return self.step_wait()
+
+    def step_async(self, actions: Any) -> None:
+        """Begin a step, which `step_wait` returns; the caller can work while it runs."""
+        tasks = {i: (action,) for i, action in enumerate(iterate(self.action_space, actions))}
+        if len(tasks) != self.num_envs:
+            raise EnvironmentSettingError(
+                f"there are {len(tasks)} actions for {self.num_envs} environments"
+            )
+        self._require_idle("step")
+        self._stepping = self._processes.send("step", tasks)
+
+    def step_wait(self) -> StepResults:
+        """Return the results of the step that `step_async` began."""
+        if self._stepping is None:
+            raise VectorEnvError("step_wait was called, but no step is under way; call step_async")
+        workers, self._stepping = self._stepping, None
+        results = self._processes.receive(workers)
+        rewards, terminations, truncations, infos = zip(*results.values(), strict=True)
+        return (
+            self._shown(),
+            np.array(rewards, np.float64),
+            np.array(terminations, np.bool_),
+            np.array(truncations, np.bool_),
+            self._batched(dict(enumerate(infos))),
+        )
+
+    def render(self) -> tuple[RenderFrame, ...] | None:
+        """Return what each environment renders."""
+        return self.call("render")
+
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Call a method of each environment, or get an attribute; results must be picklable."""
+        if name in ("reset", "step", "close"):
+            raise EnvironmentSettingError(
+                f"call({name!r}) would hide from the vector environment which episodes have "
+                f"ended; use its own {name}"
+            )
+        return tuple(self._ask("call", dict.fromkeys(self._indices, (name, args, kwargs))).values())
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return an attribute of each environment."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute: to one value everywhere or, by a list or tuple, to one for each."""
+        if not isinstance(values, (list, tuple)):
+            values = [values] * self.num_envs
+        if len(values) != self.num_envs:
+            raise EnvironmentSettingError(
+                f"there are {len(values)} values of {name} for {self.num_envs} environments"
+            )
+        self._ask("set_attr", {index: (name, value) for index, value in enumerate(values)})
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the environments and end the processes; one that does not end is killed."""
+        self._processes.close()
+
+    def __del__(self) -> None:
+        """Close, if there is anything to close."""
+        if not self.closed and hasattr(self, "_processes"):
+            self.close()
+
+    @property
+    def _indices(self) -> range:
+        """The environments."""
+        return range(self.num_envs)
+
+    def _agree_on_spaces(self) -> None:
+        """Make the environments; take over what they have in common."""
+        made = self._ask("make", dict.fromkeys(self._indices, ()))
+        spaces = [(observations, actions) for observations, actions, _, _ in made.values()]
+        for index, pair in enumerate(spaces):
+            if pair != spaces[0]:
+                raise EnvironmentSettingError(
+                    f"environment {index} has the spaces {pair}, but environment 0 {spaces[0]}; "
+                    "all must have the same. Are their macros as many?"
+                )
+        self.single_observation_space, self.single_action_space = spaces[0]
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        _, _, metadata, self.render_mode = made[0]
+        self.metadata = metadata | {"autoreset_mode": self.autoreset_mode}
+
+    def _shared_observations(self) -> NDArray[Any]:
+        """An array that all processes write observations to."""
+        like = create_empty_array(self.single_observation_space, self.num_envs)
+        if not isinstance(like, np.ndarray) or like.dtype == object:
+            raise ArgumentTypeError(
+                f"observations are of {self.single_observation_space}, which is no array; use "
+                "gymnasium.vector.AsyncVectorEnv for such"
+            )
+        parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+        # A file that is gone once all have it open cannot be left behind, whoever is killed.
+        with TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+            path = Path(folder) / "observations"
+            shared = np.memmap(path, like.dtype, "w+", shape=like.shape)
+            self._ask("share", dict.fromkeys(self._indices, (path, like.shape, like.dtype)))
+        return np.asarray(shared)
+
+    def _ask(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Have ``method`` of `Lanes` called for environments; return what it returned."""
+        self._require_idle(method)
+        return self._processes.ask(method, tasks)
+
+    def _require_idle(self, method: str) -> None:
+        """Refuse what cannot be done now."""
+        if self.closed:
+            raise VectorEnvError(f"{method} was called, but the vector environment is closed")
+        if self._stepping is not None:
+            raise VectorEnvError(f"{method} was called while a step is under way; call step_wait")
+
+    def _shown(self) -> NDArray[Any]:
+        """What the environments show, for the caller."""
+        return self._observations.copy() if self.copy else self._observations
+
+    def _batched(self, infos: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+        """Infos of environments as Gymnasium batches them."""
+        batched: dict[str, Any] = {}
+        for index, info in infos.items():
+            batched = self._add_info(batched, info, index)
+        return batched
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        """The seed of each environment."""
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
+            return [int(seed) + index for index in self._indices]
+        if len(seed) != self.num_envs:
+            raise EnvironmentSettingError(
+                f"there are {len(seed)} seeds for {self.num_envs} environments"
+            )
+        return seed
+
+    def _masked(
+        self, options: dict[str, Any] | None
+    ) -> tuple[Sequence[int], dict[str, Any] | None]:
+        """Which environments to reset, and the options without what says so."""
+        if options is None or "reset_mask" not in options:
+            return self._indices, options
+        mask = options["reset_mask"]
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise ArgumentTypeError(
+                f"options['reset_mask'] is {mask!r}; it must be a NumPy array of booleans"
+            )
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise EnvironmentSettingError(
+                f"options['reset_mask'] has shape {mask.shape} and says that {mask.sum()} "
+                f"environments be reset; its shape must be ({self.num_envs},), and at least one "
+                "must be reset"
+            )
+        rest = {name: value for name, value in options.items() if name != "reset_mask"}
+        return [int(index) for index in np.flatnonzero(mask)], rest
+
+
+def make_atari(
+    num_envs: int,
+    *,
+    game: str,
+    num_workers: int | None = None,
+    copy: bool = True,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    context: str | None = None,
+    **settings: Any,
+) -> MacroVectorEnv:
+    """Make ``num_envs`` times ``MacroALE/<Game>-v5``: what ``gym.make_vec`` calls.
+
+    Args:
+        num_envs: Environments.
+        game: The game, in snake_case.
+        num_workers: As `MacroVectorEnv` has it, like the next three.
+        copy: See there.
+        autoreset_mode: See there.
+        context: See there.
+        settings: What ``gym.make`` takes for the game.
+    """
+    maker = partial(gym.make, f"MacroALE/{game_name(game)}-v5", **settings)
+    return MacroVectorEnv(
+        [maker] * num_envs,
+        num_workers=num_workers,
+        copy=copy,
+        autoreset_mode=autoreset_mode,
+        context=context,
+    )

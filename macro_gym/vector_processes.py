@@ -1,0 +1,146 @@
+"""The processes of `macro_gym.vector.MacroVectorEnv`, as their caller sees them."""
+
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, NoReturn
+
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import CloudpickleWrapper
+
+from macro_gym.errors import EnvironmentSettingError, VectorEnvError
+from macro_gym.vector_lanes import EnvMaker, outcome, work
+
+SECONDS_TO_CLOSE = 10.0
+
+
+class Processes:
+    """Starts processes, asks them to do things with environments, and ends them.
+
+    Environment ``i`` is in process ``i % number``. Requests are numbered, so that the answers to
+    one whose wait was interrupted are not taken for those to the next.
+
+    Args:
+        env_fns: What makes each environment.
+        number: How many processes.
+        autoreset_mode: What happens to an environment whose episode has ended.
+        context: How processes are started; ``None`` for ``"fork"`` on Linux and for Python's
+            default elsewhere.
+    """
+
+    def __init__(
+        self,
+        env_fns: Sequence[EnvMaker],
+        number: int,
+        autoreset_mode: AutoresetMode,
+        context: str | None,
+    ) -> None:
+        """Start them."""
+        if context is None and sys.platform == "linux":
+            context = "fork"
+        self.processes: list[Any] = []
+        self._indices = range(len(env_fns))
+        self._channels: list[Connection] = []
+        self._owner = os.getpid()
+        self._request = 0
+        for worker in range(number):
+            mine = self._indices[worker::number]
+            makers = {index: CloudpickleWrapper(env_fns[index]) for index in mine}
+            self._start(multiprocessing.get_context(context), makers, autoreset_mode)
+
+    def ask(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """Have ``method`` of `Lanes` called for environments; return what it returned.
+
+        Args:
+            method: Its name.
+            tasks: Its arguments for each environment, by the environment's index.
+        """
+        return self.receive(self.send(method, tasks))
+
+    def send(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> list[int]:
+        """Begin what `ask` does; return which processes have something to do, for `receive`."""
+        self._request += 1
+        parts: dict[int, dict[int, tuple[Any, ...]]] = {}
+        for index, arguments in tasks.items():
+            parts.setdefault(index % len(self.processes), {})[index] = arguments
+        for worker, part in parts.items():
+            try:
+                self._channels[worker].send((self._request, method, part))
+            except OSError:
+                self._report_death(worker)
+        return list(parts)
+
+    def receive(self, workers: Sequence[int]) -> dict[int, Any]:
+        """Return what environments returned, in the environments' order."""
+        waiting = {self._channels[worker]: worker for worker in workers}
+        attempts: dict[int, bytes] = {}
+        while waiting:
+            for channel in wait(list(waiting)):
+                assert isinstance(channel, Connection)
+                try:
+                    request, part = channel.recv()
+                except (EOFError, OSError):
+                    self._report_death(waiting[channel])
+                if request == self._request:
+                    attempts |= part
+                    del waiting[channel]
+        return {index: outcome(index, attempts[index]) for index in sorted(attempts)}
+
+    def close(self) -> None:
+        """Have the environments closed and end the processes; one that does not end is killed."""
+        if os.getpid() != self._owner:  # a fork of the caller, in which this is a mere copy
+            return
+        for channel in self._channels:
+            with suppress(OSError):
+                channel.send(None)
+        for process in self.processes:
+            process.join(SECONDS_TO_CLOSE)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        for channel in self._channels:
+            channel.close()
+
+    def _start(
+        self, start: Any, makers: Mapping[int, EnvMaker], autoreset_mode: AutoresetMode
+    ) -> None:
+        """Start the next process."""
+        channel, theirs = start.Pipe()
+        process = start.Process(target=work, args=(theirs, makers, autoreset_mode), daemon=True)
+        with warnings.catch_warnings():
+            # From Python 3.12 on; the threads that a fork lacks are none that it uses.
+            warnings.filterwarnings("ignore", "This process.*fork", DeprecationWarning)
+            process.start()
+        theirs.close()
+        self.processes.append(process)
+        self._channels.append(channel)
+
+    def _report_death(self, worker: int) -> NoReturn:
+        """Raise what is known of a process that is gone."""
+        process = self.processes[worker]
+        process.join(SECONDS_TO_CLOSE)
+        indices = ", ".join(map(str, self._indices[worker :: len(self.processes)]))
+        raise VectorEnvError(
+            f"process {worker}, which ran the environments {indices}, has died with exit code "
+            f"{process.exitcode} (a negative one is the signal that killed it). Was the memory "
+            "used up? The vector environment cannot go on; close it and make another."
+        )
+
+
+def number_of_processes(asked: int | None, num_envs: int) -> int:
+    """Return how many there shall be: ``asked``, or one a usable core; none without environments.
+
+    Raises:
+        EnvironmentSettingError: ``asked`` or ``num_envs`` is less than 1.
+    """
+    if num_envs < 1:
+        raise EnvironmentSettingError("num_envs is 0; a vector environment has at least one")
+    if asked is None:
+        asked = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if asked < 1:
+        raise EnvironmentSettingError(f"num_workers is {asked}; it must be at least 1")
+    return min(asked, num_envs)
