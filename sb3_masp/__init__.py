@@ -1,6 +1,7 @@
 """Stable-Baselines3 learners that share credit among similar actions."""
 
 from sb3_masp.buffers import MacroReplayBuffer
+from sb3_masp.device_replay import DeviceReplayBuffer
 from sb3_masp.dqn import MASPDQN
 from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
@@ -23,6 +24,7 @@ __all__ = [
     "MASPDQN",
     "MASPQRDQN",
     "AuxiliaryHead",
+    "DeviceReplayBuffer",
     "DiagonalSoftmaxSimilarity",
     "FixedSimilarity",
     "KernelSimilarity",

@@ -1,0 +1,288 @@
+"""DeviceReplayBuffer: replay whose observations live where the network does."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
+
+from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
+from sb3_masp.memory import readable
+from sb3_masp.observation_store import WHOLE
+
+HEADROOM = 2 * 2**30
+"""Bytes of the device that are left to networks, their optimizer and the batches."""
+
+
+class DeviceReplayBuffer(MacroReplayBuffer):
+    """`MacroReplayBuffer` with its observations on the device: batches are gathered there.
+
+    ``MASPDQN(..., replay_buffer_class=DeviceReplayBuffer)`` draws what `MacroReplayBuffer` draws,
+    value for value. Drawing a batch sends the device a few numbers a decision and reads nothing
+    back. Observations are held as they are: a million stacks of four screens take 26 GiB. Where
+    they do not fit, it warns and holds them in main memory, as `MacroReplayBuffer` does.
+
+    Args:
+        args: As for `MacroReplayBuffer`.
+        kwargs: As for `MacroReplayBuffer`; ``compress`` counts only where they do not fit.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take the device's memory, if there is enough."""
+        super().__init__(*args, **kwargs)
+        needed = self.buffer_size * self.n_envs * _entry_nbytes(self.observation_space, self)
+        free = free_memory(self.device)
+        if free is not None and needed + HEADROOM > free:
+            fitting = max(free - HEADROOM, 0) * self.buffer_size * self.n_envs // needed
+            warnings.warn(
+                f"replay buffer: {self.buffer_size * self.n_envs:,} decisions take "
+                f"{readable(needed)} of {self.device}, which has {readable(free)} free, of which "
+                f"{readable(HEADROOM)} are left to the networks. They are held in main memory "
+                f"instead; buffer_size={fitting} would fit.",
+                stacklevel=2,
+            )
+            return
+        ring = self.buffer_size, self.n_envs, self.device
+        store = DeviceStore(self.observation_space, self.obs_shape, *ring)
+        self._store = store  # type: ignore[assignment]  # the same interface
+
+    @property
+    def on_device(self) -> bool:
+        """Whether observations are on the device."""
+        return isinstance(self._store, DeviceStore)
+
+    def memory_statement(self) -> str:
+        """One line on the memory: how much the buffer takes, and where."""
+        if not self.on_device:
+            return super().memory_statement()
+        decisions = self.buffer_size * self.n_envs
+        held = f"{readable(self._store.nbytes)} on {self.device}"
+        return f"replay buffer: {decisions:,} decisions, {held} from the beginning"
+
+    def _gather(
+        self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
+    ) -> MacroReplaySamples:
+        """The samples of entries, on the device that the learner has by now."""
+        if isinstance(self._store, DeviceStore) and self._store.device != self.device:
+            self._store.to(self.device)  # SB3 tells a loaded buffer of its learner's device
+        return super()._gather(indices, weights, env)
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        """``array`` on the device, without waiting for it."""
+        return sent(array, self.device)
+
+    def _tensors(self, arrays: Mapping[str, Any], env: VecNormalize | None) -> Any:
+        """Observations, normalised by ``env``, which can only do it in main memory."""
+        if env is not None and env.norm_obs:
+            arrays = {key: np.asarray(th.as_tensor(a).cpu()) for key, a in arrays.items()}
+            return super()._tensors(arrays, env)
+        if not self.on_device:
+            return super()._tensors(dict(arrays), env)
+        return arrays.get(WHOLE, arrays)
+
+
+class DeviceStore:
+    """Observations before and after each entry of a ring, each held once, as tensors.
+
+    The observation after an entry is the one before the next, as long as the environment went on
+    from it. Others lie apart, in a pool that grows as episodes end: its first ``n_envs`` places
+    are those after the newest entries, of which the next ones are not known yet.
+
+    Args:
+        space: A Dict space, whose keys are kept, or any other.
+        shape: What SB3's ``get_obs_shape`` says of it; by key for a Dict space.
+        capacity: Rows of the ring.
+        n_envs: Entries in a row, one of each environment.
+        device: Where tensors are.
+    """
+
+    compressed = False
+
+    def __init__(
+        self, space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int, device: th.device
+    ) -> None:
+        """Take the ring's memory at once."""
+        parts = space.spaces if isinstance(space, spaces.Dict) else {WHOLE: space}
+        shapes = shape if isinstance(space, spaces.Dict) else {WHOLE: shape}
+        self.capacity, self.n_envs, self.device = capacity, n_envs, device
+        self._dtypes = {key: np.dtype(part.dtype) for key, part in parts.items()}
+        self._shapes: dict[str, tuple[int, ...]] = {k: tuple(s) for k, s in shapes.items()}
+        self._ring = self._room(capacity * n_envs)
+        self.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes on the device, which later grows only by where episodes end."""
+        tensors = [*self._ring.values(), *self._pool.values()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def clear(self) -> None:
+        """Forget all entries."""
+        self.newest, self.filled = -1, 0
+        self._left: dict[str, NDArray[Any]] = {}
+        self._pool = self._room(2 * self.n_envs)
+        self._spare = list(range(self.n_envs, 2 * self.n_envs))
+        # Place in the pool of the observation after each entry; -1 where it is the next one's.
+        self._apart = np.full(self.capacity * self.n_envs, -1)
+
+    def add(
+        self, obs: Mapping[str, ArrayLike], next_obs: Mapping[str, ArrayLike]
+    ) -> NDArray[np.bool_]:
+        """Write the next row of the ring, over the oldest one if it is full.
+
+        Args:
+            obs: Observations before the decision, by key, one of each environment.
+            next_obs: Observations after it; of an episode that ended, the last one.
+
+        Returns:
+            Whether each environment went on from where the row before left it, shape
+            ``(environments,)``.
+        """
+        before, after = self._arrays(obs), self._arrays(next_obs)
+        went_on = np.full(self.n_envs, self.newest >= 0)
+        for key, left in self._left.items():
+            went_on &= (_bytes(left) == _bytes(before[key])).all(axis=1)
+        row = (self.newest + 1) % self.capacity
+        entries = row * self.n_envs + np.arange(self.n_envs)
+        if self.newest >= 0:
+            self._part(went_on)
+        self._forget(entries)
+        begun = np.flatnonzero(~went_on)
+        for key, ring in self._ring.items():
+            rows, newest = ring[entries[0] : entries[-1] + 1], self._pool[key][: self.n_envs]
+            rows.copy_(newest)
+            if len(begun):
+                rows.index_copy_(0, self._sent(begun), self._sent(before[key][begun]))
+            newest.copy_(self._sent(after[key]))
+        self._apart[entries] = np.arange(self.n_envs)
+        self._left = after
+        self.newest, self.filled = row, max(self.filled, row + 1)
+        return went_on
+
+    def before(self, entries: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Observations before ``entries``, by key, shape ``(batch, *shape)``.
+
+        Args:
+            entries: Which ones, counting round the ring: ``row · n_envs + environment``.
+        """
+        places = self._sent(entries % len(self._apart))
+        return {key: ring.index_select(0, places) for key, ring in self._ring.items()}
+
+    def after(self, entries: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Observations after ``entries``, by key, shape ``(batch, *shape)``."""
+        observations = self.before(entries + self.n_envs)
+        apart = self._apart.take(entries, mode="wrap")
+        positions = np.flatnonzero(apart >= 0)
+        if len(positions):
+            where, places = self._sent(positions), self._sent(apart[positions])
+            for key, tensor in observations.items():
+                tensor.index_copy_(0, where, self._pool[key].index_select(0, places))
+        return observations
+
+    def _forget(self, entries: NDArray[np.int64]) -> None:
+        """Free the places of entries that are written over."""
+        apart = self._apart[entries]
+        self._spare.extend(apart[apart >= self.n_envs].tolist())
+
+    def _part(self, went_on: NDArray[np.bool_]) -> None:
+        """Let the newest row's observations be the next row's, or lie apart."""
+        newest = self.newest * self.n_envs + np.arange(self.n_envs)
+        self._apart[newest] = -1
+        stopped = np.flatnonzero(~went_on)
+        if not len(stopped):
+            return
+        while len(self._spare) < len(stopped):
+            self._grow()
+        places = np.array([self._spare.pop() for _ in stopped])
+        self._apart[newest[stopped]] = places
+        where, there = self._sent(stopped), self._sent(places)
+        for pool in self._pool.values():
+            pool.index_copy_(0, there, pool.index_select(0, where))
+
+    def _grow(self) -> None:
+        """Make the pool twice as large."""
+        size = len(next(iter(self._pool.values())))
+        self._spare.extend(range(size, 2 * size))
+        for key, room in self._room(size).items():
+            self._pool[key] = th.cat((self._pool[key], room))
+
+    def _room(self, entries: int) -> dict[str, Tensor]:
+        """Zeros for so many observations."""
+        return {
+            key: th.zeros((entries, *shape), dtype=_torch_dtype(self._dtypes[key])).to(self.device)
+            for key, shape in self._shapes.items()
+        }
+
+    def _arrays(self, obs: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """Copies of each environment's observation, in the store's dtype and shape."""
+        return {
+            key: np.array(obs[key], dtype=dtype, order="C").reshape(self.n_envs, *self._shapes[key])
+            for key, dtype in self._dtypes.items()
+        }
+
+    def _sent(self, array: NDArray[Any]) -> Tensor:
+        """``array`` on the device."""
+        return sent(array, self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything in main memory, without the rows that were never written."""
+        filled = self.filled * self.n_envs
+        heads = {key: ring[:filled].cpu() for key, ring in self._ring.items()}
+        pool = {key: tensor.cpu() for key, tensor in self._pool.items()}
+        return self.__dict__ | {"_ring": heads, "_pool": pool, "device": str(self.device)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the ring at its full capacity, where it was if there is such a device."""
+        self.__dict__.update(state)
+        self.to(get_device(state["device"]))
+
+    def to(self, device: th.device) -> Self:
+        """Move everything to another device."""
+        heads, pool = self._ring, self._pool
+        self.device = device
+        self._ring = self._room(self.capacity * self.n_envs)
+        for key, ring in self._ring.items():
+            ring[: len(heads[key])] = heads[key]
+        self._pool = {key: tensor.to(device) for key, tensor in pool.items()}
+        return self
+
+
+def sent(array: NDArray[Any], device: th.device) -> Tensor:
+    """``array`` as a tensor on the device; where that is a GPU, on its way there.
+
+    torch keeps the pinned memory until the copy is done, so that nobody need wait for it.
+    """
+    tensor = th.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def free_memory(device: th.device) -> int | None:
+    """Bytes that a GPU has free; None of other devices, of which it is not known."""
+    return th.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def _entry_nbytes(space: spaces.Space[Any], buffer: MacroReplayBuffer) -> int:
+    """Bytes of one observation."""
+    parts = space.spaces if isinstance(space, spaces.Dict) else {WHOLE: space}
+    shapes: Any = buffer.obs_shape if isinstance(space, spaces.Dict) else {WHOLE: buffer.obs_shape}
+    return sum(
+        int(np.prod(shapes[key])) * np.dtype(part.dtype).itemsize for key, part in parts.items()
+    )
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Each environment's observation as bytes, by which the same is told from the equal."""
+    return array.reshape(len(array), -1).view(np.uint8)
+
+
+def _torch_dtype(dtype: np.dtype[Any]) -> th.dtype:
+    """Torch's name of a dtype."""
+    return th.from_numpy(np.empty(0, dtype)).dtype
