@@ -30,17 +30,21 @@ def primitive_rewards(
         info.get("primitive_rewards", (reward,))
         for info, reward in zip(infos, rewards, strict=True)
     ]
-    for env, (rewards_of, duration) in enumerate(zip(paid, durations, strict=True)):
-        if not 1 <= duration <= len(rewards_of):
-            raise ReplayBufferError(
-                f"infos[{env}] says duration {duration}, but has {len(rewards_of)} "
-                "primitive_rewards; a macro environment gives both, of 1 primitive or more"
-            )
-    table = np.zeros((len(paid), max(map(len, paid))))
-    for env, rewards_of in enumerate(paid):
-        table[env, : len(rewards_of)] = rewards_of
+    lengths = np.fromiter(map(len, paid), np.int64, len(paid))
+    _require_rewards(durations, lengths)
+    table = np.zeros((len(paid), lengths.max()))
+    table[np.arange(table.shape[1]) < lengths[:, None]] = np.concatenate(paid)
     _require_sums(table, durations, rewards)
     return table, durations
+
+
+def _require_rewards(durations: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+    """Refuse decisions that lasted longer than they have rewards, or not at all."""
+    for env in np.flatnonzero((durations < 1) | (durations > lengths)):
+        raise ReplayBufferError(
+            f"infos[{env}] says duration {durations[env]}, but has {lengths[env]} "
+            "primitive_rewards; a macro environment gives both, of 1 primitive or more"
+        )
 
 
 def _require_sums(

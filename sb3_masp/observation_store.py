@@ -1,15 +1,16 @@
 """ObservationStore: each observation once, though two transitions show it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from sys import getsizeof
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
-from sb3_masp.packing import Compressed, Packing, packing_of
+from sb3_masp.packing import Compressed, packing_of
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -20,10 +21,6 @@ WHOLE = ""
 
 class ObservationStore:
     """Observations before and after each entry of a ring, with no observation held twice.
-
-    The observation after an entry and the one before the next are one object, as long as the
-    environment went on from it. Where it did not (the episode ended, or someone reset the
-    environment), they are two. What no entry refers to any more is freed.
 
     Args:
         space: A Dict space, whose keys are kept, or any other.
@@ -43,23 +40,16 @@ class ObservationStore:
     ) -> None:
         """Make room for references; observations take memory as they come."""
         parts = space.spaces if isinstance(space, spaces.Dict) else {WHOLE: space}
-        self.capacity = capacity
-        self.n_envs = n_envs
-        self.newest = -1
-        self.filled = 0
-        self._shapes = dict(shape) if isinstance(space, spaces.Dict) else {WHOLE: tuple(shape)}
-        self._dtypes = {key: np.dtype(part.dtype) for key, part in parts.items()}
-        self._packings: dict[str, Packing] = {
-            key: packing_of(part, self._shapes[key], compress) for key, part in parts.items()
+        shapes = shape if isinstance(space, spaces.Dict) else {WHOLE: shape}
+        self._rings = {
+            key: ObservationRing(part, tuple(shapes[key]), capacity, n_envs, compress)
+            for key, part in parts.items()
         }
-        # Arrays of references, into which the garbage collector does not look, unlike lists.
-        self._before: Arrays = {key: np.empty((capacity, n_envs), object) for key in parts}
-        self._after: Arrays = {key: np.empty((capacity, n_envs), object) for key in parts}
 
     @property
     def compressed(self) -> bool:
         """Whether anything is compressed, so that its size is known only when it is held."""
-        return any(isinstance(packing, Compressed) for packing in self._packings.values())
+        return any(ring.compressed for ring in self._rings.values())
 
     @property
     def nbytes(self) -> int:
@@ -68,17 +58,7 @@ class ObservationStore:
         While nothing is held, as if nothing could be shared or compressed. What entries refer to
         is looked through, which takes seconds for a million of them.
         """
-        references = sum(
-            array.nbytes for array in chain(self._before.values(), self._after.values())
-        )
-        if not self.filled:
-            entry = sum(
-                int(np.prod(shape)) * self._dtypes[key].itemsize
-                for key, shape in self._shapes.items()
-            )
-            return references + entry * self.capacity * self.n_envs
-        held = {id(held): getsizeof(held) for held in self._held()}
-        return references + sum(held.values()) * self.capacity // self.filled
+        return sum(ring.nbytes for ring in self._rings.values())
 
     def add(
         self, obs: Mapping[str, ArrayLike], next_obs: Mapping[str, ArrayLike]
@@ -93,19 +73,8 @@ class ObservationStore:
             Whether each environment went on from where the row before left it, shape
             ``(environments,)``.
         """
-        row = (self.newest + 1) % self.capacity
-        went_on = np.full(self.n_envs, self.newest >= 0)
-        for key, packing in self._packings.items():
-            before, after = self._rows(key, obs), self._rows(key, next_obs)
-            for env in range(self.n_envs):
-                left = None if self.newest < 0 else self._after[key][self.newest, env]
-                same = left is not None and b"".join(packing.unpack([left])) == before[env]
-                begun = left if same else packing.pack(before[env], left)
-                self._before[key][row, env] = begun
-                self._after[key][row, env] = packing.pack(after[env], begun)
-                went_on[env] &= same
-        self.newest = row
-        self.filled = max(self.filled, row + 1)
+        parts = [ring.add(obs[key], next_obs[key]) for key, ring in self._rings.items()]
+        went_on: NDArray[np.bool_] = np.all(parts, axis=0)
         return went_on
 
     def before(self, entries: NDArray[np.int64]) -> Arrays:
@@ -114,53 +83,146 @@ class ObservationStore:
         Args:
             entries: Which ones, counting round the ring: ``row · n_envs + environment``.
         """
-        return self._unpacked(self._before, entries)
+        return {key: ring.before(entries) for key, ring in self._rings.items()}
 
     def after(self, entries: NDArray[np.int64]) -> Arrays:
         """Observations after ``entries``, by key, shape ``(batch, *shape)``."""
+        return {key: ring.after(entries) for key, ring in self._rings.items()}
+
+    def clear(self) -> None:
+        """Forget all entries."""
+        for ring in self._rings.values():
+            ring.clear()
+
+
+class ObservationRing:
+    """The store of a space that is no Dict: references to pieces of observations.
+
+    The observation after an entry and the one before the next are the same objects, as long as the
+    environment went on from it. Where it did not (the episode ended, or someone reset the
+    environment), they are two. What no entry refers to any more is freed.
+
+    A row is written without Python code for each environment, however many there are.
+
+    Args:
+        space: The observations'.
+        shape: What SB3's ``get_obs_shape`` says of it.
+        capacity: Rows of the ring.
+        n_envs: Entries in a row, one of each environment.
+        compress: Whether observations are compressed; None compresses images only.
+    """
+
+    def __init__(
+        self,
+        space: spaces.Space[Any],
+        shape: tuple[int, ...],
+        capacity: int,
+        n_envs: int,
+        compress: bool | None,
+    ) -> None:
+        """Make room for references and for the newest row's observations."""
+        self.capacity = capacity
+        self.n_envs = n_envs
+        self.newest = -1
+        self.filled = 0
+        self._shape = shape
+        self._dtype = np.dtype(space.dtype)
+        nbytes = int(np.prod(shape)) * self._dtype.itemsize
+        self._word = np.dtype(f"u{math.gcd(nbytes, 8)}")  # the widest that divides it
+        self._packing = packing_of(space, shape, compress)
+        # Arrays of references, into which the garbage collector does not look, unlike lists.
+        self._before, self._after = (
+            np.empty((capacity, n_envs, self._packing.pieces), object) for _ in range(2)
+        )
+        self._left = np.zeros((n_envs, nbytes // self._word.itemsize), self._word)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether observations are compressed."""
+        return isinstance(self._packing, Compressed)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes once full, as `ObservationStore.nbytes` says."""
+        fixed = self._before.nbytes + self._after.nbytes + self._left.nbytes
+        if not self.filled:
+            return fixed + self._left.nbytes * self.capacity
+        held = {id(piece): getsizeof(piece) for piece in self._held()}
+        return fixed + sum(held.values()) * self.capacity // self.filled
+
+    def add(self, obs: ArrayLike, next_obs: ArrayLike) -> NDArray[np.bool_]:
+        """Write the next row; returns which environments went on from the row before."""
+        begun, left = self._words(obs), self._words(next_obs)
+        went_on: NDArray[np.bool_] = (self.newest >= 0) & (begun == self._left).all(axis=1)
+        before = self._after[self.newest].copy()
+        held = before.ravel().tolist()
+        known = dict(zip(held, held, strict=True))
+        if not went_on.all():
+            before[~went_on] = self._references(begun[~went_on], known)
+        self.newest = (self.newest + 1) % self.capacity
+        self.filled = max(self.filled, self.newest + 1)
+        self._before[self.newest] = before
+        self._after[self.newest] = self._references(left, known)
+        self._left[:] = left
+        return went_on
+
+    def before(self, entries: NDArray[np.int64]) -> Array:
+        """Observations before ``entries``, shape ``(batch, *shape)``."""
+        return self._unpacked(self._before, entries)
+
+    def after(self, entries: NDArray[np.int64]) -> Array:
+        """Observations after ``entries``, shape ``(batch, *shape)``."""
         return self._unpacked(self._after, entries)
 
     def clear(self) -> None:
         """Forget all entries."""
         self.newest = -1
         self.filled = 0
-        for references in chain(self._before.values(), self._after.values()):
-            references.fill(None)
+        self._before.fill(None)
+        self._after.fill(None)
 
-    def _rows(self, key: str, obs: Mapping[str, ArrayLike]) -> list[bytes]:
-        """The bytes of each environment's observation, in the store's dtype and shape."""
-        array = np.asarray(obs[key], dtype=self._dtypes[key])
-        return [row.tobytes() for row in array.reshape(self.n_envs, *self._shapes[key])]
+    def _words(self, obs: ArrayLike) -> Array:
+        """Each environment's observation in the store's dtype and shape, as a row of integers.
 
-    def _unpacked(self, columns: Arrays, entries: NDArray[np.int64]) -> Arrays:
-        """What ``columns`` refer to at ``entries``, as arrays of their own."""
-        arrays = {}
-        for key, references in columns.items():
-            packed = references.reshape(-1).take(entries, mode="wrap").tolist()
-            whole = bytearray().join(self._packings[key].unpack(packed))
-            array = np.frombuffer(whole, self._dtypes[key])
-            arrays[key] = array.reshape(len(entries), *self._shapes[key])
-        return arrays
+        Integers because an observation that is not a number equals itself here; wide ones because
+        they are compared faster.
+        """
+        array = np.asarray(obs, dtype=self._dtype, order="C").reshape(self.n_envs, *self._shape)
+        return array.reshape(self.n_envs, -1).view(self._word)
 
-    def _held(self) -> Iterator[object]:
+    def _references(self, words: Array, known: dict[bytes, bytes]) -> Array:
+        """The pieces of observations, shape ``(batch, pieces)``; equal ones are one object.
+
+        Args:
+            words: As `_words` gives them, shape ``(batch, ...)``.
+            known: The objects held already, to which those of ``words`` are added.
+        """
+        pieces = self._packing.pack(words)
+        references = np.empty(len(pieces), object)
+        references[:] = list(map(known.setdefault, pieces, pieces))
+        return references.reshape(len(words), -1)
+
+    def _unpacked(self, references: Array, entries: NDArray[np.int64]) -> Array:
+        """What ``references`` mean at ``entries``, as an array of its own."""
+        rows = references.reshape(-1, references.shape[-1])
+        packed = rows.take(entries, axis=0, mode="wrap").ravel().tolist()
+        whole = bytearray().join(self._packing.unpack(packed))
+        return np.frombuffer(whole, self._dtype).reshape(len(entries), *self._shape)
+
+    def _held(self) -> Iterator[bytes]:
         """Every object that entries refer to, as often as they do."""
-        for references in chain(self._before.values(), self._after.values()):
-            for packed in cast(Iterable[Any], references[: self.filled].flat):
-                yield packed
-                if isinstance(packed, tuple):
-                    yield from packed
+        return chain(self._before[: self.filled].flat, self._after[: self.filled].flat)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything, without the rows that were never written."""
-        filled = {name: _heads(getattr(self, name), self.filled) for name in ("_before", "_after")}
+        filled = {name: getattr(self, name)[: self.filled] for name in ("_before", "_after")}
         return self.__dict__ | filled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the ring at its full capacity."""
         self.__dict__.update(state)
-        for references in (self._before, self._after):
-            for key, array in references.items():
-                references[key] = padded(array, self.capacity)
+        for name in ("_before", "_after"):
+            setattr(self, name, padded(getattr(self, name), self.capacity))
 
 
 def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
@@ -175,8 +237,3 @@ def padded(array: Array, rows: int) -> Array:
         whole.fill(None)
     whole[: len(array)] = array
     return whole
-
-
-def _heads(arrays: Arrays, rows: int) -> Arrays:
-    """The first rows of each array."""
-    return {key: array[:rows] for key, array in arrays.items()}

@@ -14,8 +14,18 @@ from stable_baselines3.common.buffers import ReplayBuffer
 import macro_gym  # noqa: F401  # registers the ids
 from sb3_masp import memory
 from sb3_masp.buffers import MacroReplayBuffer
-from sb3_masp.packing import Compressed, SharedFrames, Whole
-from tests.sb3_masp.replay import ACTIONS, DICT, SPACES, assert_same, play, reloaded
+from sb3_masp.observation_store import ObservationRing
+from sb3_masp.packing import Compressed, Uncompressed
+from tests.sb3_masp.replay import (
+    ACTIONS,
+    DICT,
+    SPACES,
+    assert_same,
+    chosen,
+    observations,
+    play,
+    reloaded,
+)
 
 SCREENS = spaces.Box(0, 255, (4, 84, 84), dtype=np.uint8)
 
@@ -77,35 +87,53 @@ def test_the_bytes_it_says_are_those_that_python_allocates(space, compress):
     assert buffer.nbytes == pytest.approx(taken, rel=0.05, abs=4096)
 
 
-@given(st.binary(min_size=30, max_size=30), st.binary(min_size=30, max_size=30))
-def test_what_is_packed_is_unpacked_whatever_came_before(first, second):
-    for packing in (Whole(), SharedFrames(10), SharedFrames(7), Compressed(30)):
-        before = packing.pack(first, None)
-        after = packing.pack(second, before)
-        assert b"".join(packing.unpack([before])) == first
-        assert b"".join(packing.unpack([after, before])) == second + first
+@given(st.lists(st.binary(min_size=30, max_size=30), min_size=1, max_size=5))
+def test_what_is_packed_is_unpacked(observations):
+    array = np.frombuffer(b"".join(observations), np.uint8).reshape(-1, 30)
+    for packing in (Uncompressed(30), Uncompressed(6, 5), Compressed(30)):
+        packed = packing.pack(array)
+        assert len(packed) == len(observations) * packing.pieces
+        assert b"".join(packing.unpack(packed)) == b"".join(observations)
+        last = packed[-packing.pieces :]
+        assert b"".join(packing.unpack(last)) == observations[-1]
 
 
-def held(packed):
-    """The objects that hold bytes."""
-    return [id(piece) for piece in (packed if isinstance(packed, tuple) else [packed])]
+def objects(ring, entries):
+    """What hold the bytes of the observations before and after ``entries``, by entry."""
+    pair = (ring._before, ring._after)
+    return [[tuple(map(id, held.reshape(-1, held.shape[-1])[e])) for held in pair] for e in entries]
 
 
-@pytest.mark.parametrize("packing", [Whole(), SharedFrames(3), Compressed(6)])
-def test_an_observation_that_does_not_change_is_held_once(packing):
-    first = packing.pack(b"abcdef", None)
-    equal = bytes(bytearray(b"abcdef"))  # another object
-    assert held(packing.pack(equal, first)) == held(first)
-    assert b"".join(packing.unpack([packing.pack(b"abcdeg", first)])) == b"abcdeg"
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("name", ["vector", "stack"])
+def test_an_observation_that_does_not_change_is_held_once(name, compress):
+    space = SPACES[name]
+    ring = ObservationRing(space, space.shape, 7, 3, compress)
+    obs = observations(space, 3)
+    ring.add(obs, obs.copy())
+    ring.add(obs.copy(), obs.copy())
+    ring.add(chosen(np.arange(3) == 1, observations(space, 3), obs), obs)  # one reset from outside
+    held = objects(ring, range(9))
+    for before, after in held[:7] + held[8:]:
+        assert before == after
+    assert [before for before, _ in held[3:6]] == [before for before, _ in held[:3]]
+    assert held[7][0] != held[7][1] == held[4][1]
 
 
-def test_a_frame_that_two_stacks_show_is_held_once():
-    packing = SharedFrames(3)
-    first = packing.pack(b"abcdefghi", None)
-    second = packing.pack(b"defghijkl", first)
-    assert [any(frame is shown for shown in first) for frame in second] == [True, True, False]
-    at_reset = packing.pack(b"xyzxyzxyz", second)
-    assert at_reset[0] is at_reset[1] is at_reset[2]
+def test_a_frame_is_held_once_however_many_stacks_and_environments_show_it():
+    space = SPACES["stack"]
+    first, second, third, fourth, fifth = np.random.default_rng(0).integers(
+        0, 256, (5, *space.shape[1:]), np.uint8
+    )
+    ring = ObservationRing(space, space.shape, 7, 2, compress=False)
+    ring.add(
+        np.array([[first, second, third], [first, first, first]]),
+        np.array([[second, third, fourth], [first, first, fifth]]),
+    )
+    (before, after), (at_reset, later) = objects(ring, range(2))
+    assert after[:2] == before[1:]
+    assert at_reset == later[:1] * 3 == before[:1] * 3
+    assert len({*before, *after, *later}) == 5
 
 
 @pytest.mark.parametrize("compress", [False, None, True])
