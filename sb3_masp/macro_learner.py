@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import torch as th
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
 
 from macro_gym import MacroSet
-from macro_gym.errors import MacroGymError
+from macro_gym.errors import LearnerSettingError
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
 from sb3_masp.environments import (
     macro_set_of,
@@ -22,10 +21,7 @@ from sb3_masp.environments import (
     require_no_skip_outside,
     require_same_macros,
 )
-
-
-class LearnerSettingError(MacroGymError, ValueError):
-    """A setting of a learner that is out of range."""
+from sb3_masp.train_freq import TrainsByDecisions
 
 
 def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
@@ -64,7 +60,7 @@ class TDLoss(NamedTuple):
     targets: Tensor
 
 
-class MacroLearner(OffPolicyAlgorithm, ABC):
+class MacroLearner(TrainsByDecisions, ABC):
     """Makes an SB3 value learner one of decisions: SMDP returns, n-step or prioritised replay.
 
     Subclasses put it before the learner (``class Rainbow(MacroLearner, DQN)``) and say what their
@@ -113,11 +109,14 @@ class MacroLearner(OffPolicyAlgorithm, ABC):
         """The learner's TD loss at its present parameters."""
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Take ``gradient_steps`` updates."""
+        """Take ``gradient_steps`` updates; after a rollout, as often as it makes due."""
+        updates = gradient_steps * self._take_trainings_due()
+        if not updates:
+            return
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         self._anneal()
-        for _ in range(gradient_steps):
+        for _ in range(updates):
             self._begin_update()
             self._update(batch_size)
             self._n_updates += 1

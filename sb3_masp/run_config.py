@@ -19,6 +19,7 @@ from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity.initial import Start
 from sb3_masp.similarity.transfer import Unmapped
 from sb3_masp.similarity_learning import AuxiliaryHead, MetaLearning
+from sb3_masp.train_freq import DECISION
 
 AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
 
@@ -85,7 +86,7 @@ class LearnerConfig:
         learning_starts: Decisions before the first update.
         batch_size: Decisions in a batch.
         gamma: Discount of one step.
-        train_freq: Vectorised steps between updates: in one, each environment takes a decision.
+        train_freq: Decisions between updates, over all environments.
         gradient_steps: Updates each time.
         n_steps: Decisions in a return.
         target_update_interval: Decisions between updates of the target network.
@@ -276,6 +277,8 @@ class TrainConfig:
                 raise RunError(
                     f"--{name.replace('_', '-')} goes with --similarity-learning {MetaLearning.way}"
                 )
+        if "train_freq" in chosen:
+            chosen["train_freq"] = (chosen["train_freq"], DECISION)
         for name in ("eta", "meta_learning_rate"):
             if (final := chosen.pop(f"{name}_final", None)) is not None:
                 start = chosen.get(name, known[name].default)

@@ -79,8 +79,9 @@ class Rainbow(MacroLearner, DQN):
         batch_size: Decisions in a batch.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: Vectorised steps between updates, in each of which every environment takes one
-            decision.
+        train_freq: When to train: ``(4, "decision")`` after every 4 decisions, however many
+            environments take them; ``4`` or ``(4, "step")``, as for DQN, after 4 vectorised steps,
+            in each of which every environment takes one decision.
         gradient_steps: As for DQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.
@@ -136,7 +137,7 @@ class Rainbow(MacroLearner, DQN):
         batch_size: int = 32,
         tau: float = 1.0,
         gamma: float = 0.99,
-        train_freq: int | tuple[int, str] = 4,
+        train_freq: int | tuple[int, str] = (4, "decision"),
         gradient_steps: int = 1,
         replay_buffer_class: type[ReplayBuffer] | None = None,
         replay_buffer_kwargs: dict[str, Any] | None = None,

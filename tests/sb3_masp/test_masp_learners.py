@@ -13,7 +13,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.dqn import policies as sb3
 
 from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow, Rainbow, rainbow
+from sb3_masp.similarity import IdentitySimilarity
 from sb3_masp.similarity.health import similarity_health
+from tests.sb3_masp.learners import is_shown
 from tests.sb3_masp.poles import (
     SMALL,
     DictCartPole,
@@ -32,6 +34,7 @@ FEW = {
     MASPQRDQN: {"policy_kwargs": {"n_quantiles": 17}},
     MASPRainbow: {"n_atoms": 11},
 }
+FOUR_STEPS = {"train_freq": 4}  # SB3's default; ours counts decisions
 every_learner = pytest.mark.parametrize("kind", BASES, ids=lambda kind: kind.__name__)
 
 
@@ -46,10 +49,10 @@ every_learner = pytest.mark.parametrize("kind", BASES, ids=lambda kind: kind.__n
         ),
         ("MlpPolicy", small_rewards, {"train_freq": (2, "episode"), "gradient_steps": -1}),
         ("MlpPolicy", small_rewards, {"n_steps": 3}),
-        ("MlpPolicy", lambda: make_vec_env(small_rewards, 3), {"gradient_steps": 2}),
+        ("MlpPolicy", lambda: make_vec_env(small_rewards, 3), {"gradient_steps": 2, **FOUR_STEPS}),
         ("MultiInputPolicy", lambda: DictCartPole(small_rewards()), {}),
         ("CnnPolicy", lambda: macro_breakout(k=0), {"train_freq": 10, "n_steps": 1}),
-        ("MlpPolicy", lambda: VecNormalize(make_vec_env(small_rewards, 2)), {}),
+        ("MlpPolicy", lambda: VecNormalize(make_vec_env(small_rewards, 2)), FOUR_STEPS),
     ],
     ids=["mlp", "soft", "episodes", "n-step", "three envs", "dict", "breakout", "normalised"],
 )
@@ -134,7 +137,7 @@ def test_every_policy_learns_and_moves_its_similarity(kind, policy, make, embedd
     moved = float((sigma - model.similarity.start).abs().max())
     # With two actions the only row-stochastic Σ without diagonal swaps them.
     assert (moved > 0) == (model.action_space.n > 2)
-    assert th.equal(model._network.similarity, sigma)
+    assert is_shown(model._network, model.similarity)
     assert similarity_health(sigma, model.similarity.start)["entropy"] > 0.9
 
 
@@ -143,7 +146,7 @@ def test_the_values_depend_on_the_similarity_that_the_network_is_shown(kind):
     model = kind("MlpPolicy", macro_cartpole(), **SMALL, **FEW[kind])
     observation = th.ones(1, 4)
     before = model._network(observation)
-    model._network.similarity.copy_(th.eye(7))
+    model._network.similarity_embedding.show(IdentitySimilarity(th.eye(7)))
     assert not th.allclose(before, model._network(observation))
 
 
@@ -178,9 +181,9 @@ def test_loading_what_was_saved_gives_it_back_and_learns_on_the_same(kind, tmp_p
 )
 def test_scripts_that_name_the_bases_policy_class_are_conditioned_too(kind, named):
     model = kind(named, macro_cartpole(), **SMALL)
-    assert model._network.similarity.shape == (7, 7)
+    assert model._network.similarity_embedding.left.shape == (32, 7)
     plain = kind(named, macro_cartpole(), embedding_dim=0, **SMALL)
-    assert not hasattr(plain._network, "similarity")
+    assert not hasattr(plain._network, "similarity_embedding")
     base = named if kind is not MASPRainbow else rainbow.MlpPolicy
     unconditioned = type(BASES[kind](named, macro_cartpole(), **SMALL).policy)
     assert unconditioned is base

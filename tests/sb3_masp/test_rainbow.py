@@ -50,7 +50,11 @@ def same_parameters(first, second):
     ("policy", "make", "kwargs"),
     [
         ("MlpPolicy", small_rewards, {"train_freq": 1, "target_update_interval": 37}),
-        ("MlpPolicy", lambda: make_vec_env(small_rewards, 3), {"gradient_steps": 2, "tau": 0.1}),
+        (
+            "MlpPolicy",
+            lambda: make_vec_env(small_rewards, 3),
+            {"gradient_steps": 2, "tau": 0.1, "train_freq": 4},
+        ),
         ("MultiInputPolicy", lambda: DictCartPole(small_rewards()), {}),
         ("CnnPolicy", lambda: macro_breakout(k=0), {"train_freq": 10}),
     ],
