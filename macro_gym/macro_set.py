@@ -24,7 +24,7 @@ from macro_gym.files import replacing
 SCHEMA = 1
 
 ROWS_AT_ONCE = 32
-"""Actions whose overlap is found together, so that what is held of them fits a processor's cache."""
+"""Actions whose overlap is found together, so that what is held of them fits into a cache."""
 
 
 @dataclass(frozen=True, slots=True)

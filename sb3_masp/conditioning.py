@@ -27,8 +27,6 @@ class ConditionedNetwork(BasePolicy):
         kwargs: As the network's.
     """
 
-    similarity: Tensor
-
     def __init__(
         self,
         *args: Any,
@@ -44,14 +42,13 @@ class ConditionedNetwork(BasePolicy):
         )
         n_actions = int(action_space.n)
         self.similarity_embedding = EMBEDDINGS[embedding](n_actions, embedding_dim)
-        self.register_buffer("similarity", th.zeros(n_actions, n_actions))
 
     def extract_features(
         self, obs: PyTorchObs, features_extractor: BaseFeaturesExtractor
     ) -> Tensor:
         """Return the state's features and e_Σ, shape ``(batch, features + embedding)``."""
         features = super().extract_features(obs, features_extractor)
-        embedding = self.similarity_embedding(self.similarity).expand(len(features), -1)
+        embedding = self.similarity_embedding().expand(len(features), -1)
         return th.cat((features, embedding), dim=1)
 
 

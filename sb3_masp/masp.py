@@ -22,7 +22,13 @@ from sb3_masp.similarity import SIMILARITIES, Similarity
 from sb3_masp.similarity.diagnostics import findings, penalty_pull
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 from sb3_masp.similarity.forms import make_similarity
-from sb3_masp.similarity.health import collapse, similarity_health, unevenness
+from sb3_masp.similarity.health import (
+    Collapse,
+    collapse,
+    rows_to_look_at,
+    similarity_health,
+    unevenness,
+)
 from sb3_masp.similarity.initial import Start
 from sb3_masp.similarity_learning import (
     InnerStep,
@@ -227,16 +233,18 @@ class MASP(MacroLearner):
 
     def _show_similarity(self) -> None:
         """Tell the conditioned network, if it is one, which Σ is in force."""
-        shown = getattr(self._network, "similarity", None)
-        if shown is not None:
-            shown.copy_(self.similarity().detach())
+        embedding = getattr(self._network, "similarity_embedding", None)
+        if embedding is not None:
+            embedding.show(self.similarity)
 
     def dump_logs(self) -> None:
         """Write the log, with figures that tell how Σ fares, and warn of each trouble once."""
-        similarity = self.similarity().detach()
-        for name, value in similarity_health(similarity, self.similarity.start).items():
+        actions = rows_to_look_at(self.similarity.n_actions).to(self.device)
+        with th.no_grad():
+            rows, start = self.similarity.rows(actions), self.similarity.start_rows(actions)
+        for name, value in similarity_health(rows, start, actions).items():
             self.logger.record(f"similarity/{name}", value)
-        self.logger.record("similarity/unevenness", float(unevenness(similarity)))
+        self.logger.record("similarity/unevenness", float(unevenness(rows, actions)))
         if "train/penalty" in self.logger.name_to_value:
             penalty = self.logger.name_to_value["train/penalty"]
             pull = penalty_pull(
@@ -245,15 +253,13 @@ class MASP(MacroLearner):
             self.logger.record("similarity/pull", pull)
         for name, value in self.similarity_learning.figures().items():
             self.logger.record(name, value)
-        self._warn(similarity)
+        self._warn(collapse(rows, actions), collapse(start, actions))
         super().dump_logs()
 
-    def _warn(self, similarity: Tensor) -> None:
+    def _warn(self, collapsed: Collapse | None, at_start: Collapse | None) -> None:
         """Warn of what the log shows and was not warned of yet."""
-        collapsed, figures = collapse(similarity), self.logger.name_to_value
-        self._similarity_has_moved |= collapsed is None or collapsed != collapse(
-            self.similarity.start
-        )
+        figures = self.logger.name_to_value
+        self._similarity_has_moved |= collapsed is None or collapsed != at_start
         remedies = self.similarity_learning.remedies
         found = findings(
             figures,
@@ -286,14 +292,14 @@ class MASP(MacroLearner):
         self.similarity_learning.set_up(self)
         self._show_similarity()
         online, target = (
-            getattr(network, "similarity", None)
+            getattr(network, "similarity_embedding", None)
             for network in (self._network, self._target_network)
         )
         if online is not None and target is not None:
             # SB3 copies these, as it does running statistics, at every target update.
-            self.batch_norm_stats.append(online)
-            self.batch_norm_stats_target.append(target)
-            target.copy_(online)
+            self.batch_norm_stats.append(online.shown)
+            self.batch_norm_stats_target.append(target.shown)
+            target.shown.copy_(online.shown)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What is saved as state dicts and as tensors."""

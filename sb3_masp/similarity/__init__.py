@@ -10,6 +10,7 @@ from sb3_masp.similarity.fixed import (
     UniformSimilarity,
 )
 from sb3_masp.similarity.forms import make_similarity
+from sb3_masp.similarity.group_kernel import GroupKernelSimilarity
 from sb3_masp.similarity.initial import initial_similarity
 from sb3_masp.similarity.kernel import KernelSimilarity
 from sb3_masp.similarity.low_rank import LowRankSimilarity
@@ -24,6 +25,7 @@ __all__ = [
     "SIMILARITIES",
     "DiagonalSoftmaxSimilarity",
     "FixedSimilarity",
+    "GroupKernelSimilarity",
     "IdentitySimilarity",
     "KernelSimilarity",
     "LowRankSimilarity",

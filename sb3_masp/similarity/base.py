@@ -32,11 +32,17 @@ class Similarity(nn.Module, ABC):
     form: ClassVar[str]
     """Its name."""
 
+    all_actions: Tensor
+    start_matrix: Tensor
+
     reaches_identity: ClassVar[bool] = False
     """Whether it can come near identity, at which the penalty vanishes."""
 
     reads_features: ClassVar[bool] = False
     """Whether it is another matrix in each state; then it also defines `read` and `at`."""
+
+    holds_matrix: ClassVar[bool] = True
+    """Whether learning with it takes A² numbers; if not, it defines `mixer` and `rows` without."""
 
     takes_start: ClassVar[bool] = True
     """Whether it starts where it is told to; controls know their own matrix."""
@@ -58,9 +64,10 @@ class Similarity(nn.Module, ABC):
                 f"Σ has shape {tuple(initial.shape)}; it must be (actions, actions) for at least "
                 "two actions"
             )
-        if not bool(initial.isfinite().all()):
+        if not bool(initial.sum().isfinite()):
             raise SimilarityError("Σ must start from finite numbers")
         self.n_actions = len(initial)
+        self.register_buffer("all_actions", th.arange(self.n_actions), persistent=False)
 
     @classmethod
     def for_actions(
@@ -138,8 +145,25 @@ class Similarity(nn.Module, ABC):
 
     def keep_start(self) -> None:
         """Remember Σ as it is now: at the end of the construction, and where a run starts."""
-        self.start: Tensor
-        self.register_buffer("start", self().detach().clone())
+        self.register_buffer("start_matrix", self().detach().clone())
+
+    @property
+    def start(self) -> Tensor:
+        """Σ as it was at first, shape ``(actions, actions)``."""
+        return self.start_rows(self.all_actions)
+
+    def rows(self, actions: Tensor) -> Tensor:
+        """Return some rows of Σ, shape ``(rows, actions)``.
+
+        Args:
+            actions: Those whose rows are wanted, shape ``(rows,)``.
+        """
+        similarity: Tensor = self()
+        return similarity[actions]
+
+    def start_rows(self, actions: Tensor) -> Tensor:
+        """Return some rows of Σ as it was at first, as `rows` does those of now."""
+        return self.start_matrix[actions]
 
 
 SIMILARITIES: dict[str, type[Similarity]] = {}

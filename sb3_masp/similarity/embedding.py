@@ -1,17 +1,37 @@
 """e_Σ = W_emb·vec(Σ): a few numbers that tell the Q-network which Σ is in force."""
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch as th
 from torch import Tensor, nn
 
+from sb3_masp.similarity.base import Similarity
+
 Embedding = Literal["factored", "dense"]
 
 
-class FactoredEmbedding(nn.Module):
+class SimilarityEmbedding(nn.Module, ABC):
+    """``e_Σ = W_emb·vec(Σ)`` of the Σ that it was shown last.
+
+    Args:
+        n_actions: A.
+        dim: Length of e_Σ.
+    """
+
+    shown: Tensor
+    """What it keeps of that Σ; a target network's is of its own time."""
+
+    @abstractmethod
+    def show(self, similarity: Similarity) -> None:
+        """Look at Σ as it is now."""
+
+
+class FactoredEmbedding(SimilarityEmbedding):
     """W_emb with rows of rank one, fixed at random: ``e_i = u_iᵀ Σ v_i``.
 
-    It holds 2·dim·A numbers where a dense W_emb holds dim·A², and is not trained.
+    It holds 2·dim·A numbers where a dense W_emb holds dim·A², is not trained, and needs no matrix,
+    since Σv is what Σ mixes v to. Of Σ it keeps e_Σ.
 
     Args:
         n_actions: A.
@@ -26,14 +46,20 @@ class FactoredEmbedding(nn.Module):
         super().__init__()
         self.register_buffer("left", th.randn(dim, n_actions))
         self.register_buffer("right", th.randn(dim, n_actions))
+        self.register_buffer("shown", th.zeros(dim))
 
-    def forward(self, similarity: Tensor) -> Tensor:
+    @th.no_grad()
+    def show(self, similarity: Similarity) -> None:
+        """Keep e_Σ."""
+        self.shown.copy_((self.left * similarity.mix(self.right)).sum(dim=1))
+
+    def forward(self) -> Tensor:
         """Return e_Σ, shape ``(dim,)``."""
-        return ((self.left @ similarity) * self.right).sum(dim=1)
+        return self.shown
 
 
-class DenseEmbedding(nn.Module):
-    """The paper's W_emb, trained with the network: dim·A² parameters.
+class DenseEmbedding(SimilarityEmbedding):
+    """The paper's W_emb, trained with the network: dim·A² parameters. Of Σ it keeps the matrix.
 
     Args:
         n_actions: A.
@@ -44,10 +70,16 @@ class DenseEmbedding(nn.Module):
         """Draw W_emb from a standard normal, which keeps e_Σ near unit size."""
         super().__init__()
         self.weight = nn.Parameter(th.randn(dim, n_actions * n_actions))
+        self.register_buffer("shown", th.zeros(n_actions, n_actions))
 
-    def forward(self, similarity: Tensor) -> Tensor:
+    @th.no_grad()
+    def show(self, similarity: Similarity) -> None:
+        """Keep Σ."""
+        self.shown.copy_(similarity())
+
+    def forward(self) -> Tensor:
         """Return e_Σ, shape ``(dim,)``; gradients reach W_emb."""
-        return self.weight @ similarity.flatten()
+        return self.weight @ self.shown.flatten()
 
 
 EMBEDDINGS: dict[str, type[FactoredEmbedding | DenseEmbedding]] = {

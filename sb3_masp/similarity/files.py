@@ -109,10 +109,12 @@ def save_similarity(
     about = about or SimilarityAbout()
     _require_same_actions(similarity, about)
     tensors = {name: tensor.contiguous() for name, tensor in similarity.state_dict().items()}
-    tensors["similarity"] = similarity().detach().contiguous()
+    if similarity.holds_matrix:
+        tensors["similarity"] = similarity().detach().contiguous()
     metadata = {
         "schema": SCHEMA,
         "form": similarity.form,
+        "actions": str(similarity.n_actions),
         "settings": json.dumps(similarity.settings()),
         "about": json.dumps(asdict(about)),
     }
@@ -143,11 +145,20 @@ def load_similarity(path: str | os.PathLike[str]) -> tuple[Similarity, Similarit
             f"{', '.join(SIMILARITIES)}. A form of your own is known once its module is imported."
         )
     settings = json.loads(metadata.get("settings", "{}"))
-    similarity = SIMILARITIES[metadata["form"]].restored(tensors.pop("similarity"), settings)
+    kind = SIMILARITIES[metadata["form"]]
+    similarity = kind.restored(_matrix(tensors, metadata), settings)
     similarity.load_state_dict(tensors)
     about = SimilarityAbout(**json.loads(metadata["about"]))
     _require_same_actions(similarity, about)
     return similarity, about
+
+
+def _matrix(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Tensor:
+    """Take Σ out of a file's tensors; of a form that holds none, one of its size."""
+    if "similarity" in tensors:
+        return tensors.pop("similarity")
+    n_actions, like = int(metadata["actions"]), next(iter(tensors.values()))
+    return like.new_tensor(1 / n_actions).expand(n_actions, n_actions)
 
 
 def _require_same_actions(similarity: Similarity, about: SimilarityAbout) -> None:

@@ -59,14 +59,44 @@ class ControlSimilarity(FixedSimilarity):
         return cls(weights / weights.sum(dim=1, keepdim=True))
 
 
-class UniformSimilarity(ControlSimilarity):
+class KnownSimilarity(Similarity):
+    """A control that nothing needs to be kept of, however many actions there are."""
+
+    holds_matrix = False
+    takes_start = False
+
+    def __init__(self, initial: Tensor) -> None:
+        """Take the number of actions; ``initial`` tells nothing else."""
+        super().__init__(initial)
+        self.unit = nn.Parameter(initial.new_ones(()), requires_grad=False)
+
+    def forward(self) -> Tensor:
+        """Return Σ, shape ``(actions, actions)``."""
+        return self.rows(self.all_actions)
+
+    def start_rows(self, actions: Tensor) -> Tensor:
+        """Return some rows of Σ, which is as it was."""
+        return self.rows(actions)
+
+    def keep_start(self) -> None:
+        """Keep nothing: Σ stays as it is."""
+
+    def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
+        """Hold another matrix, whatever this form's own would be."""
+        return FixedSimilarity(initial)
+
+
+class UniformSimilarity(KnownSimilarity):
     """All other actions alike: plain shrinkage of advantages, ``Q − ΣQ = A/(A−1)·(Q − mean Q)``.
 
-    Cost: as `FixedSimilarity`; `mix` takes A operations a row.
+    Cost: A operations a row of values; nothing is kept.
     """
 
     form = "uniform"
-    matrix = "uniform"
+
+    def rows(self, actions: Tensor) -> Tensor:
+        """Return rows that are the same everywhere off the diagonal."""
+        return (self.all_actions != actions[:, None]) * self.unit / (self.n_actions - 1)
 
     def mixer(self, features: Tensor | None = None) -> Mixer:
         """Return what gives each action the mean of the other values."""
@@ -94,21 +124,18 @@ class PermutedSimilarity(ControlSimilarity):
     matrix = "permuted"
 
 
-class IdentitySimilarity(FixedSimilarity):
+class IdentitySimilarity(KnownSimilarity):
     """Every action similar to itself alone, at which the penalty is zero.
 
-    Cost: as `FixedSimilarity`; `mix` is free.
+    Cost: none.
     """
 
     form = "identity"
-    takes_start = False
+    reaches_identity = True
 
-    @classmethod
-    def for_actions(
-        cls, initial: Tensor, macro_set: MacroSet | None = None, seed: int | None = None
-    ) -> Self:
-        """Build identity; ``initial`` tells its size alone."""
-        return cls(th.eye(len(initial)))
+    def rows(self, actions: Tensor) -> Tensor:
+        """Return rows of the identity."""
+        return (self.all_actions == actions[:, None]) * self.unit
 
     def mixer(self, features: Tensor | None = None) -> Mixer:
         """Return what leaves values as they are."""

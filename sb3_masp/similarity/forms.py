@@ -3,6 +3,8 @@
 import copy
 from pathlib import Path
 
+import torch as th
+
 from macro_gym import MacroSet
 from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 from sb3_masp.similarity.initial import Start, initial_similarity, similarity_of_file
@@ -51,7 +53,10 @@ def make_similarity(
         )
     kind = SIMILARITIES[form]
     _require_fitting(kind, start)
-    initial = initial_similarity(start, n_actions, macro_set, seed)
+    if start == "uniform":
+        initial = th.tensor(1 / n_actions).expand(n_actions, n_actions)  # A² places, one number
+    else:
+        initial = initial_similarity(start, n_actions, macro_set, seed)
     return kind.for_actions(initial, macro_set, seed)
 
 

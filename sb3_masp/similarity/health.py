@@ -5,6 +5,8 @@ from typing import Literal
 import torch as th
 from torch import Tensor
 
+from sb3_masp.similarity.matrices import spread
+
 Collapse = Literal["identity", "uniform"]
 
 LEAST_MASS = 0.02
@@ -14,62 +16,94 @@ LEAST_UNEVENNESS = 0.02
 """Unevenness below which Σ is uniform."""
 
 
-def similarity_health(similarity: Tensor, start: Tensor) -> dict[str, float]:
+ALL_ROWS = 1024
+"""Actions up to which all rows are looked at."""
+
+SOME_ROWS = 256
+"""Rows, evenly spread, that are looked at where there are more actions."""
+
+
+def rows_to_look_at(n_actions: int) -> Tensor:
+    """Actions whose rows of Σ tell how it fares: all, or some of thousands, ``(rows,)``."""
+    return spread(n_actions, n_actions if n_actions <= ALL_ROWS else SOME_ROWS)
+
+
+def similarity_health(
+    rows: Tensor, start: Tensor, actions: Tensor | None = None
+) -> dict[str, float]:
     """Numbers to watch while Σ is learned.
 
     Args:
-        similarity: Σ, shape ``(actions, actions)``.
-        start: Σ as it was at first, same shape.
+        rows: Σ, shape ``(actions, actions)``, or some of its rows, ``(rows, actions)``.
+        start: The same of Σ as it was at first.
+        actions: Which rows they are, shape ``(rows,)``; all, in order, if None.
 
     Returns:
         ``entropy``: of the rows' absolute entries off the diagonal, as a share of the largest
         possible, averaged: 1 for uniform rows. ``off_diagonal_mass``: share of the absolute
         entries there: 0 for identity. ``effective_rank``: exponential of the entropy of the
-        singular values (Roy & Vetterli 2007), from 1 to the number of actions.
-        ``distance_from_start``: Frobenius norm of the difference over that of the start.
+        singular values (Roy & Vetterli 2007), from 1 to the number of actions; only of all rows,
+        at a cost that grows with the cube of their number. ``distance_from_start``: Frobenius
+        norm of the difference over that of the start.
     """
-    singular_values = th.linalg.svdvals(similarity)
-    return {
-        "entropy": float(row_entropy(similarity).mean()),
-        "off_diagonal_mass": float(off_diagonal_mass(similarity)),
-        "effective_rank": float(_entropy(singular_values / singular_values.sum()).exp()),
-        "distance_from_start": float((similarity - start).norm() / start.norm()),
+    health = {
+        "entropy": float(row_entropy(rows, actions).mean()),
+        "off_diagonal_mass": float(off_diagonal_mass(rows, actions)),
     }
+    if len(rows) == rows.shape[1]:
+        values = th.linalg.svdvals(rows)
+        health["effective_rank"] = float(_entropy(values / values.sum()).exp())
+    return health | {"distance_from_start": float((rows - start).norm() / start.norm())}
 
 
-def row_entropy(similarity: Tensor) -> Tensor:
-    """Entropy of each row off the diagonal over its largest possible value, shape ``(actions,)``.
+def row_entropy(rows: Tensor, actions: Tensor | None = None) -> Tensor:
+    """Entropy of each row off the diagonal over its largest possible value, shape ``(rows,)``.
 
     With two actions there is one entry off the diagonal in a row, and its entropy counts as 1.
+    Arguments as those of `similarity_health`.
     """
-    weights = similarity.abs().clone().fill_diagonal_(0.0)
-    rows = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    largest = th.log(th.tensor(float(len(similarity) - 1)))
-    return _entropy(rows) / largest if largest > 0 else th.ones(len(similarity))
+    weights = rows.abs().masked_fill(_diagonal(rows, actions), 0.0)
+    shares = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    largest = th.log(th.tensor(float(rows.shape[1] - 1)))
+    return _entropy(shares) / largest if largest > 0 else th.ones(len(rows))
 
 
-def off_diagonal_mass(similarity: Tensor) -> Tensor:
-    """Share of the absolute entries that are off the diagonal, shape ``()``."""
-    weights = similarity.abs()
-    return 1 - weights.diagonal().sum() / weights.sum()
+def off_diagonal_mass(rows: Tensor, actions: Tensor | None = None) -> Tensor:
+    """Share of the absolute entries that are off the diagonal, shape ``()``.
+
+    Arguments as those of `similarity_health`.
+    """
+    weights = rows.abs()
+    return 1 - weights[_diagonal(rows, actions)].sum() / weights.sum()
 
 
-def unevenness(similarity: Tensor) -> Tensor:
+def unevenness(rows: Tensor, actions: Tensor | None = None) -> Tensor:
     """Largest gap between an entry off the diagonal and its row's mean there, over that mean.
 
-    The mean is taken as its size; shape ``()``: 0 for uniform rows.
+    The mean is taken as its size; shape ``()``: 0 for uniform rows. Arguments as those of
+    `similarity_health`.
     """
-    n_actions = len(similarity)
-    means = (similarity.sum(1) - similarity.diagonal()) / (n_actions - 1)
-    gaps = (similarity - means[:, None]).clone().fill_diagonal_(0.0)
+    diagonal = _diagonal(rows, actions)
+    means = (rows.sum(1) - rows[diagonal]) / (rows.shape[1] - 1)
+    gaps = (rows - means[:, None]).masked_fill(diagonal, 0.0)
     return (gaps.abs().amax(dim=1) / means.abs().clamp(min=1e-12)).max()
 
 
-def collapse(similarity: Tensor) -> Collapse | None:
-    """Whether Σ has lost its meaning: penalises nothing (identity) or all alike (uniform)."""
-    if off_diagonal_mass(similarity) < LEAST_MASS:
+def collapse(rows: Tensor, actions: Tensor | None = None) -> Collapse | None:
+    """Whether Σ has lost its meaning: penalises nothing (identity) or all alike (uniform).
+
+    Arguments as those of `similarity_health`.
+    """
+    if off_diagonal_mass(rows, actions) < LEAST_MASS:
         return "identity"
-    return "uniform" if unevenness(similarity) < LEAST_UNEVENNESS else None
+    return "uniform" if unevenness(rows, actions) < LEAST_UNEVENNESS else None
+
+
+def _diagonal(rows: Tensor, actions: Tensor | None) -> Tensor:
+    """True where a row meets its own action, same shape as the rows; once in each."""
+    n_rows, n_actions = rows.shape
+    actions = th.arange(n_rows) if actions is None else actions
+    return th.arange(n_actions, device=rows.device) == actions.to(rows.device)[:, None]
 
 
 def _entropy(probabilities: Tensor) -> Tensor:

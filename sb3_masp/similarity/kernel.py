@@ -1,14 +1,15 @@
 """Σ as a kernel over what macros look like: learned on some, it holds for others too."""
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import torch as th
 from torch import Tensor, nn
 
 from macro_gym import MacroSet
-from sb3_masp.similarity.base import Similarity, SimilarityError, off_diagonal
-from sb3_masp.similarity.features import macro_features, primitive_columns
+from sb3_masp.similarity.base import off_diagonal
+from sb3_masp.similarity.described import DescribedSimilarity
+from sb3_masp.similarity.matrices import beside_diagonal, spread
 
 FITTED = 512
 """Actions, at most, on which the start is fitted."""
@@ -17,7 +18,7 @@ FURTHEST = 0.01
 """How near a start's sharpness may be to none or the largest, as a share: no gradient is there."""
 
 
-class KernelSimilarity(Similarity):
+class KernelSimilarity(DescribedSimilarity):
     """``Σ_ij ∝ exp(−s·d²_ij/m_i)`` off the diagonal, with ``d²_ij = ‖W(φ_i − φ_j)‖²``.
 
     φ are the features of the actions' primitives (`macro_features`); the metric W and the
@@ -44,7 +45,6 @@ class KernelSimilarity(Similarity):
     """
 
     form = "kernel"
-    features: Tensor
 
     def __init__(
         self,
@@ -54,38 +54,13 @@ class KernelSimilarity(Similarity):
         fit_steps: int = 50,
     ) -> None:
         """Encode the macros and fit the metric to the start."""
-        super().__init__(initial)
-        if macro_set.n_actions != self.n_actions:
-            raise SimilarityError(
-                f"Σ is over {self.n_actions} actions, but the macro set has {macro_set.n_actions}"
-            )
-        if not 0 < entropy_floor < 1:
-            raise SimilarityError(f"entropy_floor is {entropy_floor}; it must be within (0, 1)")
-        self.macro_set, self.entropy_floor = macro_set, entropy_floor
+        super().__init__(initial, macro_set, entropy_floor)
         self.largest_sharpness = largest_sharpness(self.n_actions, entropy_floor)
-        features = macro_features(macro_set).to(initial)
-        self.register_buffer("features", features, persistent=False)
-        self.metric = nn.Parameter(th.eye(features.shape[1]).to(initial))
+        self.metric = nn.Parameter(th.eye(self.features.shape[1]).to(initial))
         self.sharpness_logit = nn.Parameter(initial.new_zeros(()))
         if fit_steps:
             self._fit(initial, fit_steps)
         self.keep_start()
-
-    @classmethod
-    def for_actions(
-        cls, initial: Tensor, macro_set: MacroSet | None = None, seed: int | None = None
-    ) -> Self:
-        """Build it for the macros of an environment.
-
-        Raises:
-            SimilarityError: It has none.
-        """
-        if macro_set is None:
-            raise SimilarityError(
-                "similarity='kernel' compares macros by their primitives, but the environment "
-                "has no macro_set; use a MacroALE environment or MacroAction"
-            )
-        return cls(initial, macro_set)
 
     def forward(self) -> Tensor:
         """Return Σ, shape ``(actions, actions)``; rows sum to one, the diagonal is zero."""
@@ -100,44 +75,15 @@ class KernelSimilarity(Similarity):
         Raises:
             SimilarityError: It has primitives that this metric knows nothing of.
         """
-        known = self.macro_set.primitives
-        unknown = [name for name in macro_set.primitives if name not in known]
-        if unknown:
-            raise SimilarityError(
-                f"the kernel was learned on {', '.join(known)} and knows nothing of "
-                f"{', '.join(unknown)}"
-            )
+        columns = self._columns_of(macro_set)
         size = macro_set.n_actions
         uniform = self.metric.new_full((size, size), 1 / size).detach()
         carried = type(self)(uniform, macro_set, self.entropy_floor, fit_steps=0)
-        columns = primitive_columns(
-            [known.index(name) for name in macro_set.primitives], len(known)
-        )
         with th.no_grad():
-            carried.metric.copy_(_square_root(self.metric[:, columns.to(self.metric.device)]))
+            carried.metric.copy_(_square_root(self.metric[:, columns]))
             carried.sharpness_logit.copy_(self.sharpness_logit)
         carried.keep_start()
         return carried
-
-    def settings(self) -> dict[str, Any]:
-        """The macros and the entropy's floor; from a file there is nothing to fit."""
-        macros = {"primitives": self.macro_set.primitives, "macros": self.macro_set.macros}
-        return {"macro_set": macros, "entropy_floor": self.entropy_floor, "fit_steps": 0}
-
-    def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
-        """Fit a kernel of the same entropy's floor to another matrix.
-
-        Raises:
-            SimilarityError: There are no macros.
-        """
-        if macro_set is None:
-            return type(self).for_actions(initial)
-        return type(self)(initial, macro_set, self.entropy_floor)
-
-    @classmethod
-    def restored(cls, similarity: Tensor, settings: dict[str, Any]) -> Self:
-        """Build it from a file's Σ and `settings`."""
-        return cls(similarity, **settings | {"macro_set": MacroSet(**settings["macro_set"])})
 
     def _log_similarity(self, features: Tensor) -> Tensor:
         """Logarithm of Σ over the actions with these features; minus infinity on the diagonal."""
@@ -153,23 +99,15 @@ class KernelSimilarity(Similarity):
 
     def _fit(self, initial: Tensor, steps: int) -> None:
         """Fit the metric and the sharpness to the rows of a matrix off its diagonal."""
-        chosen = _spread(len(initial), FITTED)
-        wanted = initial[chosen][:, chosen]
-        mask = off_diagonal(wanted)
-        wanted = wanted * mask
-        sums = wanted.sum(dim=1, keepdim=True)
-        if bool((wanted < 0).any()) or bool((sums <= 0).any()):
-            raise SimilarityError(
-                "the 'kernel' form needs non-negative rows with a positive sum off the diagonal; "
-                f"the smallest entry is {float(wanted.min()):g}, the smallest such sum "
-                f"{float(sums.min()):g}"
-            )
+        chosen = spread(len(initial), FITTED)
+        wanted = beside_diagonal(initial[chosen][:, chosen], self.form)
+        diagonal = ~off_diagonal(wanted)
         optimizer = th.optim.LBFGS(self.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
 
         def cross_entropy() -> Tensor:
             optimizer.zero_grad()
-            logs = self._log_similarity(self.features[chosen]).masked_fill(~mask, 0.0)
-            loss = -(wanted / sums * logs).sum(dim=1).mean()
+            logs = self._log_similarity(self.features[chosen]).masked_fill(diagonal, 0.0)
+            loss = -(wanted * logs).sum(dim=1).mean()
             th.autograd.backward(loss)
             return loss
 
@@ -203,9 +141,3 @@ def _square_root(metric: Tensor) -> Tensor:
     vectors: Tensor
     values, vectors = th.linalg.eigh(metric.mT @ metric)
     return values.clamp(min=0).sqrt()[:, None] * vectors.mT
-
-
-def _spread(n: int, most: int) -> Tensor:
-    """All of ``0..n−1``, or ``most`` of them, evenly spread."""
-    count = min(n, most)
-    return th.arange(count) * n // count

@@ -6,18 +6,19 @@ import torch as th
 from torch import Tensor, nn
 
 from macro_gym import MacroSet
-from sb3_masp.losses import Mixer
 from sb3_masp.similarity.base import Similarity, SimilarityError
+from sb3_masp.similarity.factored import FactoredSimilarity, Factors
 
 SMALLEST = 1e-6
 
 
-class LowRankSimilarity(Similarity):
+class LowRankSimilarity(FactoredSimilarity):
     """``Σ = M E``: M says which groups an action belongs to, E which actions a group holds.
 
     Rows of both are softmaxes, so rows of Σ sum to one. The diagonal is not zero, but its sum is
     at most the rank, so identity is out of reach where the rank is much below A. Cost, at rank r:
-    2·A·r parameters, A²·r operations for Σ, and A·r a row for `mix`, which needs no Σ.
+    2·A·r parameters, and nothing that grows with A² in learning; the fit to a start that is not
+    uniform takes A²·r operations a step, once.
 
     Args:
         initial: The matrix to start from, shape ``(actions, actions)``, non-negative with
@@ -44,13 +45,13 @@ class LowRankSimilarity(Similarity):
         if rank < 1:
             raise SimilarityError(f"rank is {rank}; it is how many groups there are, at least 1")
         sums = initial.sum(dim=1, keepdim=True)
-        if bool((initial < 0).any()) or bool((sums <= 0).any()):
+        if initial.min() < 0 or sums.min() <= 0:
             raise SimilarityError(
                 "the 'low_rank' form needs non-negative rows with a positive sum; the smallest "
                 f"entry is {float(initial.min()):g}, the smallest sum {float(sums.min()):g}"
             )
         self.rank = min(rank, self.n_actions)
-        members, groups = fit_groups(initial / sums, self.rank, seed, fit_steps)
+        members, groups = self._fitted(initial, seed, fit_steps)
         self.member_logits = nn.Parameter(members.clamp(min=SMALLEST).log())
         self.group_logits = nn.Parameter(groups.clamp(min=SMALLEST).log())
         self.keep_start()
@@ -62,14 +63,17 @@ class LowRankSimilarity(Similarity):
         """Build it with the default rank."""
         return cls(initial, seed=seed)
 
-    def forward(self) -> Tensor:
-        """Return Σ, shape ``(actions, actions)``; rows sum to one."""
-        return self.member_logits.softmax(dim=1) @ self.group_logits.softmax(dim=1)
+    def factors(self) -> Factors:
+        """Return M and E, rows of both softmaxes."""
+        return Factors(self.member_logits.softmax(dim=1), self.group_logits.softmax(dim=1))
 
-    def mixer(self, features: Tensor | None = None) -> Mixer:
-        """Return ``x ↦ M(Ex)``, with no Σ."""
-        members, groups = self.member_logits.softmax(dim=1), self.group_logits.softmax(dim=1)
-        return lambda values: values @ groups.mT @ members.mT
+    def _fitted(self, initial: Tensor, seed: int | None, steps: int) -> Factors:
+        """M and E fitted to a matrix; of a uniform one without its A² numbers."""
+        if initial.min() == initial.max():
+            members = drawn_members(initial, self.rank, seed)
+            return Factors(members, th.full_like(members.mT, 1 / self.n_actions))
+        sums = initial.sum(dim=1, keepdim=True)
+        return Factors(*fit_groups(initial / sums, self.rank, seed, steps))
 
     def settings(self) -> dict[str, Any]:
         """The rank; from a file there is nothing to fit."""
@@ -97,8 +101,7 @@ def fit_groups(
     Returns:
         M, shape ``(actions, rank)``, and E, shape ``(rank, actions)``; rows sum to one.
     """
-    generator = th.Generator().manual_seed(0 if seed is None else seed)
-    members = th.randn(len(similarity), rank, generator=generator).to(similarity).softmax(dim=1)
+    members = drawn_members(similarity, rank, seed)
     groups = _normalised(members.mT @ similarity)
     for _ in range(steps):
         ratio = similarity / (members @ groups).clamp(min=1e-30)
@@ -107,6 +110,12 @@ def fit_groups(
             _normalised(groups * (members.mT @ ratio)),
         )
     return members, groups
+
+
+def drawn_members(like: Tensor, rank: int, seed: int | None) -> Tensor:
+    """An M at random for a matrix like this one, shape ``(actions, rank)``."""
+    generator = th.Generator().manual_seed(0 if seed is None else seed)
+    return th.randn(len(like), rank, generator=generator).to(like).softmax(dim=1)
 
 
 def _normalised(rows: Tensor) -> Tensor:

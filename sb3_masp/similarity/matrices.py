@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch as th
 from torch import Tensor
 
-from sb3_masp.similarity.base import off_diagonal
+from sb3_masp.similarity.base import SimilarityError, off_diagonal
 
 
 def divided(matrix: Tensor, actions: Sequence[int], block: Tensor) -> Tensor:
@@ -48,6 +48,33 @@ def explained(matrix: Tensor, approximation: Tensor) -> float:
     divergence = (th.xlogy(rows, rows) - rows * logs).sum()
     from_uniform = (th.xlogy(rows, rows) + rows * math.log(len(rows) - 1)).sum()
     return 1.0 if from_uniform < 1e-6 else float(1 - divergence / from_uniform)
+
+
+def beside_diagonal(matrix: Tensor, form: str) -> Tensor:
+    """What is off the diagonal, rows divided to sum to one.
+
+    Args:
+        matrix: Shape ``(actions, actions)``.
+        form: The form that asks for it, for the error.
+
+    Raises:
+        SimilarityError: Entries are negative there, or a row has nothing.
+    """
+    beside = matrix * off_diagonal(matrix)
+    sums = beside.sum(dim=1, keepdim=True)
+    if bool((beside < 0).any()) or bool((sums <= 0).any()):
+        raise SimilarityError(
+            f"the {form!r} form needs non-negative rows with a positive sum off the diagonal; "
+            f"the smallest entry is {float(beside.min()):g}, the smallest such sum "
+            f"{float(sums.min()):g}"
+        )
+    return beside / sums
+
+
+def spread(n: int, most: int) -> Tensor:
+    """All of ``0..n−1``, or ``most`` of them, evenly spread."""
+    count = min(n, most)
+    return th.arange(count) * n // count
 
 
 def distance_logits(distances: Tensor, temperature: float) -> Tensor:

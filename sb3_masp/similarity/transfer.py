@@ -11,6 +11,7 @@ from torch import Tensor
 
 from macro_gym import MacroSet
 from sb3_masp.similarity.base import Similarity, SimilarityError, off_diagonal
+from sb3_masp.similarity.described import DescribedSimilarity
 from sb3_masp.similarity.files import SimilarityAbout, load_similarity
 from sb3_masp.similarity.initial import Start, initial_similarity
 from sb3_masp.similarity.kernel import KernelSimilarity
@@ -141,7 +142,7 @@ class _Origin:
             SimilarityError: Nothing is known.
         """
         known = about.macros_of_actions
-        if isinstance(similarity, KernelSimilarity):
+        if isinstance(similarity, DescribedSimilarity):
             known = similarity.macro_set
         names = about.actions if known is None else known.names
         if not names:
@@ -154,7 +155,7 @@ class _Origin:
     @property
     def is_kernel(self) -> bool:
         """Whether it goes over through features of its own."""
-        return isinstance(self.similarity, KernelSimilarity)
+        return isinstance(self.similarity, DescribedSimilarity)
 
     @property
     def matrix(self) -> Tensor:
@@ -185,9 +186,9 @@ class _Origin:
             if all(name in known for name in sequence)
         ]
 
-    def kernel(self) -> KernelSimilarity | None:
+    def kernel(self) -> DescribedSimilarity | None:
         """The similarity itself if it is a kernel, one fitted to it if its rows allow, or None."""
-        if isinstance(self.similarity, KernelSimilarity):
+        if isinstance(self.similarity, DescribedSimilarity):
             return copy.deepcopy(self.similarity).cpu()
         beside = self.matrix * off_diagonal(self.matrix)
         if self.macro_set is None or not self.is_stochastic or bool((beside.sum(1) <= 0).any()):

@@ -2,6 +2,7 @@
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 
 from macro_gym import MacroAction, MacroSet
 from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow, Rainbow
@@ -13,6 +14,15 @@ MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0)))
 
 def macro_cartpole():
     return MacroAction(gym.make("CartPole-v1"), MACROS)
+
+
+def is_shown(network, similarity):
+    """Whether e_Σ of a conditioned network is that of Σ, by the matrix."""
+    embedding, sigma = network.similarity_embedding, similarity().detach()
+    if hasattr(embedding, "weight"):
+        return th.equal(embedding.shown, sigma)
+    expected = ((embedding.left @ sigma) * embedding.right).sum(1)
+    return th.allclose(embedding.shown, expected, rtol=1e-4, atol=1e-5)
 
 
 class DictCartPole(gym.ObservationWrapper):

@@ -14,7 +14,9 @@ from macro_gym.macro_action import MacroAction
 from sb3_masp import MASPDQN, MASPQRDQN, optimizer_vjp
 from sb3_masp.metagradient import network_tangent
 from sb3_masp.rainbow.masp_rainbow import MASPRainbow
+from sb3_masp.similarity import FixedSimilarity
 from sb3_masp.similarity_learning import meta
+from tests.sb3_masp.learners import is_shown
 
 MACROS = MacroSet(("LEFT", "RIGHT"), ((0, 0), (1, 1), (0, 1, 0), (1, 0, 1, 1), (0, 0, 1)))
 
@@ -355,21 +357,23 @@ def test_last_layer_gradient_is_that_layers_part_of_the_exact_one(kind, last, em
     assert float((found - whole).abs().max()) > 1e-3 * scale
 
 
+@pytest.mark.parametrize("embedding", ["factored", "dense"])
 @every_learner
-def test_target_network_keeps_the_similarity_of_its_own_time(kind):
+def test_target_network_keeps_the_similarity_of_its_own_time(kind, embedding):
     env = MacroAction(gym.make("CartPole-v1"), MACROS)
-    model = kind("MlpPolicy", env, buffer_size=211, learning_starts=101, meta_interval=1, seed=3)
+    settings = {"buffer_size": 211, "learning_starts": 101, "meta_interval": 1, "seed": 3}
+    model = kind("MlpPolicy", env, embedding=embedding, **settings)
     model.learn(101)
     online, target = model._network, model._target_network
-    at_start = target.similarity.clone()
-    th.testing.assert_close(at_start, model.similarity.start)
+    start = FixedSimilarity(model.similarity.start)
+    assert is_shown(target, start)
     model.train(gradient_steps=1, batch_size=17)
-    assert not th.equal(online.similarity, at_start)
-    assert th.equal(online.similarity, model.similarity().detach())
-    assert th.equal(target.similarity, at_start)
+    assert is_shown(online, model.similarity)
+    assert not is_shown(online, start)
+    assert is_shown(target, start)
     model._n_calls = model.target_update_interval - 1
     model._on_step()
-    assert th.equal(target.similarity, online.similarity)
+    assert is_shown(target, model.similarity)
 
 
 def test_network_tangent_matches_finite_differences():

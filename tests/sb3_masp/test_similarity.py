@@ -4,6 +4,7 @@ import torch as th
 from macro_gym import MacroSet
 from sb3_masp.similarity import (
     SIMILARITIES,
+    FixedSimilarity,
     SimilarityAbout,
     SimilarityError,
     SoftmaxSimilarity,
@@ -24,11 +25,30 @@ ROWS_SUM_TO_ONE = [
     "sigmoid",
     "low_rank",
     "kernel",
+    "group_kernel",
     "state",
     *CONTROLS,
 ]
-ZERO_DIAGONAL = ["softmax", "sigmoid", "kernel", "state", "uniform", "overlap", "permuted"]
-LEARNED = ["softmax", "softmax_diagonal", "sigmoid", "unconstrained", "low_rank", "kernel"]
+WITH_DIAGONAL = ["softmax_diagonal", "low_rank", "identity"]
+ZERO_DIAGONAL = [
+    "softmax",
+    "sigmoid",
+    "kernel",
+    "group_kernel",
+    "state",
+    *CONTROLS[:1],
+    *CONTROLS[2:],
+]
+DRAWN = {"permuted", "low_rank", "group_kernel"}  # from a seed, for each action or feature
+LEARNED = [
+    "softmax",
+    "softmax_diagonal",
+    "sigmoid",
+    "unconstrained",
+    "low_rank",
+    "kernel",
+    "group_kernel",
+]
 
 
 def stirred(form, start="random", n_actions=A, macro_set=MACROS):
@@ -85,6 +105,31 @@ def test_mix_is_the_product_with_the_matrix(form):
     values = th.randn(3, A, dtype=th.float64, generator=th.Generator().manual_seed(5))
     naive = th.stack([similarity() @ row for row in values])
     th.testing.assert_close(similarity.mix(values), naive)
+
+
+@pytest.mark.parametrize("form", LEARNED)
+def test_gradients_of_what_is_mixed_are_those_of_the_product_with_the_matrix(form):
+    similarity = stirred(form)
+    generator = th.Generator().manual_seed(5)
+    values, weights = (th.randn(3, A, dtype=th.float64, generator=generator) for _ in range(2))
+    values.requires_grad_()
+    inputs = [values, *similarity.parameters()]
+    found, expected = (
+        th.autograd.grad((weights * product).sum(), inputs)
+        for product in (similarity.mix(values), values @ similarity().mT)
+    )
+    for gradient, by_matrix in zip(found, expected, strict=True):
+        th.testing.assert_close(gradient, by_matrix)
+
+
+@pytest.mark.parametrize("form", SIMILARITIES)
+def test_rows_are_those_of_the_matrix_now_and_at_the_start(form):
+    similarity, actions = stirred(form), th.tensor([5, 0, 2])
+    th.testing.assert_close(similarity.rows(actions), similarity()[actions])
+    start = make_similarity(
+        form, "random" if SIMILARITIES[form].takes_start else "uniform", A, MACROS, seed=3
+    )
+    th.testing.assert_close(similarity.start_rows(actions), start().double()[actions])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +216,7 @@ def test_controls_refuse_a_start_that_they_would_ignore(form):
 
 
 # A permuted control is permuted otherwise, and low rank starts from groups drawn for its actions.
-@pytest.mark.parametrize("form", sorted(set(SIMILARITIES) - {"permuted", "low_rank"}))
+@pytest.mark.parametrize("form", sorted(set(SIMILARITIES) - DRAWN))
 def test_renaming_actions_renames_the_similarity(form):
     order = th.tensor([1, 0, 4, 6, 2, 5, 3])  # primitives among themselves, as in any macro set
     start = initial_similarity("overlap", A, MACROS).double() + th.rand(A, A).double() / 9
@@ -258,14 +303,22 @@ def test_collapse_tells_identity_uniform_and_neither_apart():
     assert collapse(initial_similarity("random", A, seed=1)) is None
 
 
+def embedded(embed, matrix):
+    embed.show(FixedSimilarity(matrix))
+    return embed().clone()
+
+
 @pytest.mark.parametrize("kind", [FactoredEmbedding, DenseEmbedding])
 def test_embeddings_are_linear_in_sigma_and_tell_two_apart(kind):
     th.manual_seed(23)
     embed = kind(A, 5)
     first, second = (initial_similarity("random", A, seed=seed) for seed in (1, 2))
-    assert embed(first).shape == (5,)
-    th.testing.assert_close(embed(first + 2 * second), embed(first) + 2 * embed(second))
-    assert not th.allclose(embed(first), embed(second))
+    of_first, of_second, of_both = (
+        embedded(embed, matrix) for matrix in (first, second, first + 2 * second)
+    )
+    assert of_first.shape == (5,)
+    th.testing.assert_close(of_both, of_first + 2 * of_second)
+    assert not th.allclose(of_first, of_second)
 
 
 def test_factored_embedding_is_a_dense_one_with_rows_of_rank_one():
@@ -275,5 +328,5 @@ def test_factored_embedding_is_a_dense_one_with_rows_of_rank_one():
     dense.weight.data = th.stack(
         [th.outer(u, v).flatten() for u, v in zip(factored.left, factored.right, strict=True)]
     )
-    th.testing.assert_close(factored(sigma), dense(sigma))
+    th.testing.assert_close(embedded(factored, sigma), embedded(dense, sigma))
     assert list(factored.parameters()) == []
