@@ -4,7 +4,8 @@ With the optimizer's state held, the step θ′ = θ + u(g) acts entry by entry,
 diagonal that is written down here rather than traced.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch as th
@@ -41,7 +42,7 @@ def adam_vjp(
     first: Tensor,
     second: Tensor,
     *,
-    step: float,
+    step: float | Tensor,
     lr: float,
     betas: tuple[float, float],
     eps: float,
@@ -56,7 +57,7 @@ def adam_vjp(
         gradient: g, as the optimizer saw it.
         first: m *after* the step.
         second: v *after* the step.
-        step: Number of the step, from one.
+        step: Number of the step, from one; a tensor, shape ``()``, where the device counts.
         lr: Learning rate.
         betas: Decay rates of m and v.
         eps: ε.
@@ -68,9 +69,8 @@ def adam_vjp(
     """
     correction = (1 - betas[1] ** step) ** 0.5
     scale = -lr / (1 - betas[0] ** step)
-    # m/d, with d = √v̂ + ε, in g: m moves by 1 − β₁ and √v by (1 − β₂) g/√v. In place, because
-    # the parameters are millions and fresh memory costs more than the arithmetic.
-    root = second.sqrt().clamp_(min=th.finfo(second.dtype).tiny)
+    # m/d, with d = √v̂ + ε, in g: m moves by 1 − β₁ and √v by (1 − β₂) g/√v.
+    root = _positive_root(second)
     slope = (gradient * first).div_(root)
     denominator = root.div_(correction).add_(eps)
     slope.div_(denominator).mul_(scale * (betas[1] - 1) / correction)
@@ -93,7 +93,7 @@ def rmsprop_vjp(
     Returns:
         The cotangent of g, of the same shape.
     """
-    root = second.sqrt().clamp_(min=th.finfo(second.dtype).tiny)
+    root = _positive_root(second)
     denominator = root + eps
     slope = 1 - (1 - alpha) * gradient.square() / (root * denominator)
     return -lr * cotangent * slope / denominator
@@ -113,12 +113,11 @@ def clip_vjp(
     Returns:
         Cotangents of the gradients before clipping.
     """
-    scale = float(max_norm / (norm + 1e-6))
-    if scale >= 1:
-        return list(cotangents)
-    along = float(sum((g * c).sum() for g, c in zip(clipped, cotangents, strict=True)))
+    scale = max_norm / (norm + 1e-6)
+    along = th.stack([th.sum(g * c) for g, c in zip(clipped, cotangents, strict=True)]).sum()
     # With g = clipped/c: max/(n + 1e-6)² ⟨g, v⟩/n g, where max/(n + 1e-6) = c.
-    shrink = along / (scale * float(norm) * (float(norm) + 1e-6))
+    shrink = th.where(scale < 1, along / (scale * norm * (norm + 1e-6)), 0)
+    scale = scale.clamp(max=1)
     return [
         scale * cotangent - shrink * gradient
         for gradient, cotangent in zip(clipped, cotangents, strict=True)
@@ -176,23 +175,41 @@ def _parameter_vjp(
     """`optimizer_vjp` for one parameter."""
     if parameter.grad is None:
         return th.zeros_like(cotangent)
-    gradient, state, lr = parameter.grad, optimizer.state[parameter], float(group["lr"])
+    vjp, moments = _step_vjp(optimizer, group, optimizer.state[parameter])
     decoupled = isinstance(optimizer, AdamW) or group.get("decoupled_weight_decay", False)
-    if group["weight_decay"] and not decoupled:
-        gradient = gradient + group["weight_decay"] * old
+    decay = 0.0 if decoupled else group["weight_decay"]
+    pulled = th.empty_like(cotangent, memory_format=th.contiguous_format)
+    for to, piece, gradient, value, *rest in _pieces(
+        pulled, cotangent, parameter.grad, old, *moments
+    ):
+        to.copy_(vjp(piece, gradient + decay * value if decay else gradient, *rest))
+    return pulled
+
+
+def _step_vjp(
+    optimizer: Optimizer, group: dict[str, Any], state: dict[str, Tensor]
+) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    """The step's derivative as a function of cotangent, gradient and moments; and the moments."""
     if isinstance(optimizer, SGD):
-        return sgd_vjp(cotangent, lr=lr, momentum=group["momentum"], nesterov=group["nesterov"])
+        settings = {name: group[name] for name in ("lr", "momentum", "nesterov")}
+        return lambda cotangent, _: sgd_vjp(cotangent, **settings), []
     if isinstance(optimizer, RMSprop):
-        return rmsprop_vjp(
-            cotangent, gradient, state["square_avg"], lr=lr, alpha=group["alpha"], eps=group["eps"]
-        )
-    return adam_vjp(
-        cotangent,
-        gradient,
-        state["exp_avg"],
-        state["exp_avg_sq"],
-        step=float(state["step"]),
-        lr=lr,
-        betas=group["betas"],
-        eps=group["eps"],
-    )
+        settings = {name: group[name] for name in ("lr", "alpha", "eps")}
+        return functools.partial(rmsprop_vjp, **settings), [state["square_avg"]]
+    settings = {name: group[name] for name in ("lr", "betas", "eps")}
+    # A device that counts steps would have to be waited for; torch counts in float32.
+    step = state["step"].double() if state["step"].is_cuda else float(state["step"])
+    moments = [state["exp_avg"], state["exp_avg_sq"]]
+    return functools.partial(adam_vjp, step=step, **settings), moments
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut flattened tensors of one size side by side: on a processor, into what its cache holds."""
+    length = max(tensors[0].numel(), 1) if tensors[0].is_cuda else 2**16
+    flat = (tensor.reshape(-1) for tensor in tensors)
+    return zip(*(th.split(entries, length) for entries in flat), strict=True)
+
+
+def _positive_root(second: Tensor) -> Tensor:
+    """``√v``, or next to nothing where v is zero, of which processors are slow to take a root."""
+    return second.clamp(min=th.finfo(second.dtype).tiny).sqrt_()

@@ -137,10 +137,14 @@ def _past_clipping(
     learner: MASP, cotangents: list[Tensor], parameters: list[nn.Parameter], inner: InnerStep
 ) -> list[Tensor]:
     """Pull cotangents of the parameters' clipped gradients back to before the clipping."""
-    if learner.max_grad_norm is None or inner.gradient_norm is None:
+    norm, limit = inner.gradient_norm, learner.max_grad_norm
+    if norm is None or limit is None:
+        return cotangents
+    # To ask a device whether it clipped is to wait for it.
+    if not norm.is_cuda and norm + 1e-6 <= limit:
         return cotangents
     clipped = [th.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    return clip_vjp(cotangents, clipped, inner.gradient_norm, learner.max_grad_norm)
+    return clip_vjp(cotangents, clipped, norm, limit)
 
 
 def _q_values_at(

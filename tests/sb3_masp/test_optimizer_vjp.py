@@ -73,6 +73,33 @@ def test_adam_vjp_takes_the_limit_where_the_second_moment_is_zero():
     th.testing.assert_close(found, zero + expected)
 
 
+def test_adam_vjp_is_the_same_where_steps_are_counted_in_a_tensor():
+    generator = th.Generator().manual_seed(11)
+    arguments = [th.rand(SIZE, dtype=th.float64, generator=generator) for _ in range(4)]
+    settings = {"lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-8}
+    expected = adam_vjp(*arguments, step=5.0, **settings)
+    counted = adam_vjp(*arguments, step=th.tensor(5.0, dtype=th.float64), **settings)
+    th.testing.assert_close(counted, expected)
+
+
+@pytest.mark.parametrize("kind", [Adam, RMSprop, SGD])
+def test_parameters_cut_to_pieces_are_pulled_back_as_if_whole_in_any_layout(kind):
+    generator = th.Generator().manual_seed(17)
+    shape = (263, 257)  # more entries than a piece has
+    value, *gradients, cotangent = (th.randn(shape, generator=generator) for _ in range(4))
+    pulled = []
+    for cut in (lambda t: [t.T.contiguous().T], lambda t: list(t.clone())):  # at once; row by row
+        parameters = [th.nn.Parameter(part) for part in cut(value)]
+        optimizer = kind(parameters, lr=0.1, weight_decay=0.3)
+        for gradient in gradients:
+            for parameter, part in zip(parameters, cut(gradient), strict=True):
+                parameter.grad = part
+            optimizer.step()
+        pulled.append(optimizer_vjp(optimizer, parameters, cut(cotangent), cut(value)))
+    (whole,), rows = pulled
+    th.testing.assert_close(whole, th.stack(rows), rtol=1e-5, atol=0)
+
+
 def test_clip_vjp_matches_autograd_above_and_below_the_limit():
     generator = th.Generator().manual_seed(13)
     a, b, c, d = (th.randn(n, dtype=th.float64, generator=generator) for n in (3, 5, 3, 5))
