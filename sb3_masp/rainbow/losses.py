@@ -1,5 +1,6 @@
 """Categorical return distributions (C51): pure functions on tensors, one equation each."""
 
+import torch as th
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +19,7 @@ def project(probabilities: Tensor, positions: Tensor, n_atoms: int) -> Tensor:
 
     Source: arXiv 1707.06887, equation 7.
     """
-    atoms = positions.new_tensor(range(n_atoms))
+    atoms = th.arange(n_atoms, dtype=positions.dtype, device=positions.device)
     distances = positions.clamp(0, n_atoms - 1).unsqueeze(2) - atoms
     shares = (1 - distances.abs()).clamp(min=0)
     return (probabilities.unsqueeze(1) @ shares).squeeze(1)

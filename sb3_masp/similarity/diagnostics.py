@@ -43,9 +43,9 @@ class Agreement(nn.Module):
         """Count one more, given in parts; one of zeros points nowhere and is left out."""
         gradient = th.cat([part.detach().flatten() for part in gradients])
         norm = gradient.norm()
-        if norm > 0:
-            self.total += gradient / norm
-            self.count += 1
+        points = norm > 0  # never asked on the host, which would wait for the device
+        self.total += gradient / norm.where(points, 1.0)
+        self.count += points
 
     def told(self) -> dict[str, float]:
         """``meta/cosine``, the mean cosine of `GRADIENTS` gradients or more, and begin anew.
