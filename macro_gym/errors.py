@@ -74,4 +74,8 @@ class LearnerSettingError(MacroGymError, ValueError):
 
 
 class VectorEnvError(MacroGymError, RuntimeError):
-    """A vector environment one of whose processes has died, or that is used out of turn."""
+    """A vector environment that lost a process, is used out of turn or cannot do what is needed."""
+
+
+class EnvironmentAccessError(MacroGymError, AttributeError):
+    """Something asked of single environments that their vector environment does not pass on."""

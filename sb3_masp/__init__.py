@@ -3,11 +3,13 @@
 from sb3_masp.buffers import MacroReplayBuffer
 from sb3_masp.device_replay import DeviceReplayBuffer
 from sb3_masp.dqn import MASPDQN
+from sb3_masp.make_vec import make_macro_vec_env
 from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity import (
     DiagonalSoftmaxSimilarity,
     FixedSimilarity,
+    GroupKernelSimilarity,
     KernelSimilarity,
     LowRankSimilarity,
     SigmoidSimilarity,
@@ -19,6 +21,7 @@ from sb3_masp.similarity import (
     save_similarity,
 )
 from sb3_masp.similarity_learning import AuxiliaryHead, MetaLearning, SimilarityLearning
+from sb3_masp.vec_env import GymnasiumVecEnv
 
 __all__ = [
     "MASPDQN",
@@ -27,6 +30,8 @@ __all__ = [
     "DeviceReplayBuffer",
     "DiagonalSoftmaxSimilarity",
     "FixedSimilarity",
+    "GroupKernelSimilarity",
+    "GymnasiumVecEnv",
     "KernelSimilarity",
     "LowRankSimilarity",
     "MASPRainbow",
@@ -40,5 +45,6 @@ __all__ = [
     "StateSimilarity",
     "UnconstrainedSimilarity",
     "load_similarity",
+    "make_macro_vec_env",
     "save_similarity",
 ]

@@ -1,0 +1,53 @@
+"""make_macro_vec_env: many macro environments for SB3 in one call."""
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from macro_gym.errors import UnknownGameError
+from macro_gym.games import did_you_mean, find_game, game_name
+from macro_gym.registration import atari_games
+from sb3_masp.vec_env import GymnasiumVecEnv
+
+
+def make_macro_vec_env(
+    game: str, n_envs: int = 1, seed: int | None = None, *, monitor: bool = True, **kwargs: Any
+) -> VecEnv:
+    """Make ``n_envs`` environments of a game with macros, for SB3's learners and ours.
+
+    `macro_gym.vector.MacroVectorEnv` steps them side by side, where SB3's ``make_vec_env`` of the
+    same id steps one after the other; learners see the same.
+
+    Args:
+        game: ``"Breakout"``, ``"breakout"``, ``"ALE/Breakout-v5"`` or ``"MacroALE/Breakout-v5"``.
+        n_envs: Environments.
+        seed: Of the first; the others have the following ones. A learner with a seed sets its own.
+        monitor: Report returns and lengths (in decisions) of episodes, as SB3's ``Monitor`` does.
+        kwargs: What ``gym.make_vec`` takes for ``MacroALE/<Game>-v5``: ``k``, ``macros``,
+            ``obs_type``, ``num_workers``, ...
+
+    Raises:
+        UnknownGameError: There is no such game.
+
+    Example:
+        >>> env = make_macro_vec_env("breakout", n_envs=3, k=8, obs_type="ram")
+        >>> env.reset().shape, env.action_space
+        ((3, 128), Discrete(12))
+        >>> env.close()
+    """
+    games = atari_games()
+    rom = find_game(game, games)
+    if rom is None:
+        raise UnknownGameError(f"there is no game {game!r}.{did_you_mean(game, games)}")
+    envs = gym.make_vec(
+        f"MacroALE/{game_name(rom)}-v5",
+        num_envs=n_envs,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        **kwargs,
+    )
+    env: VecEnv = GymnasiumVecEnv(envs)
+    if seed is not None:
+        env.seed(seed)
+    return VecMonitor(env) if monitor else env
