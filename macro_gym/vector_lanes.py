@@ -94,15 +94,21 @@ class Lanes:
 
 
 def work(
-    channel: Connection, makers: Mapping[int, EnvMaker], autoreset_mode: AutoresetMode
+    channel: Connection,
+    callers_end: Connection,
+    makers: Mapping[int, EnvMaker],
+    autoreset_mode: AutoresetMode,
 ) -> None:
     """Answer requests until one is None or the caller is gone.
 
     Args:
         channel: Where `Request` come from and `Answer` go to.
+        callers_end: The other end, of which a fork has a copy. While that is open, nobody is told
+            that the caller is gone.
         makers: What makes each environment, by its index.
         autoreset_mode: What happens to an environment whose episode has ended.
     """
+    callers_end.close()
     # Ctrl-C is for the caller, who closes; and the caller's handlers are none of this process's.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -47,10 +48,15 @@ class Processes:
         self._channels: list[Connection] = []
         self._owner = os.getpid()
         self._request = 0
-        for worker in range(number):
-            mine = self._indices[worker::number]
-            makers = {index: CloudpickleWrapper(env_fns[index]) for index in mine}
-            self._start(multiprocessing.get_context(context), makers, autoreset_mode)
+        start = multiprocessing.get_context(context)
+        try:
+            for worker in range(number):
+                mine = self._indices[worker::number]
+                makers = {index: CloudpickleWrapper(env_fns[index]) for index in mine}
+                self._start(start, makers, autoreset_mode)
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
         """Have ``method`` of `Lanes` called for environments; return what it returned.
@@ -76,15 +82,15 @@ class Processes:
 
     def receive(self, workers: Sequence[int]) -> dict[int, Any]:
         """Return what environments returned, in the environments' order."""
-        waiting = {self._channels[worker]: worker for worker in workers}
+        waiting: dict[Any, int] = {self._channels[worker]: worker for worker in workers}
         attempts: dict[int, bytes] = {}
         while waiting:
-            for channel in wait(list(waiting)):
-                assert isinstance(channel, Connection)
+            for channel in wait(waiting):
+                worker = waiting[channel]
                 try:
-                    request, part = channel.recv()
+                    request, part = self._channels[worker].recv()
                 except (EOFError, OSError):
-                    self._report_death(waiting[channel])
+                    self._report_death(worker)
                 if request == self._request:
                     attempts |= part
                     del waiting[channel]
@@ -97,8 +103,9 @@ class Processes:
         for channel in self._channels:
             with suppress(OSError):
                 channel.send(None)
+        deadline = time.monotonic() + SECONDS_TO_CLOSE
         for process in self.processes:
-            process.join(SECONDS_TO_CLOSE)
+            process.join(max(deadline - time.monotonic(), 0))
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -110,7 +117,9 @@ class Processes:
     ) -> None:
         """Start the next process."""
         channel, theirs = start.Pipe()
-        process = start.Process(target=work, args=(theirs, makers, autoreset_mode), daemon=True)
+        process = start.Process(
+            target=work, args=(theirs, channel, makers, autoreset_mode), daemon=True
+        )
         with warnings.catch_warnings():
             # From Python 3.12 on; the threads that a fork lacks are none that it uses.
             warnings.filterwarnings("ignore", "This process.*fork", DeprecationWarning)
