@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar, Literal, cast
 
 import torch as th
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
+from sb3_masp.forward_mode import LinearMaps
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner, require_setting
 from sb3_masp.similarity import SIMILARITIES, Similarity
@@ -211,7 +213,8 @@ class MASP(MacroLearner):
 
     def _inner_step(self, inner: MacroReplaySamples, keep: bool) -> InnerStep:
         """Move the network along the gradient of the TD loss plus η times the penalty."""
-        td = self._td_loss(inner)
+        with LinearMaps() if keep else nullcontext() as maps:
+            td = self._td_loss(inner)
         loss, eta, features = td.loss, self.current_eta, None
         if eta:
             if self.similarity.reads_features:
@@ -224,7 +227,8 @@ class MASP(MacroLearner):
         before = [p.detach().clone() for p in self._network.parameters()] if keep else []
         norm = self._step(loss)
         self._learned_from(inner, td)
-        return InnerStep(inner, td.targets, features, before, norm)
+        outputs = [] if maps is None else maps.outputs
+        return InnerStep(inner, td.targets, features, before, norm, outputs)
 
     def _anneal(self) -> None:
         """Log where the schedule of η has come to."""

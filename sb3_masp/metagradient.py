@@ -6,47 +6,12 @@ optimizer's step and the clipping; and that inner product is the derivative of t
 v, which one forward-mode pass of the network turns into a small expression in Q, Q̇ and Σ.
 """
 
-import functools
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
-import torch as th
 from torch import Tensor
 
+from sb3_masp.forward_mode import Parameters, network_tangent
 from sb3_masp.losses import Mixer, Reduction, similarity_penalty_tangent
-
-Parameters = Mapping[str, Tensor]
-
-
-def network_tangent(
-    network: Callable[[Parameters], Tensor], parameters: Parameters, tangents: Parameters
-) -> tuple[Tensor, Tensor]:
-    """Value of ``network(parameters)`` and its derivative along ``tangents``.
-
-    Args:
-        network: A differentiable function of named parameters.
-        parameters: Where to evaluate it.
-        tangents: Direction, for some or all of the parameters.
-
-    Returns:
-        The value and its directional derivative, of the same shape, both cut from any graph.
-    """
-    _load_forward_mode()
-    held = {name: value for name, value in parameters.items() if name not in tangents}
-    moving = {name: value for name, value in parameters.items() if name in tangents}
-    with th.no_grad():
-        outputs = th.func.jvp(
-            lambda moved: network({**held, **moved}), (moving,), (dict(tangents),)
-        )
-    return outputs[0], outputs[1]
-
-
-@functools.cache
-def _load_forward_mode() -> None:
-    """Let torch load what its first forward-mode pass needs, scripts that it has deprecated."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        th.func.jvp(th.sin, (th.zeros(()),), (th.ones(()),))
 
 
 def meta_loss(
@@ -56,6 +21,7 @@ def meta_loss(
     mix: Mixer,
     eta: float,
     reduction: Reduction = "mean",
+    outputs: Sequence[Tensor] = (),
 ) -> Tensor:
     """A scalar whose gradient with respect to Σ is that of the outer loss.
 
@@ -67,11 +33,13 @@ def meta_loss(
         mix: ``Q ↦ ΣQ``, as for `similarity_penalty`, with a graph to Σ's parameters.
         eta: η of the inner step.
         reduction: That of the penalty in the inner step.
+        outputs: What the network's linear maps gave in the inner step, if noted; see
+            `network_tangent`.
 
     Returns:
         η times the derivative of the penalty along v, shape ``()``; its value means nothing.
 
     Source: arXiv 2506.13690, algorithm 1, lines 13-18, by forward mode.
     """
-    q_values, q_tangents = network_tangent(network, parameters, cotangents)
+    q_values, q_tangents = network_tangent(network, parameters, cotangents, outputs)
     return eta * similarity_penalty_tangent(q_values, q_tangents, mix, reduction)

@@ -29,6 +29,8 @@ class InnerStep(NamedTuple):
         before: The parameters before the step, in the order of the network's; empty where the way
             does not need them.
         gradient_norm: Norm of the gradient before clipping, shape ``()``; None without clipping.
+        outputs: What the network's linear maps gave before the step, for `network_tangent`; empty
+            where the way does not need parameters.
     """
 
     batch: MacroReplaySamples
@@ -36,6 +38,7 @@ class InnerStep(NamedTuple):
     features: Tensor | None
     before: list[Tensor]
     gradient_norm: Tensor | None
+    outputs: list[Tensor]
 
 
 class SimilarityLearning(ABC):

@@ -117,6 +117,7 @@ def _gradients(learner: MASP, inner: InnerStep, outer_loss: Tensor) -> tuple[Ten
         learner.similarity.mixer(inner.features),
         learner.current_eta,
         learner.penalty_reduction,
+        inner.outputs,
     )
     return th.autograd.grad(
         surrogate, list(learner.similarity.parameters()), materialize_grads=True

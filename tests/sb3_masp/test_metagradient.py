@@ -12,7 +12,6 @@ from benchmarks.double_backward import double_backward_gradient
 from macro_gym import MacroSet
 from macro_gym.macro_action import MacroAction
 from sb3_masp import MASPDQN, MASPQRDQN, optimizer_vjp
-from sb3_masp.metagradient import network_tangent
 from sb3_masp.rainbow.masp_rainbow import MASPRainbow
 from sb3_masp.similarity import FixedSimilarity
 from sb3_masp.similarity_learning import meta
@@ -374,18 +373,3 @@ def test_target_network_keeps_the_similarity_of_its_own_time(kind, embedding):
     model._n_calls = model.target_update_interval - 1
     model._on_step()
     assert is_shown(target, model.similarity)
-
-
-def test_network_tangent_matches_finite_differences():
-    generator = th.Generator().manual_seed(7)
-    x, w, direction = (
-        th.randn(*shape, dtype=th.float64, generator=generator)
-        for shape in ((3, 5), (5, 2), (5, 2))
-    )
-    value, tangent = network_tangent(
-        lambda p: (x @ p["w"] + p["b"]).tanh(), {"w": w, "b": w.new_ones(2)}, {"w": direction}
-    )
-    step = 1e-6
-    above, below = ((x @ (w + s * direction) + 1).tanh() for s in (step, -step))
-    th.testing.assert_close(value, (x @ w + 1).tanh())
-    th.testing.assert_close(tangent, (above - below) / (2 * step), rtol=1e-7, atol=1e-9)
