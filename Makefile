@@ -39,6 +39,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.similarity_forms
 	$(BIN)/python -m benchmarks.similarity_learning
 	$(BIN)/python -m benchmarks.learning
+	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.page
 
 docs: $(INSTALLED)  ## the documentation, in docs/_build
@@ -49,6 +50,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/existing_sb3_script.py --smoke
 	$(BIN)/python examples/any_discrete_env.py --smoke
 	$(BIN)/python examples/rainbow.py --smoke
+	$(BIN)/python examples/many_environments.py --smoke
 	$(BIN)/python examples/ablation.py --smoke --output build/ablation
 	$(BIN)/masp sweep examples/sweep.toml --dry-run
 	$(BIN)/python examples/demo.py --smoke --output build/demo
@@ -62,6 +64,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.similarity_forms --smoke --output build/similarity_forms.json
 	$(BIN)/python -m benchmarks.similarity_learning --smoke --output build/similarity_learning.json
 	$(BIN)/python -m benchmarks.learning --smoke --output build/learning_smoke.json
+	$(BIN)/python -m benchmarks.soak --smoke --output build/soak.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 	$(BIN)/python -m benchmarks.planner --smoke --output build/planner.json
 
