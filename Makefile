@@ -38,6 +38,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.checkpoints
 	$(BIN)/python -m benchmarks.similarity_forms
 	$(BIN)/python -m benchmarks.similarity_learning
+	$(BIN)/python -m benchmarks.similarity_size
 	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.page
@@ -63,6 +64,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.checkpoints --smoke --output build/checkpoints.json
 	$(BIN)/python -m benchmarks.similarity_forms --smoke --output build/similarity_forms.json
 	$(BIN)/python -m benchmarks.similarity_learning --smoke --output build/similarity_learning.json
+	$(BIN)/python -m benchmarks.similarity_size --smoke --output build/similarity_size.json
 	$(BIN)/python -m benchmarks.learning --smoke --output build/learning_smoke.json
 	$(BIN)/python -m benchmarks.soak --smoke --output build/soak.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
