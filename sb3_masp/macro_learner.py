@@ -21,6 +21,7 @@ from sb3_masp.environments import (
     require_no_skip_outside,
     require_same_macros,
 )
+from sb3_masp.speed import channels_last, fuse
 from sb3_masp.train_freq import TrainsByDecisions
 
 
@@ -95,6 +96,11 @@ class MacroLearner(TrainsByDecisions, ABC):
         super().__init__(*args, **kwargs)
 
     @property
+    def _is_sb3s(self) -> bool:
+        """Whether it is to equal the learner of SB3 behind it to the last bit."""
+        return True
+
+    @property
     @abstractmethod
     def _network(self) -> nn.Module:
         """The network that the optimizer trains."""
@@ -134,7 +140,8 @@ class MacroLearner(TrainsByDecisions, ABC):
 
     def _sample(self, batch_size: int) -> MacroReplaySamples:
         """Draw a batch of decisions from the replay buffer."""
-        return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+        return batch if self._is_sb3s else channels_last(batch)
 
     def _step(self, loss: Tensor) -> Tensor | None:
         """Take one optimizer step along the clipped gradient.
@@ -178,6 +185,8 @@ class MacroLearner(TrainsByDecisions, ABC):
         self.n_steps, self.replay_buffer_kwargs = 1, self._buffer_settings() | asked[1]
         super()._setup_model()
         self.n_steps, self.replay_buffer_kwargs = asked
+        if not self._is_sb3s:
+            fuse(self.policy.optimizer)
         if self.verbose >= 1 and isinstance(self.replay_buffer, MacroReplayBuffer):
             print(self.replay_buffer.memory_statement())
 

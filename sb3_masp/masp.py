@@ -167,6 +167,12 @@ class MASP(MacroLearner):
         return self.current_eta != 0 and self.similarity.is_learned and not self.similarity_frozen
 
     @property
+    def _is_sb3s(self) -> bool:
+        """Whether there is neither penalty nor conditioning, nor anything else of ours."""
+        conditioned = hasattr(self._network, "similarity_embedding")
+        return super()._is_sb3s and not self.current_eta and not conditioned
+
+    @property
     def n_trunk_features(self) -> int:
         """Number of `trunk_features`."""
         of_state = cast(BaseFeaturesExtractor, self._network.features_extractor).features_dim

@@ -179,6 +179,11 @@ class Rainbow(MacroLearner, DQN):
         super().__init__(**arguments)
 
     @property
+    def _is_sb3s(self) -> bool:
+        """SB3 has no Rainbow."""
+        return False
+
+    @property
     def _network(self) -> RainbowNetwork:
         """The online network."""
         return self.q_net
