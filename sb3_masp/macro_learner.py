@@ -11,6 +11,7 @@ import torch as th
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from macro_gym import MacroSet
 from macro_gym.errors import LearnerSettingError
@@ -21,6 +22,7 @@ from sb3_masp.environments import (
     require_no_skip_outside,
     require_same_macros,
 )
+from sb3_masp.graphs import Eager, Graphs
 from sb3_masp.speed import channels_last, fuse
 from sb3_masp.train_freq import TrainsByDecisions
 
@@ -74,12 +76,15 @@ class MacroLearner(TrainsByDecisions, ABC):
             for MacroALE and MacroRetro, whose rewards are game scores.
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
         prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
+        cuda_graph: Replay updates as CUDA graphs.
         kwargs: As the learner's.
     """
 
     max_grad_norm: Any  # DQN has a number, QR-DQN None too
     macro_set: MacroSet | None
     replay_buffer: MacroReplayBuffer
+    _run: Eager
+    """Runs the parts of an update that are the device's."""
 
     def __init__(
         self,
@@ -87,12 +92,14 @@ class MacroLearner(TrainsByDecisions, ABC):
         clip_rewards: bool | None = None,
         double_q: bool = False,
         prioritized_replay: bool = False,
+        cuda_graph: bool = False,
         **kwargs: Any,
     ) -> None:
         """Note what the buffer needs, and let the learner build the rest."""
         self.clip_rewards = clip_rewards
         self.double_q = double_q
         self.prioritized_replay = prioritized_replay
+        self.cuda_graph = cuda_graph
         super().__init__(*args, **kwargs)
 
     @property
@@ -121,6 +128,7 @@ class MacroLearner(TrainsByDecisions, ABC):
             return
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        self._run.hold(self.policy.optimizer)
         self._anneal()
         for _ in range(updates):
             self._begin_update()
@@ -134,9 +142,14 @@ class MacroLearner(TrainsByDecisions, ABC):
     def _update(self, batch_size: int) -> None:
         """Take one step along the gradient of the TD loss."""
         batch = self._sample(batch_size)
+        self._learned_from(batch, self._run(self._td_step, batch))
+
+    def _td_step(self, batch: MacroReplaySamples) -> Tensor:
+        """The part of `_update` that is the device's; returns the TD errors."""
         td = self._td_loss(batch)
         self._step(td.loss)
-        self._learned_from(batch, td)
+        self._run.note("train/loss", td.loss)
+        return td.td_errors
 
     def _sample(self, batch_size: int) -> MacroReplaySamples:
         """Draw a batch of decisions from the replay buffer."""
@@ -157,11 +170,18 @@ class MacroLearner(TrainsByDecisions, ABC):
         self.policy.optimizer.step()
         return norm
 
-    def _learned_from(self, batch: MacroReplaySamples, td: TDLoss) -> None:
-        """Log the loss, and tell prioritised replay what was surprising in the batch."""
-        self.logger.record_mean("train/loss", td.loss.item())
+    def _learned_from(self, batch: MacroReplaySamples, td_errors: Tensor) -> None:
+        """Tell prioritised replay what was surprising in the batch."""
         if self.prioritized_replay:
-            self.replay_buffer.update_priorities(batch.indices, td.td_errors)
+            self.replay_buffer.update_priorities(batch.indices, td_errors)
+
+    def _optimizers(self) -> list[Optimizer]:
+        """The optimizers that take steps in updates."""
+        return [self.policy.optimizer]
+
+    def _device_settings(self) -> tuple[Any, ...]:
+        """What the parts of an update that are the device's read of the learner's settings."""
+        return self.max_grad_norm, self.gamma, self.double_q, self.prioritized_replay
 
     def _anneal(self) -> None:
         """Let the importance weights of prioritised replay grow to their full strength."""
@@ -187,6 +207,7 @@ class MacroLearner(TrainsByDecisions, ABC):
         self.n_steps, self.replay_buffer_kwargs = asked
         if not self._is_sb3s:
             fuse(self.policy.optimizer)
+        self._run = Graphs(self) if self.cuda_graph else Eager(self)
         if self.verbose >= 1 and isinstance(self.replay_buffer, MacroReplayBuffer):
             print(self.replay_buffer.memory_statement())
 
@@ -254,6 +275,20 @@ class MacroLearner(TrainsByDecisions, ABC):
             reset_num_timesteps,
             progress_bar,
         )
+
+    def dump_logs(self) -> None:
+        """Write the log."""
+        self._run.log()
+        super().dump_logs()
+
+    def set_parameters(self, *args: Any, **kwargs: Any) -> None:
+        """Take a model's parameters; arguments as SB3's."""
+        super().set_parameters(*args, **kwargs)
+        self._run.forget()
+
+    def _excluded_save_params(self) -> list[str]:
+        """What is not saved."""
+        return [*super()._excluded_save_params(), "_run"]
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on with another environment of the same actions.

@@ -14,6 +14,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
@@ -219,6 +220,12 @@ class MASP(MacroLearner):
 
     def _inner_step(self, inner: MacroReplaySamples, keep: bool) -> InnerStep:
         """Move the network along the gradient of the TD loss plus η times the penalty."""
+        step: InnerStep = self._run(self._penalised_step, inner, keep)
+        self._learned_from(inner, step.td_errors)
+        return step
+
+    def _penalised_step(self, inner: MacroReplaySamples, keep: bool) -> InnerStep:
+        """The part of `_inner_step` that is the device's."""
         with LinearMaps() if keep else nullcontext() as maps:
             td = self._td_loss(inner)
         loss, eta, features = td.loss, self.current_eta, None
@@ -228,17 +235,28 @@ class MASP(MacroLearner):
             with th.no_grad():
                 mix = self.similarity.mixer(features)
             penalty = similarity_penalty(td.q_values, mix, self.penalty_reduction)
-            loss = loss + eta * penalty
-            self.logger.record_mean("train/penalty", penalty.item())
+            loss = loss + self._run.scalar("eta", eta) * penalty
+            self._run.note("train/penalty", penalty)
         before = [p.detach().clone() for p in self._network.parameters()] if keep else []
         norm = self._step(loss)
-        self._learned_from(inner, td)
+        self._run.note("train/loss", td.loss)
         outputs = [] if maps is None else maps.outputs
-        return InnerStep(inner, td.targets, features, before, norm, outputs)
+        return InnerStep(inner, td.targets, features, before, norm, outputs, td.td_errors)
+
+    def _device_settings(self) -> tuple[Any, ...]:
+        """What the parts of an update that are the device's read of the learner's settings."""
+        ours = self.penalty_reduction, self.meta_gradient, self.meta_average
+        return *super()._device_settings(), bool(self.current_eta), *ours
+
+    def _optimizers(self) -> list[Optimizer]:
+        """The optimizers that take steps in updates."""
+        of_similarity = getattr(self.similarity_learning, "optimizer", None)
+        return [*super()._optimizers(), *([of_similarity] if of_similarity else [])]
 
     def _anneal(self) -> None:
         """Log where the schedule of η has come to."""
         super()._anneal()
+        self._run.scalar("eta", self.current_eta)
         self.logger.record("train/eta", self.current_eta)
 
     def _show_similarity(self) -> None:
@@ -249,6 +267,7 @@ class MASP(MacroLearner):
 
     def dump_logs(self) -> None:
         """Write the log, with figures that tell how Σ fares, and warn of each trouble once."""
+        self._run.log()
         actions = rows_to_look_at(self.similarity.n_actions).to(self.device)
         with th.no_grad():
             rows, start = self.similarity.rows(actions), self.similarity.start_rows(actions)

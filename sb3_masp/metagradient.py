@@ -19,7 +19,7 @@ def meta_loss(
     parameters: Parameters,
     cotangents: Parameters,
     mix: Mixer,
-    eta: float,
+    eta: float | Tensor,
     reduction: Reduction = "mean",
     outputs: Sequence[Tensor] = (),
 ) -> Tensor:

@@ -198,14 +198,14 @@ def _step_vjp(
         return functools.partial(rmsprop_vjp, **settings), [state["square_avg"]]
     settings = {name: group[name] for name in ("lr", "betas", "eps")}
     # A device that counts steps would have to be waited for; torch counts in float32.
-    step = state["step"].double() if state["step"].is_cuda else float(state["step"])
+    step = float(state["step"]) if state["step"].is_cpu else state["step"].double()
     moments = [state["exp_avg"], state["exp_avg_sq"]]
     return functools.partial(adam_vjp, step=step, **settings), moments
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Cut flattened tensors of one size side by side: on a processor, into what its cache holds."""
-    length = max(tensors[0].numel(), 1) if tensors[0].is_cuda else 2**16
+    length = 2**16 if tensors[0].is_cpu else max(tensors[0].numel(), 1)
     flat = (tensor.reshape(-1) for tensor in tensors)
     return zip(*(th.split(entries, length) for entries in flat), strict=True)
 

@@ -85,6 +85,8 @@ class MASPDQN(MASP, DQN):
             for MacroALE and MacroRetro, whose rewards are game scores.
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
         prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
+        cuda_graph: Replay updates as CUDA graphs: the same updates with one call to the GPU where
+            there were hundreds. Needs a GPU, and Adam or AdamW. Not yet tried on one.
 
     Source: arXiv 2506.13690, algorithm 1, on DQN.
     """
@@ -147,6 +149,7 @@ class MASPDQN(MASP, DQN):
         clip_rewards: bool | None = None,
         double_q: bool = False,
         prioritized_replay: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         """Let `MASP`, `MacroLearner` and DQN each take what is theirs."""
         super().__init__(**given(locals()))

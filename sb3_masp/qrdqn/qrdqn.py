@@ -83,6 +83,7 @@ class MASPQRDQN(MASP, QRDQN):
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
         prioritized_replay: Draw by quantile loss (arXiv 1511.05952, and 1710.02298 for losses
             in place of TD errors), importance weights annealed.
+        cuda_graph: As for `MASPDQN`.
 
     Source: arXiv 2506.13690 on arXiv 1710.10044.
     """
@@ -144,6 +145,7 @@ class MASPQRDQN(MASP, QRDQN):
         clip_rewards: bool | None = None,
         double_q: bool = False,
         prioritized_replay: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         """Let `MASP`, `MacroLearner` and QRDQN each take what is theirs."""
         super().__init__(**given(locals()))

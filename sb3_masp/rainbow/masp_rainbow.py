@@ -88,6 +88,7 @@ class MASPRainbow(MASP, Rainbow):
             `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
+        cuda_graph: As for `MASPDQN`.
 
     Source: arXiv 2506.13690 on arXiv 1710.02298.
     """
@@ -159,6 +160,7 @@ class MASPRainbow(MASP, Rainbow):
         similarity_learning: str | SimilarityLearning = "meta",
         embedding_dim: int = 32,
         embedding: Literal["factored", "dense"] = "factored",
+        cuda_graph: bool = False,
     ) -> None:
         """Let `MASP` and `Rainbow` each take what is theirs."""
         super().__init__(**given(locals()))

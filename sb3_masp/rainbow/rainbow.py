@@ -111,6 +111,7 @@ class Rainbow(MacroLearner, DQN):
         noise_scale: σ₀, where the noisy layers' σ start.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
+        cuda_graph: As for `MASPDQN`.
 
     Raises:
         LearnerSettingError: A setting is out of range.
@@ -166,6 +167,7 @@ class Rainbow(MacroLearner, DQN):
         v_max: float = 10.0,
         noise_scale: float = 0.5,
         clip_rewards: bool | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         """Give the network what is its own, and `MacroLearner` and DQN the rest."""
         arguments = given(locals())
@@ -206,6 +208,10 @@ class Rainbow(MacroLearner, DQN):
 
     def _begin_update(self) -> None:
         """Draw the noise of both networks, held for all of the update."""
+        self._run(self._draw_noise)
+
+    def _draw_noise(self) -> None:
+        """The same, on the device."""
         self.q_net.draw_noise()
         self.q_net_target.draw_noise()
 

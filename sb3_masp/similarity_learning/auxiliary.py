@@ -108,7 +108,7 @@ class AuxiliaryHead(SimilarityLearning):
         self.optimizer.zero_grad()
         th.autograd.backward(loss)
         self.optimizer.step()
-        learner.logger.record_mean("auxiliary/loss", loss.item())
+        learner._run.note("auxiliary/loss", loss)
         if (learner._n_updates + 1) % self.interval == 0:
             self._look(learner)
 

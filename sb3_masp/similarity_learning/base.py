@@ -31,6 +31,7 @@ class InnerStep(NamedTuple):
         gradient_norm: Norm of the gradient before clipping, shape ``()``; None without clipping.
         outputs: What the network's linear maps gave before the step, for `network_tangent`; empty
             where the way does not need parameters.
+        td_errors: The batch's, as `TDLoss` has them, shape ``(batch,)``.
     """
 
     batch: MacroReplaySamples
@@ -39,6 +40,7 @@ class InnerStep(NamedTuple):
     before: list[Tensor]
     gradient_norm: Tensor | None
     outputs: list[Tensor]
+    td_errors: Tensor
 
 
 class SimilarityLearning(ABC):

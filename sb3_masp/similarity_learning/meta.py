@@ -74,27 +74,32 @@ class MetaLearning(SimilarityLearning):
 
     def outer_step(self, learner: MASP, inner: InnerStep, outer: MacroReplaySamples) -> None:
         """Add the exact gradient to the average, and move Σ along it once it is complete."""
-        loss = learner._td_loss(outer).loss
-        for total, gradient in zip(self.gradients, _gradients(learner, inner, loss), strict=True):
-            total += gradient / learner.meta_average
-        learner.logger.record_mean("meta/outer_loss", loss.item())
+        learner._run(self._average, learner, inner, outer)
         if (learner._n_updates // learner.meta_interval + 1) % learner.meta_average == 0:
-            self._move(learner)
+            rate = FloatSchedule(learner.meta_learning_rate)(learner._current_progress_remaining)
+            update_learning_rate(self.optimizer, rate)
+            learner._run.hold(self.optimizer)
+            learner._run(self._move, learner)
 
     def figures(self) -> dict[str, float]:
         """``meta/cosine``, the mean cosine between gradients, once there are enough."""
         return self.agreement.told()
 
+    def _average(self, learner: MASP, inner: InnerStep, outer: MacroReplaySamples) -> None:
+        """Add the exact gradient to the average."""
+        loss = learner._td_loss(outer).loss
+        for total, gradient in zip(self.gradients, _gradients(learner, inner, loss), strict=True):
+            total += gradient / learner.meta_average
+        learner._run.note("meta/outer_loss", loss)
+
     def _move(self, learner: MASP) -> None:
         """Take Adam's step along the average, and begin another."""
         self.agreement.add(list(self.gradients))
         norm = nn.utils.get_total_norm(list(self.gradients))
-        learner.logger.record_mean("meta/gradient_norm", float(norm))
+        learner._run.note("meta/gradient_norm", norm)
         for parameter, total in zip(learner.similarity.parameters(), self.gradients, strict=True):
             parameter.grad = total.detach().clone()
             total.zero_()
-        rate = FloatSchedule(learner.meta_learning_rate)(learner._current_progress_remaining)
-        update_learning_rate(self.optimizer, rate)
         self.optimizer.step()
 
 
@@ -115,7 +120,7 @@ def _gradients(learner: MASP, inner: InnerStep, outer_loss: Tensor) -> tuple[Ten
         before,
         dict(zip(chosen, past_clipping, strict=True)),
         learner.similarity.mixer(inner.features),
-        learner.current_eta,
+        learner._run.scalar("eta", learner.current_eta),
         learner.penalty_reduction,
         inner.outputs,
     )
@@ -142,7 +147,7 @@ def _past_clipping(
     if norm is None or limit is None:
         return cotangents
     # To ask a device whether it clipped is to wait for it.
-    if not norm.is_cuda and norm + 1e-6 <= limit:
+    if norm.is_cpu and norm + 1e-6 <= limit:
         return cotangents
     clipped = [th.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return clip_vjp(cotangents, clipped, norm, limit)
