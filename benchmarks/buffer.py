@@ -3,18 +3,23 @@
 Priorities: sampling and then updating the priorities of a batch, from full buffers of a million
 decisions whose observations are single numbers, so that trees are timed and not copies of screens.
 Screens: bytes per decision and time to sample a batch on the emulator's Breakout, of random
-decisions among primitives alone (k=0) and with macros. All contenders take turns within each
-round; a turn's figure is the median over its batches, which interruptions by others do not move.
+decisions among primitives alone (k=0) and with macros. Adding: time to add a row of them to a full
+buffer, one decision of each of many environments, and how much of it is LZ4. All contenders take
+turns within each round; a turn's figure is the median over its batches, which interruptions by
+others do not move. Times are the processor's, of one thread.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import gymnasium as gym
+import lz4.block
 import numpy as np
 import torch as th
 import tyro
@@ -29,9 +34,11 @@ from sb3_masp import MacroReplayBuffer
 
 ALPHA, BETA, N_STEPS = 0.5, 0.4, 3  # those of CleanRL's Rainbow
 SB3 = "SB3's ReplayBuffer"
+LZ4 = "LZ4 alone, of the observations after"
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 Times = dict[str, list[float]]
+Row = tuple[Any, ...]  # what a replay buffer's ``add`` takes
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Settings:
         n_envs: Environments that fill them.
         decisions: Decisions of Breakout.
         macros: How many macros, one play for each number.
+        environments: How many environments add a row, each playing with the most macros.
+        added: Decisions in the buffers that they add to, a multiple of each of these numbers.
         output: Where the result goes.
         smoke: Small buffers, to see that it runs.
     """
@@ -57,6 +66,8 @@ class Settings:
     n_envs: int = 100
     decisions: int = 10_000
     macros: tuple[int, ...] = (0, 128)
+    environments: tuple[int, ...] = (1, 16, 64)
+    added: int = 2048
     output: Path = Path("benchmarks/results/buffer.json")
     smoke: bool = False
 
@@ -71,9 +82,9 @@ def seconds_of(turns: dict[str, Callable[[], None]], settings: Settings, what: s
 
 
 def _seconds(batch: Callable[[], None]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     batch()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def measure_priorities(settings: Settings) -> dict[str, Any]:
@@ -129,23 +140,28 @@ def full_buffer(settings: Settings, td_errors: np.ndarray) -> MacroReplayBuffer:
     return buffer
 
 
-def measure_screens(settings: Settings, k: int) -> dict[str, Any]:
-    """Bytes per decision, and seconds to add one and to sample a batch, on Breakout."""
-    env = gym.make("MacroALE/Breakout-v5", k=k)
-    arguments = (settings.decisions, env.observation_space, env.action_space, "cpu")
-    buffers: dict[str, ReplayBuffer] = {
+def contenders(env: gym.Env[Any, Any], decisions: int, n_envs: int) -> dict[str, ReplayBuffer]:
+    """The buffers that are compared on screens."""
+    arguments = (decisions, env.observation_space, env.action_space, "cpu", n_envs)
+    return {
         SB3: ReplayBuffer(*arguments),
         "macro-gym, uncompressed": MacroReplayBuffer(*arguments, compress=False),
         "macro-gym, compressed": MacroReplayBuffer(*arguments),
     }
+
+
+def measure_screens(settings: Settings, k: int) -> dict[str, Any]:
+    """Bytes per decision, and seconds to add one and to sample a batch, on Breakout."""
+    env = gym.make("MacroALE/Breakout-v5", k=k)
+    buffers = contenders(env, settings.decisions, 1)
     adding: Times = {name: [] for name in buffers}
-    durations = fill(env, buffers, adding, settings.decisions)
+    durations = []
+    for decision in play(env, settings.decisions):
+        for name, buffer in buffers.items():
+            adding[name].append(_seconds(partial(buffer.add, *decision)))
+        durations.append(int(decision[-1][0]["duration"]))
     nbytes = {name: held(buffer) / settings.decisions for name, buffer in buffers.items()}
-
-    def sampling(buffer: ReplayBuffer) -> Callable[[], None]:
-        return lambda: (buffer.sample(settings.batch_size), None)[1]
-
-    turns = {name: sampling(buffer) for name, buffer in buffers.items()}
+    turns = {name: partial(_sample, each, settings.batch_size) for name, each in buffers.items()}
     seconds = seconds_of(turns, settings, f"sampling, k={k}")
     return {
         "decisions": settings.decisions,
@@ -157,23 +173,62 @@ def measure_screens(settings: Settings, k: int) -> dict[str, Any]:
     }
 
 
-def fill(
-    env: gym.Env[Any, Any], buffers: dict[str, ReplayBuffer], adding: Times, decisions: int
-) -> list[int]:
-    """Add random decisions to all ``buffers``; returns how long they lasted."""
+def measure_adding(settings: Settings) -> dict[str, Any]:
+    """Seconds to add a decision of each of many environments, per decision, on Breakout."""
+    env = gym.make("MacroALE/Breakout-v5", k=max(settings.macros))
+    decisions = list(play(env, settings.added))
+    seconds = {}
+    for n_envs in settings.environments:
+        turns = adding_turns(contenders(env, settings.added, n_envs), in_rows(decisions, n_envs))
+        times = seconds_of(turns, settings, f"adding, {n_envs} environments")
+        seconds[n_envs] = {
+            name: [each / n_envs for each in rounds] for name, rounds in times.items()
+        }
+    return {"decisions": settings.added, "seconds_per_decision": seconds}
+
+
+def adding_turns(
+    buffers: dict[str, ReplayBuffer], rows: list[Row]
+) -> dict[str, Callable[[], None]]:
+    """Each adds one row to a full buffer; the last one only compresses what is new in it."""
+    for buffer in buffers.values():
+        for row in rows:
+            buffer.add(*row)
+
+    def adding(buffer: ReplayBuffer) -> Callable[[], None]:
+        ring = cycle(rows)
+        return lambda: buffer.add(*next(ring))
+
+    ring = cycle(rows)
+    compress = partial(lz4.block.compress, store_size=False)
+    alone = {LZ4: lambda: (list(map(compress, next(ring)[1])), None)[1]}
+    return {name: adding(buffer) for name, buffer in buffers.items()} | alone
+
+
+def in_rows(decisions: list[Row], n_envs: int) -> list[Row]:
+    """One play cut into as many as there are environments, as a learner would add them."""
+    length = len(decisions) // n_envs
+    lanes = [decisions[start : start + length] for start in range(0, n_envs * length, length)]
+    rows = []
+    for row in zip(*lanes, strict=True):
+        *arrays, infos = zip(*row, strict=True)
+        rows.append((*map(np.concatenate, arrays), list(chain.from_iterable(infos))))
+    return rows
+
+
+def play(env: gym.Env[Any, Any], decisions: int) -> Iterator[Row]:
+    """Random decisions, as what SB3 adds of one environment."""
     actions = np.random.default_rng(0).integers(env.action_space.n, size=(decisions, 1))
     obs, _ = env.reset(seed=0)
-    durations = []
     for action in tqdm(actions, desc="playing Breakout", unit="decision", mininterval=1):
         next_obs, reward, terminated, truncated, info = env.step(action[0])
         done = np.array([terminated or truncated])
-        for name, buffer in buffers.items():
-            start = time.perf_counter()
-            buffer.add(obs[None], next_obs[None], action, np.array([reward]), done, [info])
-            adding[name].append(time.perf_counter() - start)
-        durations.append(int(info["duration"]))
+        yield obs[None], next_obs[None], action, np.array([reward]), done, [info]
         obs = env.reset()[0] if done else next_obs
-    return durations
+
+
+def _sample(buffer: ReplayBuffer, batch_size: int) -> None:
+    buffer.sample(batch_size)
 
 
 def held(buffer: ReplayBuffer) -> int:
@@ -186,8 +241,9 @@ def held(buffer: ReplayBuffer) -> int:
 def main(settings: Settings) -> None:
     """Measure, print, and write the result."""
     if settings.smoke:
-        settings = replace(settings, rounds=2, batches=3, size=1100, decisions=211)
+        settings = replace(settings, rounds=2, batches=3, size=1100, decisions=211, added=128)
     th.set_num_threads(1)
+    adding = measure_adding(settings)
     screens = {f"k={k}": measure_screens(settings, k) for k in settings.macros}
     priorities = measure_priorities(settings)
     for name, times in priorities["seconds"].items():
@@ -200,13 +256,18 @@ def main(settings: Settings) -> None:
                 f"{name:24} {play:6} {size:8.0f} B a decision ({share:.3f} of SB3's), "
                 f"{added * 1e6:5.0f} µs to add, {sampled * 1e6:5.0f} µs to sample"
             )
+    for n_envs, times in adding["seconds_per_decision"].items():
+        for name, rounds in times.items():
+            print(f"{name:39} {n_envs:3} environments {median(rounds) * 1e6:5.1f} µs a decision")
     write_report(
         settings.output,
         {
-            "what": "replay: seconds to sample a batch and update its priorities; bytes of screens",
+            "what": "replay: processor seconds to sample a batch and update its priorities, and to "
+            "add decisions; bytes of screens",
             "batch_size": settings.batch_size,
             "priorities": priorities,
             "screens": screens,
+            "adding": adding,
         },
     )
 

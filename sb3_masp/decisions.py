@@ -19,30 +19,32 @@ def primitive_rewards(
         rewards: Sums of the rewards of each decision's primitives, shape ``(decisions,)``.
 
     Returns:
-        Rewards of the primitives, shape ``(decisions, longest)``, zero after the last one, and
-        durations, shape ``(decisions,)``.
+        Rewards of the primitives, shape ``(decisions, longest)``, zero after the last one that
+        ran, and durations, shape ``(decisions,)``.
 
     Raises:
         ReplayBufferError: The duration, the primitives' rewards and the reward do not fit.
     """
     durations = np.array([info.get("duration", 1) for info in infos], dtype=np.int64)
     paid = [
-        info.get("primitive_rewards", (reward,))
-        for info, reward in zip(infos, rewards, strict=True)
+        info.get("primitive_rewards", (reward,))[:duration]
+        for info, reward, duration in zip(infos, rewards, durations.tolist(), strict=True)
     ]
-    lengths = np.fromiter(map(len, paid), np.int64, len(paid))
-    _require_rewards(durations, lengths)
-    table = np.zeros((len(paid), lengths.max()))
-    table[np.arange(table.shape[1]) < lengths[:, None]] = np.concatenate(paid)
+    _require_one_each(infos, durations, np.fromiter(map(len, paid), np.int64, len(paid)))
+    table = np.zeros((len(paid), durations.max()))
+    table[np.arange(table.shape[1]) < durations[:, None]] = np.concatenate(paid)
     _require_sums(table, durations, rewards)
     return table, durations
 
 
-def _require_rewards(durations: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
+def _require_one_each(
+    infos: Sequence[Mapping[str, Any]], durations: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> None:
     """Refuse decisions that lasted longer than they have rewards, or not at all."""
-    for env in np.flatnonzero((durations < 1) | (durations > lengths)):
+    for env in ((lengths != durations) | (lengths == 0)).nonzero()[0]:
+        given = len(infos[env].get("primitive_rewards", ("the reward",)))
         raise ReplayBufferError(
-            f"infos[{env}] says duration {durations[env]}, but has {lengths[env]} "
+            f"infos[{env}] says duration {durations[env]}, but has {given} "
             "primitive_rewards; a macro environment gives both, of 1 primitive or more"
         )
 
@@ -51,12 +53,12 @@ def _require_sums(
     table: NDArray[np.float64], durations: NDArray[np.int64], rewards: NDArray[np.float64]
 ) -> None:
     """Refuse decisions whose reward is not the sum of their primitives' rewards."""
-    ran = np.where(np.arange(table.shape[1]) < durations[:, None], table, 0.0)
+    sums = table.sum(axis=1)
     # Both went through float32, and only the sum may have cancelled.
-    rounding = 1e-5 * np.abs(ran).sum(axis=1)
-    for env in np.flatnonzero(np.abs(ran.sum(axis=1) - rewards) > rounding):
+    rounding = 1e-5 * np.abs(table).sum(axis=1)
+    for env in (np.abs(sums - rewards) > rounding).nonzero()[0]:
         raise ReplayBufferError(
-            f"infos[{env}]: primitive_rewards sum to {ran[env].sum():g} over duration "
+            f"infos[{env}]: primitive_rewards sum to {sums[env]:g} over duration "
             f"{durations[env]}, but the reward is {rewards[env]:g}. Is there a reward wrapper, "
             "such as ClipRewardEnv, around the macro environment? Put it inside, or clip in the "
             "learner with clip_rewards=True."

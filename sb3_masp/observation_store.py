@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from itertools import chain
+from operator import and_
 from sys import getsizeof
 from typing import Any
 
@@ -73,9 +75,8 @@ class ObservationStore:
             Whether each environment went on from where the row before left it, shape
             ``(environments,)``.
         """
-        parts = [ring.add(obs[key], next_obs[key]) for key, ring in self._rings.items()]
-        went_on: NDArray[np.bool_] = np.all(parts, axis=0)
-        return went_on
+        parts = (ring.add(obs[key], next_obs[key]) for key, ring in self._rings.items())
+        return reduce(and_, parts)
 
     def before(self, entries: NDArray[np.int64]) -> Arrays:
         """Observations before ``entries``, by key, shape ``(batch, *shape)``.

@@ -169,6 +169,9 @@ def test_arrays_that_change_after_they_were_added_change_nothing_here():
     assert samples.next_observations.unique().tolist() == [1]
     assert samples.actions.unique().tolist() == [1]
     assert samples.rewards.unique().tolist() == [1, th.tensor(1.99).item()]
+    buffer.add(obs, next_obs, action, reward, np.array([False]), [{}])  # goes on from where it was
+    samples = buffer.sample(31)
+    np.testing.assert_array_equal(samples.rewards[:, 0] > 1, samples.indices < 2)
 
 
 def test_reset_forgets_decisions_and_priorities():

@@ -1,10 +1,12 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sb3_masp
 from sb3_masp.buffers import MacroReplayBuffer
+from sb3_masp.decisions import primitive_rewards
 from tests.sb3_masp.replay import ACTIONS, DICT, SPACES, play
 
 ROWS = 11
@@ -53,3 +55,15 @@ def test_adding_takes_no_more_python_however_many_environments_there_are(space, 
     for name, count in few.items():
         per_info = (many[name] - count) / (ROWS * (61 - 5))
         assert per_info <= 15 * reading.get(name, 0), name
+
+
+def test_environments_may_report_rewards_of_different_lengths_or_none():
+    infos = [
+        {"duration": 2, "primitive_rewards": np.array([1, 2, 9], np.float32)},
+        {},
+        {"duration": 4, "primitive_rewards": [1, 0, 0, 3, 7]},
+        {"duration": 1, "primitive_rewards": (4.0,)},
+    ]
+    table, durations = primitive_rewards(infos, np.array([3.0, -0.3, 4.0, 4.0]))
+    assert table.tolist() == [[1, 2, 0, 0], [-0.3, 0, 0, 0], [1, 0, 0, 3], [4, 0, 0, 0]]
+    assert durations.tolist() == [2, 1, 4, 1]
