@@ -182,8 +182,8 @@ class Rainbow(MacroLearner, DQN):
 
     @property
     def _is_sb3s(self) -> bool:
-        """SB3 has no Rainbow."""
-        return False
+        """Whether the network has no part of Rainbow's, which leaves SB3's DQN."""
+        return not (self.q_net.noisy or self.q_net.dueling or self.q_net.distributional)
 
     @property
     def _network(self) -> RainbowNetwork:

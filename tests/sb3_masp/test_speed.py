@@ -10,6 +10,14 @@ from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.speed import channels_last, fuse
 
 
+SB3S = {
+    "noisy": False,
+    "dueling": False,
+    "distributional": False,
+    "policy_kwargs": {"optimizer_kwargs": {"fused": False}},
+}
+
+
 class Views(gym.Env):
     """Random images and vectors."""
 
@@ -81,6 +89,7 @@ def test_other_optimizers_are_left_as_they_are():
         (MASPQRDQN, {"eta": 0, "embedding_dim": 0}, False),
         (Rainbow, {}, True),
         (MASPRainbow, {"eta": 0, "embedding_dim": 0}, True),  # is Rainbow
+        (Rainbow, SB3S, False),
     ],
 )
 def test_only_what_equals_a_learner_of_sb3_updates_as_sb3_does(kind, settings, faster):
