@@ -185,8 +185,8 @@ def compared(samples: Sequence[Sample], settings: Settings) -> dict[str, Any]:
         "first": speeds[0] | {"memory": memories[0]},
         "last": speeds[1] | {"memory": memories[1]},
         "peak_memory": max(sample.memory for sample in samples),
-        "updates": samples[-1].updates,
-        "decisions": samples[-1].decisions,
+        "updates": samples[-1].updates - samples[0].updates,
+        "decisions": samples[-1].decisions - samples[0].decisions,
     }
 
 

@@ -1,5 +1,6 @@
 """MacroVectorEnv: many macro environments in a few processes."""
 
+import pickle
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,9 @@ from macro_gym.vector_lanes import EnvMaker
 from macro_gym.vector_processes import Processes, number_of_processes
 
 SHARED_MEMORY = Path("/dev/shm")
+
+PROCESSES = ("_processes", "_stepping")
+"""Attributes that are not pickled."""
 
 StepResults = tuple[
     NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
@@ -57,6 +61,8 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ArgumentTypeError: Observations are neither arrays nor numbers.
         VectorEnvError: From any method, if a process has died.
 
+    It can be pickled, and copied, in the middle of episodes, if its environments can.
+
     What an environment raises reaches the caller as it is, with a note that says in which
     environment and where.
 
@@ -85,6 +91,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.num_envs = len(env_fns)
         self.copy = copy
         self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self._context = context
         number = number_of_processes(num_workers, self.num_envs)
         self._stepping: list[int] | None = None
         self._processes = Processes(env_fns, number, self.autoreset_mode, context)
@@ -188,6 +195,33 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 f"there are {len(values)} values of {name} for {self.num_envs} environments"
             )
         self._ask("set_attr", {index: (name, value) for index, value in enumerate(values)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the processes: the environments in the middle of their episodes, pickled.
+
+        Raises:
+            RestoreError: They would come back as new ones.
+            VectorEnvError: A step is under way.
+        """
+        saved = self._ask("save", dict.fromkeys(self._indices, ()))
+        state = {name: part for name, part in vars(self).items() if name not in PROCESSES}
+        shown = self._observations.copy()
+        return state | {"_observations": shown, "_saved": saved, "_number": len(self.processes)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Start processes in which the environments go on."""
+        saved, shown = state.pop("_saved"), state.pop("_observations")
+        MacroVectorEnv.__init__(
+            self,
+            [partial(pickle.loads, pickled) for pickled, _ in saved.values()],
+            num_workers=state.pop("_number"),
+            copy=state["copy"],
+            autoreset_mode=state["autoreset_mode"],
+            context=state["_context"],
+        )
+        vars(self).update(state)
+        self._observations[:] = shown
+        self._ask("mark_ended", {index: () for index, (_, ended) in saved.items() if ended})
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the environments and end the processes; one that does not end is killed."""

@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from macro_gym.errors import VectorEnvError
+from macro_gym.errors import RestoreError, VectorEnvError
+from macro_gym.pickling import comes_back_new
 
 EnvMaker: TypeAlias = Callable[[], gym.Env[Any, Any]]
 
@@ -86,6 +87,24 @@ class Lanes:
     def set_attr(self, index: int, name: str, value: Any) -> None:
         """Set the environment's attribute ``name``."""
         self._envs[index].set_wrapper_attr(name, value)
+
+    def save(self, index: int) -> tuple[bytes, bool]:
+        """Return the environment in the middle of its episode, pickled, and whether that has ended.
+
+        Raises:
+            RestoreError: Its pickle would be one of a new environment.
+        """
+        env = self._envs[index]
+        if (name := comes_back_new(env)) is not None:
+            raise RestoreError(
+                f"{name} is pickled as the arguments of its constructor (EzPickle), so it would "
+                "come back at the start of an episode"
+            )
+        return pickle.dumps(env), index in self._ended
+
+    def mark_ended(self, index: int) -> None:
+        """Take the environment's episode for one that has ended."""
+        self._ended.add(index)
 
     def close(self) -> None:
         """Close what has been made."""

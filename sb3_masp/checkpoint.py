@@ -12,19 +12,18 @@ import os
 import pickle
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
 import torch as th
-from gymnasium.utils import EzPickle
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from macro_gym.errors import CheckpointError
+from macro_gym.errors import CheckpointError, RestoreError
 from macro_gym.files import replacing
+from macro_gym.pickling import comes_back_new
 
 
 class Cost(NamedTuple):
@@ -89,22 +88,6 @@ def require_restorable(env: VecEnv | None) -> None:
             )
 
 
-def comes_back_new(env: gym.Env[Any, Any]) -> str | None:
-    """Name of the layer that copies and pickles make anew, by EzPickle; None if there is none."""
-    for layer in _layers(env):
-        if isinstance(layer, EzPickle) and type(layer).__getstate__ is EzPickle.__getstate__:
-            return type(layer).__name__
-    return None
-
-
-def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
-    """An environment's wrappers, from the outside, and it."""
-    while isinstance(env, gym.Wrapper):
-        yield env
-        env = env.env
-    yield env
-
-
 def save_checkpoint(
     path: str | os.PathLike[str], model: OffPolicyAlgorithm, extra: Mapping[str, Any]
 ) -> Cost:
@@ -141,7 +124,7 @@ def save_checkpoint(
     with replacing(path) as file:
         try:
             Pickler(file, pickle.HIGHEST_PROTOCOL).dump(content)
-        except (TypeError, AttributeError, pickle.PicklingError) as error:
+        except (TypeError, AttributeError, RestoreError, pickle.PicklingError) as error:
             raise CheckpointError(
                 f"the run cannot be pickled: {error}. Do its environments hold a lambda, a "
                 "generator or an open file, or are they in other processes? "

@@ -197,7 +197,7 @@ class TrainConfig:
         macros_unmapped: What to do with macros of which the game lacks a primitive: refuse, or
             leave them out.
         obs_type: What the agent sees of a MacroALE game.
-        n_envs: Environments, stepped in turn.
+        n_envs: Environments; games of MacroALE are stepped side by side, others in turn.
         seed: Of everything.
         net_arch: Sizes of the hidden layers; SB3's by default.
         threads: Threads of torch; its own choice by default.

@@ -16,6 +16,7 @@ from macro_gym import MacroAction, MacroSet
 from sb3_masp.environments import macro_set_of
 from sb3_masp.features import BytesExtractor
 from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.make_vec import make_macro_vec_env
 from sb3_masp.masp import MASP
 from sb3_masp.run_config import ALGORITHMS, RunError, TrainConfig
 from sb3_masp.similarity import Similarity, Transfer, transferred_similarity
@@ -97,9 +98,14 @@ def split_macros(macro_set: MacroSet, names: Sequence[str]) -> tuple[MacroSet, t
 
 
 def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
-    """The run's environments, with SB3's Monitor; raises as `parts` does."""
+    """The run's environments, with SB3's Monitor; raises as `parts` does.
+
+    Several of a game are stepped side by side, in processes.
+    """
     n_envs = config.n_envs if n_envs is None else n_envs
     kwargs, wrapper = parts(config)
+    if n_envs > 1 and config.env.startswith("MacroALE/"):
+        return make_macro_vec_env(config.env, n_envs, config.seed, **kwargs)
     # SB3's type asks for a class, and its code for whatever makes one environment of another.
     return make_vec_env(
         config.env, n_envs, config.seed, env_kwargs=kwargs, wrapper_class=cast(Any, wrapper)

@@ -76,6 +76,10 @@ class GymnasiumVecEnv(VecEnv):
         """The single environments; empty if they are not in this process."""
         return getattr(self.env.unwrapped, "envs", [])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything, if the vector environment can be pickled, as `MacroVectorEnv` can."""
+        return vars(self) | {"_returned": None}
+
     def reset(self) -> Any:
         """Begin an episode in every environment, with the seeds and options that were set."""
         seeds, first = self._seeds, self._seeds[0]
@@ -164,7 +168,8 @@ class GymnasiumVecEnv(VecEnv):
     def _fresh(self, observations: Observations) -> Observations:
         """``observations`` in memory of their own: learners keep the ones before."""
         before, self._returned = self._returned, observations
-        return deepcopy(observations) if share_memory(before, observations) else observations
+        reused = before is None or share_memory(before, observations)
+        return deepcopy(observations) if reused else observations
 
     def _common_options(self) -> dict[str, Any] | None:
         """The options of all environments.

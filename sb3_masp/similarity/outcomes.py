@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from sb3_masp.checkpoint import comes_back_new
+from macro_gym.pickling import comes_back_new
 from sb3_masp.similarity.base import SimilarityError, off_diagonal
 from sb3_masp.similarity.fixed import FixedSimilarity
 from sb3_masp.similarity.matrices import distance_logits

@@ -5,6 +5,7 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch as th
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
@@ -22,8 +23,9 @@ from macro_gym.errors import (
     UnknownGameError,
     VectorEnvError,
 )
-from sb3_masp import MASPDQN, GymnasiumVecEnv, make_macro_vec_env
-from sb3_masp.checkpoint import save_checkpoint
+from sb3_masp import MASPDQN, GymnasiumVecEnv, make_macro_vec_env, run
+from sb3_masp.callbacks import _frames_per_step
+from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.environments import macro_set_of, pays_game_scores, require_no_skip_outside
 from tests.sb3_masp.learners import LEARNERS, MACROS, small
 from tests.sb3_masp.poles import BREAKOUT, DictCartPole, macro_cartpole, same_weights
@@ -343,10 +345,41 @@ def test_ale_pys_own_vector_is_learned_from():
         assert (model.replay_buffer.dones == model.replay_buffer.timeouts).all()
 
 
-def test_a_checkpoint_of_environments_in_processes_is_refused_with_what_to_do(tmp_path):
-    env = games(1)
-    model = small(MASPDQN, env)
-    with pytest.raises(CheckpointError, match="are they in other processes"):
-        save_checkpoint(tmp_path / "checkpoint", model, {})
-    env.close()
+def test_a_checkpoint_of_a_vector_that_cannot_be_pickled_is_refused(tmp_path):
+    class Held(gym.Wrapper):
+        def __init__(self):
+            super().__init__(pole())
+            self.held = (n for n in range(3))
+
+    for kind in (SyncVectorEnv, AsyncVectorEnv):
+        model = small(MASPDQN, adapted(Held, 2, kind=kind))
+        with pytest.raises(CheckpointError, match="the run cannot be pickled"):
+            save_checkpoint(tmp_path / "checkpoint", model, {})
+        model.env.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("n_steps", [1, 2])
+def test_a_checkpoint_of_games_in_processes_goes_on_exactly(n_steps, tmp_path):
+    whole = small(MASPDQN, games(), batch_size=5, eta=0.01, n_steps=n_steps).learn(100)
+    save_checkpoint(tmp_path / "checkpoint", whole, {})
+    resumed = load_checkpoint(tmp_path / "checkpoint").model
+    for model in (whole, resumed):
+        th.manual_seed(1)
+        np.random.seed(1)
+        model.learn(90, reset_num_timesteps=False)
+        model.env.close()
+    assert same_weights(whole, resumed)
+    assert (whole.replay_buffer.actions == resumed.replay_buffer.actions).all()
+    assert whole.replay_buffer.dones.sum() > 3
+
+
+def test_runs_of_many_games_step_them_side_by_side(tmp_path):
+    BREAKOUT.save(tmp_path / "macros.json")
+    config = run.TrainConfig(macros=tmp_path / "macros.json", obs_type="ram", n_envs=2)
+    env = run.make_env(config)
+    assert isinstance(env.unwrapped, GymnasiumVecEnv)
+    assert macro_set_of(env).macros == BREAKOUT.macros
+    assert _frames_per_step(env) == 4
+    env.close()
+    assert isinstance(run.make_env(config, n_envs=1), DummyVecEnv)

@@ -1,0 +1,69 @@
+"""The section on the soak: its figures in words, and its course as a picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from macro_gym.files import replacing
+
+PICTURE = "images/soak.svg"
+
+SECTION = """\
+## An hour at full buffer
+
+`MASPDQN` on Breakout's images with {k} macros, {n_envs} environments, {minutes:g} minutes from the
+first update on, the buffer of {capacity:,} decisions full throughout: {updates:,} updates,
+{decisions:,} decisions. The last {window:g} minutes are compared with the first {window:g} after
+{warm_up:g} minutes of warm-up; memory is that of all processes, those of the environments included.
+
+| | first {window:g} minutes | last {window:g} minutes | |
+|---|---|---|---|
+| memory, MiB | {memory[0]:,.0f} | {memory[1]:,.0f} | {drift:+.2f}% |
+| decisions per second | {second[0]:.1f} | {second[1]:.1f} | {ratio[second]:.2f} |
+| decisions per second of processor time | {processor[0]:.1f} | {processor[1]:.1f} | \
+{ratio[processor second]:.2f} |
+
+![Memory and throughput over the soak]({picture})
+"""
+
+
+def soak_section(result: dict[str, Any]) -> str:
+    """What `benchmarks.soak` found."""
+    parts = result["first"], result["last"]
+    return SECTION.format(
+        **result["settings"],
+        updates=result["updates"],
+        decisions=result["decisions"],
+        memory=[part["memory"] / 2**20 for part in parts],
+        second=[part["second"] for part in parts],
+        processor=[part["processor second"] for part in parts],
+        drift=result["memory_drift_percent"],
+        ratio=result["throughput_ratio"],
+        picture=PICTURE,
+    )
+
+
+def draw_soak(result: dict[str, Any], path: Path) -> None:
+    """Draw memory and throughput over the minutes; an SVG that is the same for the same result."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    samples = {name: np.array(values, float) for name, values in result["samples"].items()}
+    minutes = samples["seconds"] / 60
+    memory = (samples["resident"] + samples["resident_of_environments"]) / 2**20
+    with rc_context({"svg.hashsalt": "soak"}):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        above, below = figure.subplots(2, sharex=True)
+        above.plot(minutes, memory)
+        above.set(ylabel="memory, MiB", ylim=(0, 1.15 * memory.max()))
+        for name, label in (
+            ("seconds", "second"),
+            ("processor_seconds", "second of processor time"),
+        ):
+            speed = np.diff(samples["decisions"]) / np.diff(samples[name])
+            below.plot(minutes[1:], speed, label=f"per {label}")
+        below.set(xlabel="minutes at full buffer", ylabel="decisions", ylim=(0, None))
+        below.legend(frameon=False, loc="lower right")
+        with replacing(path) as file:
+            figure.savefig(file, format="svg", metadata={"Date": None})

@@ -1,0 +1,23 @@
+"""Which environments can be pickled in the middle of an episode."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.utils import EzPickle
+
+
+def comes_back_new(env: gym.Env[Any, Any]) -> str | None:
+    """Name of the layer that copies and pickles make anew, by EzPickle; None if there is none."""
+    for layer in _layers(env):
+        if isinstance(layer, EzPickle) and type(layer).__getstate__ is EzPickle.__getstate__:
+            return type(layer).__name__
+    return None
+
+
+def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
+    """An environment's wrappers, from the outside, and it."""
+    while isinstance(env, gym.Wrapper):
+        yield env
+        env = env.env
+    yield env
