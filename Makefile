@@ -28,6 +28,7 @@ lint: $(INSTALLED)  ## style and types
 
 bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.stepping
+	$(BIN)/python -m benchmarks.vector
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python -m benchmarks.rainbow
 	$(BIN)/python -m benchmarks.buffer
@@ -56,6 +57,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/masp sweep examples/sweep.toml --dry-run
 	$(BIN)/python examples/demo.py --smoke --output build/demo
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
+	$(BIN)/python -m benchmarks.vector --smoke --output build/vector.json
 	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
 	$(BIN)/python -m benchmarks.rainbow --smoke --output build/rainbow.json
 	$(BIN)/python -m benchmarks.buffer --smoke --output build/buffer.json
