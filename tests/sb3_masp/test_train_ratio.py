@@ -76,7 +76,7 @@ def test_minus_one_gradient_steps_are_as_many_as_decisions_for_any_environments(
 
 def test_updates_asked_for_by_hand_are_those_taken():
     model = small(MASPDQN, poles(3), train_freq=(4, "decision")).learn(30)
-    for decisions in (0, 21):  # after no rollout, and after one from which there was nothing due
+    for decisions in (0, 39):  # after no rollout, and after one that makes none due
         model.learn(decisions, reset_num_timesteps=True)
         before = model._n_updates
         model.train(5, batch_size=13)
