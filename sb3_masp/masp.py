@@ -33,6 +33,7 @@ from sb3_masp.similarity.health import (
     unevenness,
 )
 from sb3_masp.similarity.initial import Start
+from sb3_masp.similarity.size import warn_of_dense_embedding, warn_of_matrix
 from sb3_masp.similarity_learning import (
     InnerStep,
     SimilarityLearning,
@@ -304,11 +305,14 @@ class MASP(MacroLearner):
 
     def _setup_model(self) -> None:
         """Build the learner's parts, then Σ, what learns it, and its way to the target network."""
-        super()._setup_model()
         n_actions = int(cast(spaces.Discrete, self.action_space).n)
+        if self.policy_kwargs.get("embedding") == "dense":
+            warn_of_dense_embedding(n_actions, self.policy_kwargs["embedding_dim"])
+        super()._setup_model()
         similarity = make_similarity(
             self.similarity_form, self.similarity_start, n_actions, self.macro_set, self.seed
         )
+        warn_of_matrix(similarity)
         # Files are done with: they need not be there to load the model.
         self.similarity_start = "uniform"
         if self.similarity_form not in SIMILARITIES:
