@@ -53,11 +53,18 @@ Sampling 32 of {decisions:,} decisions by priority and updating their priorities
 CleanRL's `rainbow_atari.py` has them and `benchmarks/python_trees.py` writes them anew.
 
 Stacks of four screens of Breakout, {screens:,} random decisions among primitives alone (k=0) and
-with macros: memory for a decision, time to add one, and time to sample 32.
+with macros: memory for a decision, time to add one, and time to sample 32. Times are processor
+time, of one thread.
 
 | play | buffer | bytes | share of SB3's | add, µs | sample, µs |
 |---|---|---|---|---|---|
 {rows}
+
+Adding one decision of each of many environments to a full buffer, µs a decision:
+
+| environments | {adders} |
+|---|{rules}
+{added}
 """
 
 MINING = """\
@@ -103,6 +110,11 @@ def _replay(buffer: dict[str, Any]) -> str:
         for play, result in screens.items()
         for name, nbytes in result["bytes_per_decision"].items()
     ]
+    adding = {
+        n_envs: {name: median(rounds) * 1e6 for name, rounds in times.items()}
+        for n_envs, times in buffer["adding"]["seconds_per_decision"].items()
+    }
+    adders = list(next(iter(adding.values())))
     return REPLAY.format(
         decisions=priorities["decisions"],
         ours=median(priorities["seconds"]["macro-gym"]) * 1e6,
@@ -110,6 +122,12 @@ def _replay(buffer: dict[str, Any]) -> str:
         ratio=priorities["ratio"],
         screens=next(iter(screens.values()))["decisions"],
         rows="\n".join(rows),
+        adders=" | ".join(adders),
+        rules="---|" * len(adders),
+        added="\n".join(
+            f"| {n_envs} | " + " | ".join(f"{times[name]:.1f}" for name in adders) + " |"
+            for n_envs, times in adding.items()
+        ),
     )
 
 
