@@ -171,7 +171,7 @@ def test_an_ended_episode_is_not_gone_on_with_when_autoreset_is_disabled():
     vector.close()
 
 
-@pytest.mark.parametrize("mask", [np.ones(4, bool), np.zeros(N_ENVS, bool)])
+@pytest.mark.parametrize("mask", [np.ones(4, bool), np.zeros(5, bool)])
 def test_a_mask_that_selects_nothing_or_is_of_a_wrong_shape_is_refused(envs, mask):
     with pytest.raises(EnvironmentSettingError, match=r"shape must be \(5,\), and at least one"):
         envs.reset(options={"reset_mask": mask})
