@@ -103,8 +103,9 @@ class LearnerConfig:
         meta_gradient: Exact, or the last layer's part.
         penalty_reduction: Of the penalty, over actions.
         similarity: Form of the similarity: softmax, softmax_diagonal, sigmoid, unconstrained,
-            low_rank, kernel, state; or a control: fixed, uniform, identity, overlap, permuted; or a
-            similarity file, of any game, which is carried over to the actions.
+            low_rank, kernel, group_kernel, state; or a control: fixed, uniform, identity, overlap,
+            permuted; or a similarity file, of any game, which is carried over to the actions. Of
+            thousands of actions: low_rank or group_kernel.
         similarity_start: What it starts from: uniform, overlap, identity, permuted, random, or a
             similarity file of the same actions.
         similarity_frozen: Keep it there.

@@ -78,9 +78,10 @@ class MASPRainbow(MASP, Rainbow):
             streams, at less cost.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
-            ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"state"``; the controls
-            ``"fixed"``, ``"uniform"``, ``"identity"``, ``"overlap"``, ``"permuted"``; or a
-            `Similarity`, which is copied.
+            ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"group_kernel"``, ``"state"``; the
+            controls ``"fixed"``, ``"uniform"``, ``"identity"``, ``"overlap"``, ``"permuted"``; or a
+            `Similarity`, which is copied. Of thousands of actions: one that holds no matrix,
+            ``"low_rank"`` or ``"group_kernel"``.
         similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
             ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
         similarity_frozen: Keep Σ as it starts: the fixed controls.
