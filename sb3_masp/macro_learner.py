@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Self
 
 import torch as th
 from stable_baselines3.common.save_util import load_from_zip_file
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,6 +24,7 @@ from sb3_masp.environments import (
     require_same_macros,
 )
 from sb3_masp.graphs import Eager, Graphs
+from sb3_masp.overlap import WhileStepping
 from sb3_masp.speed import channels_last, fuse
 from sb3_masp.train_freq import TrainsByDecisions
 
@@ -77,6 +79,7 @@ class MacroLearner(TrainsByDecisions, ABC):
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
         prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
         cuda_graph: Replay updates as CUDA graphs.
+        overlap_updates: Take updates while the environments step.
         kwargs: As the learner's.
     """
 
@@ -86,6 +89,9 @@ class MacroLearner(TrainsByDecisions, ABC):
     _run: Eager
     """Runs the parts of an update that are the device's."""
 
+    _owed_updates = 0
+    _stepping: WhileStepping | None = None
+
     def __init__(
         self,
         *args: Any,
@@ -93,6 +99,7 @@ class MacroLearner(TrainsByDecisions, ABC):
         double_q: bool = False,
         prioritized_replay: bool = False,
         cuda_graph: bool = False,
+        overlap_updates: bool = False,
         **kwargs: Any,
     ) -> None:
         """Note what the buffer needs, and let the learner build the rest."""
@@ -100,6 +107,7 @@ class MacroLearner(TrainsByDecisions, ABC):
         self.double_q = double_q
         self.prioritized_replay = prioritized_replay
         self.cuda_graph = cuda_graph
+        self.overlap_updates = overlap_updates
         super().__init__(*args, **kwargs)
 
     @property
@@ -124,6 +132,26 @@ class MacroLearner(TrainsByDecisions, ABC):
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Take ``gradient_steps`` updates; after a rollout, as often as it makes due."""
         updates = gradient_steps * self._take_trainings_due()
+        if self.overlap_updates:
+            self._owed_updates += updates
+        else:
+            self._take_updates(updates, batch_size)
+
+    def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """Let every environment take decisions, up to the next updates; arguments as SB3's."""
+        if self.overlap_updates:
+            if self._stepping is None or self._stepping.venv is not env:
+                self._stepping = WhileStepping(env, self._pay_updates)
+            env = self._stepping
+        return super().collect_rollouts(env, *args, **kwargs)
+
+    def _pay_updates(self) -> None:
+        """Take the updates that are owed."""
+        owed, self._owed_updates = self._owed_updates, 0
+        self._take_updates(owed, self.batch_size)
+
+    def _take_updates(self, updates: int, batch_size: int) -> None:
+        """Take ``updates`` updates."""
         if not updates:
             return
         self.policy.set_training_mode(True)
@@ -288,7 +316,7 @@ class MacroLearner(TrainsByDecisions, ABC):
 
     def _excluded_save_params(self) -> list[str]:
         """What is not saved."""
-        return [*super()._excluded_save_params(), "_run"]
+        return [*super()._excluded_save_params(), "_run", "_stepping"]
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on with another environment of the same actions.

@@ -68,6 +68,10 @@ class GymnasiumVecEnv(VecEnv):
         self.env = env
         self._mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._actions: NDArray[Any] = np.zeros(0)
+        # Wrappers of the vector have no such halves, and must not be passed by.
+        self._in_halves = hasattr(env, "step_async") and not isinstance(
+            env, gym.vector.VectorWrapper
+        )
         self._returned: Any = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
@@ -96,12 +100,15 @@ class GymnasiumVecEnv(VecEnv):
         return deepcopy(observations)
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Take the actions."""
+        """Take the actions, with which environments in processes of their own begin at once."""
         self._actions = actions
+        if self._in_halves:
+            self.env.step_async(actions)  # type: ignore[attr-defined]
 
     def step_wait(self) -> VecEnvStepReturn:
         """Take a decision in every environment, and begin anew those whose episode it ended."""
-        observations, rewards, terminations, truncations, infos = self.env.step(self._actions)
+        stepped = self.env.step_wait() if self._in_halves else self.env.step(self._actions)  # type: ignore[attr-defined]
+        observations, rewards, terminations, truncations, infos = stepped
         observations = self._fresh(observations)
         dones = np.logical_or(terminations, truncations)
         ended = np.flatnonzero(dones)

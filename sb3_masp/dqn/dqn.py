@@ -78,7 +78,7 @@ class MASPDQN(MASP, DQN):
         similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
             ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
         similarity_frozen: Keep Σ as it starts: the fixed controls.
-        similarity_learning: How Σ is found: ``"meta"``, ``"auxiliary"``, or a
+        similarity_learning: How Σ is found: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
             `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
@@ -88,6 +88,8 @@ class MASPDQN(MASP, DQN):
         prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
         cuda_graph: Replay updates as CUDA graphs: the same updates with one call to the GPU where
             there were hundreds. Needs a GPU, and Adam or AdamW. Not yet tried on one.
+        overlap_updates: Take updates while the environments step, as those of `make_macro_vec_env`
+            do in processes of their own; decisions then lack the newest updates.
 
     Source: arXiv 2506.13690, algorithm 1, on DQN.
     """
@@ -151,6 +153,7 @@ class MASPDQN(MASP, DQN):
         double_q: bool = False,
         prioritized_replay: bool = False,
         cuda_graph: bool = False,
+        overlap_updates: bool = False,
     ) -> None:
         """Let `MASP`, `MacroLearner` and DQN each take what is theirs."""
         super().__init__(**given(locals()))

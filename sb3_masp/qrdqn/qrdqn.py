@@ -75,7 +75,7 @@ class MASPQRDQN(MASP, QRDQN):
         similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
             ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
         similarity_frozen: Keep Σ as it starts: the fixed controls.
-        similarity_learning: How Σ is found: ``"meta"``, ``"auxiliary"``, or a
+        similarity_learning: How Σ is found: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
             `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
@@ -85,6 +85,7 @@ class MASPQRDQN(MASP, QRDQN):
         prioritized_replay: Draw by quantile loss (arXiv 1511.05952, and 1710.02298 for losses
             in place of TD errors), importance weights annealed.
         cuda_graph: As for `MASPDQN`.
+        overlap_updates: As for `MASPDQN`.
 
     Source: arXiv 2506.13690 on arXiv 1710.10044.
     """
@@ -147,6 +148,7 @@ class MASPQRDQN(MASP, QRDQN):
         double_q: bool = False,
         prioritized_replay: bool = False,
         cuda_graph: bool = False,
+        overlap_updates: bool = False,
     ) -> None:
         """Let `MASP`, `MacroLearner` and QRDQN each take what is theirs."""
         super().__init__(**given(locals()))

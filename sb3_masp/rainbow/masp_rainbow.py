@@ -85,11 +85,12 @@ class MASPRainbow(MASP, Rainbow):
         similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
             ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
         similarity_frozen: Keep Σ as it starts: the fixed controls.
-        similarity_learning: How Σ is found: ``"meta"``, ``"auxiliary"``, or a
+        similarity_learning: How Σ is found: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
             `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
         cuda_graph: As for `MASPDQN`.
+        overlap_updates: As for `MASPDQN`.
 
     Source: arXiv 2506.13690 on arXiv 1710.02298.
     """
@@ -162,6 +163,7 @@ class MASPRainbow(MASP, Rainbow):
         embedding_dim: int = 32,
         embedding: Literal["factored", "dense"] = "factored",
         cuda_graph: bool = False,
+        overlap_updates: bool = False,
     ) -> None:
         """Let `MASP` and `Rainbow` each take what is theirs."""
         super().__init__(**given(locals()))

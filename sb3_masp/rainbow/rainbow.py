@@ -112,6 +112,7 @@ class Rainbow(MacroLearner, DQN):
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
         cuda_graph: As for `MASPDQN`.
+        overlap_updates: As for `MASPDQN`.
 
     Raises:
         LearnerSettingError: A setting is out of range.
@@ -168,6 +169,7 @@ class Rainbow(MacroLearner, DQN):
         noise_scale: float = 0.5,
         clip_rewards: bool | None = None,
         cuda_graph: bool = False,
+        overlap_updates: bool = False,
     ) -> None:
         """Give the network what is its own, and `MacroLearner` and DQN the rest."""
         arguments = given(locals())
