@@ -42,6 +42,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.similarity_size
 	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.gpu_throughput
 	$(BIN)/python -m benchmarks.page
 
 docs: $(INSTALLED)  ## the documentation, in docs/_build
@@ -61,6 +62,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
 	$(BIN)/python -m benchmarks.rainbow --smoke --output build/rainbow.json
 	$(BIN)/python -m benchmarks.buffer --smoke --output build/buffer.json
+	$(BIN)/python -m benchmarks.gpu_throughput --smoke --output build/gpu_throughput.json
 	$(BIN)/python -m benchmarks.extraction --smoke --output build/extraction.json
 	$(BIN)/python -m benchmarks.readers --smoke --output build/readers.json
 	$(BIN)/python -m benchmarks.checkpoints --smoke --output build/checkpoints.json

@@ -1,0 +1,54 @@
+"""The section of docs/performance.md on learning end to end, on a GPU if one was measured."""
+
+from typing import Any
+
+from benchmarks.gpu_throughput import BASE
+
+SECTION = """\
+## Learning, end to end
+
+Breakout, one update on {batch} decisions for every {ratio} decisions, measured on **{device}**.
+{caveat}Decisions last one primitive in SB3's DQN and in a single-file DQN after CleanRL's, which
+both play ale-py's own vector environment, and longer in MASPDQN, which plays {k} macros beside; the
+share is of SB3's primitives a second. *Updates alone* are without playing.
+
+| environments | learner | decisions/s | primitives/s | share of {base} | updates alone/s |
+|---|---|---|---|---|---|
+{rows}
+"""
+
+NO_GPU = """\
+**No GPU was to be had**: nothing here tells how fast one would be, and graphs, which need one, are
+left out.
+"""
+
+
+def gpu_section(result: dict[str, Any]) -> str:
+    """The section."""
+    rows = [
+        _row(n_envs, name, rates, group.get(BASE))
+        for n_envs, group in result["groups"].items()
+        for name, rates in group.items()
+    ]
+    return SECTION.format(
+        batch=result["batch_size"],
+        ratio=result["decisions_per_update"],
+        device="the CPU" if result["device"] == "CPU" else result["device"],
+        caveat=NO_GPU if result["device"] == "CPU" else "",
+        k=result["k"],
+        base=BASE,
+        rows="\n".join(rows),
+    )
+
+
+def _row(n_envs: str, name: str, rates: dict[str, float], base: dict[str, float] | None) -> str:
+    """One learner at one number of environments."""
+    primitives = rates["primitives_per_second"]
+    ratio = f"{primitives / base['primitives_per_second']:.2f}" if base else ""
+    figures = (
+        f"{rates['decisions_per_second']:,.0f}",
+        f"{primitives:,.0f}",
+        ratio,
+        f"{rates['updates_alone_per_second']:,.1f}",
+    )
+    return f"| {n_envs} | {name} | {' | '.join(figures)} |"
