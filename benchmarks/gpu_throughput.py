@@ -290,9 +290,9 @@ class Measured:
         return rates | {"updates_alone_per_second": float(np.median(self.updates_per_second))}
 
 
-def warm_up(contender: Contender, settings: Settings) -> None:
+def warm_up(contender: Contender, settings: Settings, device: th.device) -> None:
     """Update and play a while unmeasured; graphs are captured in the first thirteen updates."""
-    contender.update(2 if settings.smoke else 32)
+    contender.update(32 if device.type == "cuda" else 2)
     contender.play(min(1.0, settings.seconds))
 
 
@@ -340,7 +340,7 @@ def measure_group(
             if measured and began + longest > deadline:
                 return
             built[name] = build()
-            warm_up(built[name], settings)
+            warm_up(built[name], settings, device)
             measured[name] = Measured([], [])
             turn(built[name], settings, device, measured[name])
             longest = max(longest, time.monotonic() - began)
