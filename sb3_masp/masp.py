@@ -4,7 +4,6 @@ import copy
 import math
 import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any, ClassVar, Literal, cast
 
 import torch as th
@@ -18,7 +17,6 @@ from torch.optim import Optimizer
 
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
-from sb3_masp.forward_mode import LinearMaps
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner, require_setting
 from sb3_masp.similarity import SIMILARITIES, Similarity
@@ -214,7 +212,8 @@ class MASP(MacroLearner):
         """Take an inner step, and one of Σ where it is due."""
         way = self.similarity_learning
         is_due = self.learns_similarity and way.is_due(self)
-        step = self._inner_step(self._sample(batch_size), keep=is_due and way.needs_parameters)
+        inner = way.inner_batch(self, batch_size)
+        step = self._inner_step(inner, keep=is_due and way.needs_parameters)
         if is_due:
             way.step(self, step)
             self._show_similarity()
@@ -227,8 +226,7 @@ class MASP(MacroLearner):
 
     def _penalised_step(self, inner: MacroReplaySamples, keep: bool) -> InnerStep:
         """The part of `_inner_step` that is the device's."""
-        with LinearMaps() if keep else nullcontext() as maps:
-            td = self._td_loss(inner)
+        td, outputs = self.similarity_learning.evaluate(self, inner, note=keep)
         loss, eta, features = td.loss, self.current_eta, None
         if eta:
             if self.similarity.reads_features:
@@ -241,7 +239,6 @@ class MASP(MacroLearner):
         before = [p.detach().clone() for p in self._network.parameters()] if keep else []
         norm = self._step(loss)
         self._run.note("train/loss", td.loss)
-        outputs = [] if maps is None else maps.outputs
         return InnerStep(inner, td.targets, features, before, norm, outputs, td.td_errors)
 
     def _device_settings(self) -> tuple[Any, ...]:

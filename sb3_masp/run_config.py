@@ -18,7 +18,7 @@ from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity.initial import Start
 from sb3_masp.similarity.transfer import Unmapped
-from sb3_masp.similarity_learning import AuxiliaryHead, MetaLearning
+from sb3_masp.similarity_learning import AuxiliaryHead, MetaLearning, SharedMetaLearning
 from sb3_masp.train_freq import DECISION
 
 AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
@@ -109,7 +109,7 @@ class LearnerConfig:
         similarity_start: What it starts from: uniform, overlap, identity, permuted, random, or a
             similarity file of the same actions.
         similarity_frozen: Keep it there.
-        similarity_learning: How it is found: meta, auxiliary.
+        similarity_learning: How it is found: meta, meta_shared, auxiliary.
         auxiliary_prior: Weight of handcrafted overlap in the auxiliary way; 0.5 suits it.
         embedding_dim: Numbers that tell the network of the similarity; 0 for none.
         embedding: How they are made.
@@ -273,7 +273,8 @@ class TrainConfig:
                     f"--{name.replace('_', '-')} is no setting of {self.algorithm}; leave it out "
                     "or choose another --algorithm"
                 )
-        if chosen.get("similarity_learning", MetaLearning.way) != MetaLearning.way:
+        by_gradient = (MetaLearning.way, SharedMetaLearning.way)
+        if chosen.get("similarity_learning", MetaLearning.way) not in by_gradient:
             for name in sorted(META_SETTINGS & chosen.keys()):
                 raise RunError(
                     f"--{name.replace('_', '-')} goes with --similarity-learning {MetaLearning.way}"

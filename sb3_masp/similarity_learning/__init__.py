@@ -3,17 +3,21 @@
 from sb3_masp.similarity_learning.auxiliary import AuxiliaryHead
 from sb3_masp.similarity_learning.base import (
     SIMILARITY_LEARNING,
+    Evaluation,
     InnerStep,
     SimilarityLearning,
     make_similarity_learning,
 )
 from sb3_masp.similarity_learning.meta import MetaLearning
+from sb3_masp.similarity_learning.shared import SharedMetaLearning
 
 __all__ = [
     "SIMILARITY_LEARNING",
     "AuxiliaryHead",
+    "Evaluation",
     "InnerStep",
     "MetaLearning",
+    "SharedMetaLearning",
     "SimilarityLearning",
     "make_similarity_learning",
 ]

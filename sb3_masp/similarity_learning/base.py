@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
+from sb3_masp.forward_mode import LinearMaps
 from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.similarity.base import SimilarityError, register
 from sb3_masp.similarity.health import Collapse
 
 if TYPE_CHECKING:
+    from sb3_masp.macro_learner import TDLoss
     from sb3_masp.masp import MASP
 
 
@@ -41,6 +44,19 @@ class InnerStep(NamedTuple):
     gradient_norm: Tensor | None
     outputs: list[Tensor]
     td_errors: Tensor
+
+
+class Evaluation(NamedTuple):
+    """What the networks made of a batch.
+
+    Args:
+        td: Its TD loss.
+        outputs: What the linear maps of the network gave, for `network_tangent`; empty unless they
+            were to be noted.
+    """
+
+    td: TDLoss
+    outputs: list[Tensor]
 
 
 class SimilarityLearning(ABC):
@@ -74,6 +90,16 @@ class SimilarityLearning(ABC):
     @abstractmethod
     def set_up(self, learner: MASP) -> None:
         """Build what it needs for a learner, whose networks and Σ are there."""
+
+    def inner_batch(self, learner: MASP, size: int) -> MacroReplaySamples:
+        """The decisions that the coming inner step learns from."""
+        return learner._sample(size)
+
+    def evaluate(self, learner: MASP, inner: MacroReplaySamples, note: bool) -> Evaluation:
+        """Evaluate a batch as the network is now, and note what its linear maps give or not."""
+        with LinearMaps() if note else nullcontext() as maps:
+            td = learner._td_loss(inner)
+        return Evaluation(td, [] if maps is None else maps.outputs)
 
     def is_due(self, learner: MASP) -> bool:
         """Whether the update under way is followed by a `step`."""

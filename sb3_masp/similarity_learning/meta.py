@@ -32,8 +32,10 @@ class MetaLearning(SimilarityLearning):
     """
 
     way = "meta"
-    parts = ("optimizer", "gradients", "agreement")
+    parts: ClassVar[tuple[str, ...]] = ("optimizer", "gradients", "agreement")
     needs_parameters = True
+    keeps_graph: ClassVar[bool] = False
+    """Whether the outer loss is to be differentiated once more."""
     remedies: ClassVar[Mapping[Collapse, str]] = {
         "identity": "Lower or decay meta_learning_rate, or choose a similarity without a "
         "diagonal, such as 'softmax'",
@@ -87,10 +89,15 @@ class MetaLearning(SimilarityLearning):
 
     def _average(self, learner: MASP, inner: InnerStep, outer: MacroReplaySamples) -> None:
         """Add the exact gradient to the average."""
-        loss = learner._td_loss(outer).loss
-        for total, gradient in zip(self.gradients, _gradients(learner, inner, loss), strict=True):
+        loss = self._outer_loss(learner, outer)
+        gradients = _gradients(learner, inner, loss, self.keeps_graph)
+        for total, gradient in zip(self.gradients, gradients, strict=True):
             total += gradient / learner.meta_average
         learner._run.note("meta/outer_loss", loss)
+
+    def _outer_loss(self, learner: MASP, outer: MacroReplaySamples) -> Tensor:
+        """The TD loss."""
+        return learner._td_loss(outer).loss
 
     def _move(self, learner: MASP) -> None:
         """Take Adam's step along the average, and begin another."""
@@ -103,14 +110,18 @@ class MetaLearning(SimilarityLearning):
         self.optimizer.step()
 
 
-def _gradients(learner: MASP, inner: InnerStep, outer_loss: Tensor) -> tuple[Tensor, ...]:
+def _gradients(
+    learner: MASP, inner: InnerStep, outer_loss: Tensor, keep_graph: bool
+) -> tuple[Tensor, ...]:
     """Gradient of the outer loss with respect to each of Σ's parameters."""
     names = [name for name, _ in learner._network.named_parameters()]
     chosen = _chosen_parameters(learner, names)
     parameters = [p for name, p in learner._network.named_parameters() if name in chosen]
     before = dict(zip(names, inner.before, strict=True))
 
-    cotangents = th.autograd.grad(outer_loss, parameters, materialize_grads=True)
+    cotangents = th.autograd.grad(
+        outer_loss, parameters, retain_graph=keep_graph, materialize_grads=True
+    )
     past_step = optimizer_vjp(
         learner.policy.optimizer, parameters, cotangents, [before[name] for name in chosen]
     )

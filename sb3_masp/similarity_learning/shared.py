@@ -1,0 +1,100 @@
+"""The paper's meta-gradient on half the batches: one step's outer batch is the next one's inner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch as th
+from torch import Tensor
+
+from sb3_masp.samples import MacroReplaySamples
+from sb3_masp.similarity_learning.base import Evaluation
+from sb3_masp.similarity_learning.meta import MetaLearning
+
+if TYPE_CHECKING:
+    from sb3_masp.masp import MASP
+
+
+class KeptBatch:
+    """A batch for later, saved with the model; or none."""
+
+    batch: MacroReplaySamples | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The batch's parts by name; empty without one."""
+        if self.batch is None:
+            return {}
+        return self.batch._asdict() | {"indices": th.as_tensor(self.batch.indices)}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Take what `state_dict` gave."""
+        indices = {"indices": state["indices"].cpu().numpy()} if state else {}
+        self.batch = MacroReplaySamples(**{**state, **indices}) if state else None
+
+
+class SharedMetaLearning(MetaLearning):
+    """`MetaLearning` whose outer batch is the inner batch of the next update.
+
+    The outer loss is the TD loss at θ′, where the next update begins: with the same batch it is
+    the TD loss of the next inner step, which then needs only the penalty and its gradient. It is
+    computed again where one of the networks has changed in between: the target network by its
+    update, a conditioned one by the Σ that it is shown, a noisy one by its noise.
+
+    Every batch is still held out from the step that it judges.
+    """
+
+    way = "meta_shared"
+    parts = (*MetaLearning.parts, "kept")
+    keeps_graph = True
+
+    def set_up(self, learner: MASP) -> None:
+        """Keep nothing yet.
+
+        Raises:
+            LearnerSettingError: Outer batches are to be of a size of their own, or updates are to
+                be captured, which a graph that outlives them cannot be.
+        """
+        # The learner's module imports this package.
+        from sb3_masp.macro_learner import require_setting
+
+        for name, allowed in (("outer_batch_size", None), ("cuda_graph", False)):
+            value = getattr(learner, name)
+            require_setting(name, value, value == allowed, f"{allowed} with meta_shared")
+        super().set_up(learner)
+        self.kept = KeptBatch()
+        self._evaluation: tuple[Evaluation, list[float]] | None = None
+
+    def inner_batch(self, learner: MASP, size: int) -> MacroReplaySamples:
+        """The outer batch of the update before, if that had one."""
+        batch, self.kept.batch = self.kept.batch, None
+        if batch is None:
+            self._evaluation = None
+            return learner._sample(size)
+        return batch
+
+    def evaluate(self, learner: MASP, inner: MacroReplaySamples, note: bool) -> Evaluation:
+        """What the outer loss was computed from, if networks are still what they were."""
+        evaluation, self._evaluation = self._evaluation, None
+        if evaluation is None or evaluation[1] != _state(learner):
+            return super().evaluate(learner, inner, note)
+        return evaluation[0]
+
+    def _outer_loss(self, learner: MASP, outer: MacroReplaySamples) -> Tensor:
+        """The TD loss, kept with its batch."""
+        evaluation = super().evaluate(learner, outer, note=True)
+        self.kept.batch = outer
+        self._evaluation = evaluation, _state(learner)
+        return evaluation.td.loss
+
+
+def _state(learner: MASP) -> list[float]:
+    """What changes whenever a parameter or a buffer of either network is written to.
+
+    SB3 updates target networks past autograd's counts of writing, hence the sums.
+    """
+    online, target = learner._network, learner._target_network
+    tensors = (
+        t for network in (online, target) for t in network.state_dict(keep_vars=True).values()
+    )
+    return [*(t._version for t in tensors), *(float(p.detach().sum()) for p in target.parameters())]
