@@ -7,6 +7,7 @@ work on the machine disturbs least; wall time is kept beside it.
 
 import multiprocessing as mp
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -47,7 +48,7 @@ class Settings:
         smoke: Small networks' worth of macros and one round, to see that it runs.
     """
 
-    rounds: int = 9
+    rounds: int = 5
     updates: int = 4
     macros: tuple[int, ...] = (128, 256, 512, 1024, 4096)
     forms: tuple[str, ...] = (NONE, "softmax", "low_rank", "group_kernel")
@@ -86,7 +87,8 @@ class Arm:
 
     def __init__(self, form: str, macros: int, settings: Settings) -> None:
         """Start the process, and wait until the learner is there."""
-        context = mp.get_context("spawn")
+        context = mp.get_context("forkserver")
+        context.set_forkserver_preload(["sb3_masp", "benchmarks.update"])  # imported once
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=work, args=(theirs, form, macros, settings))
         self._process.start()
@@ -157,8 +159,8 @@ def megabytes() -> dict[str, float]:
     }
 
 
-def measured(settings: Settings) -> list[dict[str, Any]]:
-    """Rows of what every arm took: medians over rounds, and all rounds' seconds."""
+def measured(settings: Settings) -> Iterator[list[dict[str, Any]]]:
+    """After each round but the first, what the arms have taken since then: a row for each."""
     keys = [(form, k) for form in settings.forms for k in settings.macros]
     with ExitStack() as stack:
         arms = {
@@ -166,25 +168,26 @@ def measured(settings: Settings) -> list[dict[str, Any]]:
             for key in tqdm(keys, desc="learners", unit="learner")
         }
         turns: dict[tuple[str, int, int], list[Turn]] = {}
-        for _ in tqdm(range(1 + settings.rounds), desc="rounds", unit="round"):
+        for number in tqdm(range(1 + settings.rounds), desc="rounds", unit="round"):
             for (form, k), arm in arms.items():
                 for interval in settings.intervals:
                     turns.setdefault((form, k, interval), []).append(arm.turn(interval))
-    rows = []
-    for (form, k, interval), all_turns in turns.items():
-        rounds = all_turns[1:]  # the first is warm-up: Adam's state, Σ's, and torch's caches
-        rows.append(
-            {
-                "form": form,
-                "macros": k,
-                "meta_interval": interval,
-                "processor": [each.processor for each in rounds],
-                "wall": [each.wall for each in rounds],
-                "resident": rounds[-1].resident,
-                "peak": rounds[-1].peak,
-            }
-        )
-    return rows
+            # The first is warm-up: Adam's state, Σ's, and torch's caches.
+            if number:
+                yield [row(*key, rounds[1:]) for key, rounds in turns.items()]
+
+
+def row(form: str, macros: int, interval: int, turns: list[Turn]) -> dict[str, Any]:
+    """What an arm took: seconds of every round, and MB after the last."""
+    return {
+        "form": form,
+        "macros": macros,
+        "meta_interval": interval,
+        "processor": [turn.processor for turn in turns],
+        "wall": [turn.wall for turn in turns],
+        "resident": turns[-1].resident,
+        "peak": turns[-1].peak,
+    }
 
 
 def growth(rows: list[dict[str, Any]], settings: Settings) -> dict[str, float]:
@@ -207,15 +210,19 @@ def main(settings: Settings) -> None:
     """Measure, print the times, and write the result."""
     if settings.smoke:
         settings = replace(settings, rounds=1, macros=(11, 23), decisions=40)
-    rows = measured(settings)
-    for row in rows:
+    for rows in measured(settings):
+        write(rows, settings)  # after each round, for it may be a long way to the last
+    for arm in rows:
         print(
-            f"{row['form']:18} k={row['macros']:5} meta_interval={row['meta_interval']} "
-            f"{median(row['processor']) * 1e3:8.1f} ms {row['peak']:7.0f} MB"
+            f"{arm['form']:18} k={arm['macros']:5} meta_interval={arm['meta_interval']} "
+            f"{median(arm['processor']) * 1e3:8.1f} ms {arm['peak']:7.0f} MB"
         )
-    ratios = growth(rows, settings)
-    for name, ratio in ratios.items():
+    for name, ratio in growth(rows, settings).items():
         print(f"{name:36} {ratio:5.2f}")
+
+
+def write(rows: list[dict[str, Any]], settings: Settings) -> None:
+    """Write the result."""
     write_report(
         settings.output,
         {
@@ -224,7 +231,7 @@ def main(settings: Settings) -> None:
             "batch_size": settings.batch_size,
             "decisions": settings.decisions,
             "threads": settings.threads,
-            "growth": ratios,
+            "growth": growth(rows, settings),
             "arms": rows,
         },
     )

@@ -9,12 +9,12 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
-from torch import Tensor
 
 from macro_gym.errors import ArgumentTypeError
 from sb3_masp.macro_learner import require_setting
 from sb3_masp.masp import MASP
 from sb3_masp.run_results import action_names
+from sb3_masp.similarity.health import rows_to_look_at
 from sb3_masp.similarity_report.contents import movement
 from sb3_masp.similarity_report.history import MEANINGS, Movement, write_history
 from sb3_masp.similarity_report.measures import value_agreement
@@ -96,9 +96,8 @@ class SimilarityHistory(BaseCallback):
     def _describe(self) -> None:
         """Add a row, and tell the log."""
         learner, before = cast(MASP, self.model), self.rows[-1].decisions if self.rows else 0
-        similarity = learner.similarity().detach()
-        row = movement(similarity, learner.similarity.start, learner.macro_set, self.num_timesteps)
-        row = row._replace(agreement=self._agreement(similarity))
+        row = movement(learner.similarity, learner.macro_set, self.num_timesteps)
+        row = row._replace(agreement=self._agreement())
         self.rows.append(row)
         if self._path is not None:
             write_history(self._path, self.rows)
@@ -107,9 +106,9 @@ class SimilarityHistory(BaseCallback):
                 self.logger.record(f"similarity/{name}", value)
         every = self._pictures_every
         if every is not None and row.decisions // every > before // every:
-            self._draw(similarity)
+            self._draw()
 
-    def _agreement(self, similarity: Tensor) -> float:
+    def _agreement(self) -> float:
         """How Σ agrees with distances of values in states spread evenly over the replay buffer."""
         learner = cast(MASP, self.model)
         buffer = learner.replay_buffer
@@ -123,14 +122,17 @@ class SimilarityHistory(BaseCallback):
             q_values = learner._expected_values(learner._network(states))
         learner.policy.set_training_mode(training)
         np.random.set_state(generator)  # SB3's buffers draw the environments
-        return value_agreement(similarity, q_values)
+        actions = rows_to_look_at(learner.similarity.n_actions).to(q_values.device)
+        return value_agreement(learner.similarity.rows(actions).detach(), q_values, actions)
 
-    def _draw(self, similarity: Tensor) -> None:
+    def _draw(self) -> None:
         """Show the heat map in the log."""
         if not (find_spec("matplotlib") and find_spec("scipy")):
             return
         from sb3_masp.similarity_report.pictures import heat_map
 
-        picture = heat_map(similarity.double().cpu().numpy(), action_names(cast(MASP, self.model)))
+        learner = cast(MASP, self.model)
+        matrix = learner.similarity().detach().double().cpu().numpy()
+        picture = heat_map(matrix, action_names(learner))
         elsewhere = ("stdout", "log", "json", "csv")
         self.logger.record("similarity/map", Figure(picture, close=False), exclude=elsewhere)

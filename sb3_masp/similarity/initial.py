@@ -13,6 +13,9 @@ StartName = Literal["uniform", "overlap", "identity", "permuted", "random"]
 Start = StartName | str
 """A name, or the path of a file that `save_similarity` wrote."""
 
+LEAST_OVERLAP = 1e-3
+"""What actions that share nothing get all the same, or no gradient could ever reach them."""
+
 
 def initial_similarity(
     start: Start, n_actions: int, macro_set: MacroSet | None = None, seed: int | None = None
@@ -61,8 +64,7 @@ def _overlap(start: Start, macro_set: MacroSet | None) -> Tensor:
             f"similarity_start={start!r} compares macros by their primitives, but the "
             "environment has no macro_set; use a MacroALE environment or MacroAction"
         )
-    # Actions that share nothing still get a little, or no gradient could ever reach them.
-    weights = th.as_tensor(macro_set.overlap(), dtype=th.float32) + 1e-3
+    weights = th.as_tensor(macro_set.overlap(), dtype=th.float32) + LEAST_OVERLAP
     return weights / weights.sum(dim=1, keepdim=True)
 
 

@@ -2,19 +2,24 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self, cast
 
 import numpy as np
 import torch as th
 from numpy.typing import NDArray
 
 from macro_gym import MacroSet
-from sb3_masp.similarity import OverlapSimilarity, Similarity, SimilarityAbout, SimilarityError
-from sb3_masp.similarity.health import similarity_health
+from sb3_masp.similarity import Similarity, SimilarityAbout, SimilarityError
+from sb3_masp.similarity.health import ALL_ROWS, rows_to_look_at, similarity_health
+from sb3_masp.similarity.initial import LEAST_OVERLAP
+from sb3_masp.similarity.matrices import spread
 from sb3_masp.similarity.transfer import sequences
 from sb3_masp.similarity_report.history import MEANINGS, Movement
 from sb3_masp.similarity_report.measures import relative_distance
+
+DRAWN = 512
+"""Actions that a picture shows where there are too many for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,7 @@ class SimilarityReport:
         form: The form's name.
         now: Σ as it is, in figures.
         history: How it moved there, first to last; empty if nobody kept it.
+        part_of: Of how many actions these are some; 0 if they are all.
 
     Raises:
         SimilarityError: Names or steps are not as many as Σ has rows.
@@ -41,6 +47,7 @@ class SimilarityReport:
     form: str
     now: Movement
     history: tuple[Movement, ...] = ()
+    part_of: int = 0
 
     def __post_init__(self) -> None:
         """Refuse names of other actions."""
@@ -52,10 +59,29 @@ class SimilarityReport:
             )
 
     @property
+    def n_actions(self) -> int:
+        """Number of actions that Σ is over."""
+        return self.part_of or len(self.names)
+
+    def for_pictures(self) -> Self:
+        """Itself; or of thousands of actions some, evenly spread, as many as can be drawn."""
+        shown = drawable(len(self.names))
+        if len(shown) == len(self.names):
+            return self
+        return replace(
+            self,
+            similarity=self.similarity[np.ix_(shown, shown)],
+            names=tuple(self.names[action] for action in shown),
+            steps=tuple(self.steps[action] for action in shown),
+            part_of=self.n_actions,
+        )
+
+    @property
     def title(self) -> str:
         """What it is, in a line."""
         game = f" of {self.about.game}" if self.about.game else ""
-        return f"Similarity of {len(self.names)} actions{game}"
+        some = f"{len(self.names)} of " if self.n_actions != len(self.names) else ""
+        return f"Similarity of {some}{self.n_actions} actions{game}"
 
     @property
     def facts(self) -> dict[str, str]:
@@ -93,7 +119,7 @@ def make_report(
     macro_set = about.macros_of_actions
     names = about.actions or tuple(map(str, range(len(matrix))))
     rows = tuple(row for row in history if not about.decisions or row.decisions <= about.decisions)
-    now = movement(matrix, similarity.start.cpu(), macro_set, about.decisions)
+    now = movement(similarity, macro_set, about.decisions)
     if rows and rows[-1].decisions == about.decisions:
         now = now._replace(agreement=rows[-1].agreement)
     return SimilarityReport(
@@ -107,23 +133,36 @@ def make_report(
     )
 
 
-def movement(
-    similarity: th.Tensor, start: th.Tensor, macro_set: MacroSet | None, decisions: int
-) -> Movement:
-    """Σ in figures, but for its agreement with values.
+@th.no_grad()
+def movement(similarity: Similarity, macro_set: MacroSet | None, decisions: int) -> Movement:
+    """Σ in figures, but for its agreement with values; of thousands of actions by some rows.
 
     Args:
-        similarity: Σ, shape ``(actions, actions)``.
-        start: Σ as it was at first, same shape.
+        similarity: Σ.
         macro_set: What the actions are, if the environment has macros.
         decisions: Decisions of training so far.
     """
-    health = similarity_health(similarity, start)
+    actions = rows_to_look_at(similarity.n_actions).to(similarity.all_actions.device)
+    rows, start = similarity.rows(actions), similarity.start_rows(actions)
+    health = similarity_health(rows, start, actions)
     figures: dict[str, Any] = {name: health[name] for name in Movement._fields if name in health}
     if macro_set is not None:
-        overlap = OverlapSimilarity.for_actions(similarity, macro_set)().to(similarity)
-        figures["distance_from_overlap"] = relative_distance(similarity, overlap)
+        overlap = overlap_rows(macro_set, actions).to(rows)
+        figures["distance_from_overlap"] = relative_distance(rows, overlap)
     return Movement(decisions, **figures)
+
+
+def overlap_rows(macro_set: MacroSet, actions: th.Tensor) -> th.Tensor:
+    """Rows of the handcrafted Σ, `OverlapSimilarity`, shape ``(rows, actions)``."""
+    weights = th.as_tensor(macro_set.overlap(actions.tolist()), dtype=th.float32) + LEAST_OVERLAP
+    weights[th.arange(len(actions)), actions.cpu()] = 0.0
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def drawable(n_actions: int) -> NDArray[np.int64]:
+    """Actions that pictures show: all, or of thousands `DRAWN`, evenly spread."""
+    shown = spread(n_actions, n_actions if n_actions <= ALL_ROWS else DRAWN)
+    return cast(NDArray[np.int64], shown.numpy())
 
 
 def steps_of(name: str) -> tuple[str, ...]:

@@ -8,31 +8,35 @@ from torch import Tensor
 
 def relative_distance(similarity: Tensor, other: Tensor) -> float:
     """``‖Σ − O‖ / ‖O‖``, Frobenius norms of matrices of shape ``(actions, actions)``."""
-    return float((similarity - other).norm() / other.norm())
+    return float((similarity - other).detach().norm() / other.detach().norm())
 
 
-def value_distances(q_values: Tensor) -> Tensor:
-    """``mean_s |Q(s, i) − Q(s, j)|`` of every two actions, shape ``(actions, actions)``.
+def value_distances(q_values: Tensor, actions: Tensor | None = None) -> Tensor:
+    """``mean_s |Q(s, i) − Q(s, j)|`` of some actions i and all j, shape ``(rows, actions)``.
 
     Args:
         q_values: Action values, shape ``(states, actions)``.
+        actions: The actions i, shape ``(rows,)``; all if None.
     """
-    return th.cdist(q_values.mT, q_values.mT, p=1) / len(q_values)
+    of_rows = q_values if actions is None else q_values[:, actions]
+    return th.cdist(of_rows.mT, q_values.mT, p=1) / len(q_values)
 
 
-def value_agreement(similarity: Tensor, q_values: Tensor) -> float:
+def value_agreement(rows: Tensor, q_values: Tensor, actions: Tensor | None = None) -> float:
     """Whether the actions that Σ holds for similar have similar values, within −1..1.
 
     Spearman's rank correlation, over all pairs of different actions, of ``Σ_ij`` with
     ``−mean_s |Q(s, i) − Q(s, j)|``; not a number where either is the same for all pairs.
 
     Args:
-        similarity: Σ, shape ``(actions, actions)``.
+        rows: Rows of Σ, all or some, shape ``(rows, actions)``.
         q_values: Action values, shape ``(states, actions)``.
+        actions: Which rows they are, shape ``(rows,)``; all, in order, if None.
     """
-    pairs = ~np.eye(len(similarity), dtype=np.bool_)
-    entries = similarity.double().cpu().numpy()[pairs]
-    distances = value_distances(q_values.double()).cpu().numpy()[pairs]
+    own = np.arange(len(rows)) if actions is None else actions.cpu().numpy()
+    pairs = np.arange(rows.shape[1]) != own[:, None]
+    entries = rows.double().cpu().numpy()[pairs]
+    distances = value_distances(q_values.double(), actions).cpu().numpy()[pairs]
     return rank_correlation(entries, -distances)
 
 

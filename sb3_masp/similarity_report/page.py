@@ -31,6 +31,7 @@ def write_page(report: SimilarityReport, path: str | os.PathLike[str], most: int
     Raises:
         MissingDependencyError: matplotlib or SciPy is not installed.
     """
+    report = report.for_pictures()
     parts = {
         "title": escape(report.title),
         "facts": _facts(report),

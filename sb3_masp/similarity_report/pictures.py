@@ -14,7 +14,7 @@ from macro_gym.files import replacing
 from macro_gym.report.pictures import draw_strip, new_figure
 from macro_gym.report.strips import symbol
 from sb3_masp.similarity_report.clusters import Clusters, cluster, neighbours
-from sb3_masp.similarity_report.contents import SimilarityReport
+from sb3_masp.similarity_report.contents import SimilarityReport, drawable
 from sb3_masp.similarity_report.history import MEANINGS, Movement
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def draw_report(
     if report.history:
         drawings["history"] = lambda: curves(report.history)
     paths = []
+    report = report.for_pictures()
     for name, draw in tqdm(drawings.items(), unit="picture", disable=not progress_bar):
         figure = draw()
         for suffix in formats:
@@ -83,6 +84,9 @@ def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") ->
     Raises:
         MissingDependencyError: matplotlib or SciPy is not installed.
     """
+    part = drawable(len(names))
+    some = "" if len(part) == len(names) else f"; {len(part)} of {len(names):,} actions are shown"
+    similarity, names = similarity[np.ix_(part, part)], [names[action] for action in part]
     clusters = cluster(similarity)
     side = min(max(3.5, 0.1 * len(names)), 16.0)
     figure = new_figure(side + 4.6, side + 2.2)
@@ -103,7 +107,9 @@ def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") ->
     axes.yaxis.tick_right()
     axes.tick_params(length=2, width=0.4)
     thinned = "" if every == 1 else f"; one in {every} is named"
-    axes.set_title(f"{title or 'Similarity Σ'}, ordered by cluster{thinned}", parse_math=False)
+    axes.set_title(
+        f"{title or 'Similarity Σ'}, ordered by cluster{thinned}{some}", parse_math=False
+    )
     axes.set(xlabel="… by the values of these", ylabel="values of these are explained …")
     figure.colorbar(image, cax=bar, label="entry of Σ", extend="both", ticks=MaxNLocator(6))
     return figure

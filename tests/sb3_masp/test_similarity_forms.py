@@ -144,7 +144,7 @@ def test_a_fixed_similarity_is_penalised_with_and_never_learned(form):
 # Law 8, files, learners
 
 
-@pytest.mark.parametrize("form", ["low_rank", "kernel"])
+@pytest.mark.parametrize("form", ["low_rank", "kernel", "group_kernel"])
 @every_learner
 def test_outer_gradient_is_exact_through_every_form(kind, form):
     model = learner(kind, similarity=form, similarity_start="overlap", max_grad_norm=0.1)
@@ -152,7 +152,7 @@ def test_outer_gradient_is_exact_through_every_form(kind, form):
     assert all(bool(p.grad.abs().max() > 0) for p in model.similarity.parameters())
 
 
-@pytest.mark.parametrize("form", ["low_rank", "kernel"])
+@pytest.mark.parametrize("form", ["low_rank", "kernel", "group_kernel"])
 def test_a_learned_form_moves_is_saved_and_loaded_with_its_learner(form, tmp_path):
     model = MASPDQN("MlpPolicy", macro_cartpole(), similarity=form, meta_interval=1, **SMALL)
     model.learn(61)
