@@ -124,6 +124,7 @@ def main(settings: Settings) -> None:
     if settings.smoke:
         settings = replace(settings, rounds=2, decisions=2, n_envs=3)
     names = random_macros(8, settings.seed).primitives
+    load_average = os.getloadavg()[0]
     loads = {
         "random macros of length 8": random_macros(8, settings.seed),
         "the bank's macros": load_bank("breakout").remap(names).top(128),
@@ -141,6 +142,7 @@ def main(settings: Settings) -> None:
             "n_envs": settings.n_envs,
             "rounds": settings.rounds,
             "cores": len(os.sched_getaffinity(0)),
+            "load_average_before": load_average,
             "loads": results,
         },
     )

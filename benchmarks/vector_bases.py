@@ -166,6 +166,7 @@ def bases(n_envs: int, n_cores: int) -> dict[str, Callable[[MacroSet], Base]]:
     found = {
         "one MacroALE": partial(one, n_envs),
         "MacroVectorEnv": partial(processes, n_envs, num_workers=n_cores),
+        "MacroVectorEnv, two processes a core": partial(processes, n_envs, num_workers=2 * n_cores),
         "MacroVectorEnv, a process for each": partial(processes, n_envs, num_workers=n_envs),
         "Gymnasium's AsyncVectorEnv": partial(processes, n_envs, vectorization_mode="async"),
         "threads": partial(threads, n_envs, n_threads=n_cores),
