@@ -1,6 +1,7 @@
 """Σ, one form a file; what it starts from, how it fares, and how it is stored."""
 
 from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
+from sb3_masp.similarity.factored import FactoredSimilarity, Factors
 from sb3_masp.similarity.files import SimilarityAbout, load_similarity, save_similarity
 from sb3_masp.similarity.fixed import (
     FixedSimilarity,
@@ -24,6 +25,8 @@ from sb3_masp.similarity.unconstrained import UnconstrainedSimilarity
 __all__ = [
     "SIMILARITIES",
     "DiagonalSoftmaxSimilarity",
+    "FactoredSimilarity",
+    "Factors",
     "FixedSimilarity",
     "GroupKernelSimilarity",
     "IdentitySimilarity",
