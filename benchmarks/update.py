@@ -1,7 +1,8 @@
 """Time one MASPDQN update against SB3's DQN update and against double backward.
 
 All arms take turns within each round, so that a machine that slows down slows all of them; the
-result is the median over rounds of each arm's ratio to SB3's DQN in the same round.
+result is the median over rounds of each arm's ratio to SB3's DQN in the same round: of processor
+time, which does not count what else a machine is doing, and of wall time.
 """
 
 import time
@@ -104,11 +105,26 @@ def arms(settings: Settings) -> dict[str, Callable[[], None]]:
         "meta_interval=4": updates(make(MASPDQN, embedding_dim=0, meta_interval=4)),
         "meta_interval=1, conditioned": updates(make(MASPDQN, meta_interval=1)),
         "meta_interval=4, conditioned": updates(make(MASPDQN, meta_interval=4)),
+        "meta_interval=1, batches shared": updates(
+            make(MASPDQN, embedding_dim=0, meta_interval=1, similarity_learning="meta_shared")
+        ),
+        "meta_interval=4, batches shared": updates(
+            make(MASPDQN, embedding_dim=0, meta_interval=4, similarity_learning="meta_shared")
+        ),
+        "meta_interval=1, conditioned, batches shared": updates(
+            make(MASPDQN, meta_interval=1, similarity_learning="meta_shared")
+        ),
         "meta_interval=1, last layer": updates(
             make(MASPDQN, embedding_dim=0, meta_interval=1, meta_gradient="last_layer")
         ),
         "double backward": double_backward(make(MASPDQN, embedding_dim=0, meta_interval=1)),
     }
+
+
+def to_sb3(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Median over rounds of each arm's ratio to SB3's DQN in the same round."""
+    base = np.array(seconds["SB3 DQN"])
+    return {name: float(np.median(np.array(times) / base)) for name, times in seconds.items()}
 
 
 def main(settings: Settings) -> None:
@@ -120,24 +136,29 @@ def main(settings: Settings) -> None:
     for run in contestants.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    wall_seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in tqdm(range(settings.rounds), desc="rounds", unit="round"):
         for name, run in contestants.items():
-            start = time.perf_counter()
+            start, wall_start = time.process_time(), time.perf_counter()
             run()
-            seconds[name].append((time.perf_counter() - start) / settings.updates)
-    base = np.array(seconds["SB3 DQN"])
-    ratios = {name: float(np.median(np.array(times) / base)) for name, times in seconds.items()}
+            wall_seconds[name].append((time.perf_counter() - wall_start) / settings.updates)
+            seconds[name].append((time.process_time() - start) / settings.updates)
+    ratios, wall_ratios = to_sb3(seconds), to_sb3(wall_seconds)
     for name, ratio in ratios.items():
-        print(f"{name:30} {np.median(seconds[name]) * 1e3:7.1f} ms   {ratio:5.2f}")
+        milliseconds = np.median(seconds[name]) * 1e3
+        print(f"{name:45} {milliseconds:7.1f} ms   {ratio:5.2f}   wall {wall_ratios[name]:5.2f}")
     write_report(
         settings.output,
         {
-            "what": "seconds for one update, Nature CNN; ratio: median over rounds to SB3's DQN",
+            "what": "processor seconds for one update, Nature CNN, and wall seconds; ratios: "
+            "medians over rounds to SB3's DQN",
             "batch_size": settings.batch_size,
             "actions": settings.actions,
             "threads": settings.threads,
             "ratios": ratios,
+            "wall_ratios": wall_ratios,
             "seconds": seconds,
+            "wall_seconds": wall_seconds,
         },
     )
 
