@@ -19,7 +19,7 @@ share is of SB3's primitives a second. *Updates alone* are without playing.
 
 NO_GPU = """\
 **No GPU was to be had**: nothing here tells how fast one would be, and graphs, which need one, are
-left out.
+left out. The machine was shared (load average {load:.0f} on {cores} cores): compare within a column.
 """
 
 
@@ -30,11 +30,12 @@ def gpu_section(result: dict[str, Any]) -> str:
         for n_envs, group in result["groups"].items()
         for name, rates in group.items()
     ]
+    no_gpu = NO_GPU.format(load=result["load_average"], cores=result["machine"]["cores"])
     return SECTION.format(
         batch=result["batch_size"],
         ratio=result["decisions_per_update"],
         device="the CPU" if result["device"] == "CPU" else result["device"],
-        caveat=NO_GPU if result["device"] == "CPU" else "",
+        caveat=no_gpu if result["device"] == "CPU" else "",
         k=result["k"],
         base=BASE,
         rows="\n".join(rows),

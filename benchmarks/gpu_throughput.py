@@ -14,6 +14,7 @@ some seconds of play with learning. Each number of environments has an equal sha
 """
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -362,6 +363,7 @@ def write(settings: Settings, device: th.device, groups: dict[int, dict[str, Mea
         "what": "learning Breakout end to end; medians over turns, contenders by turns",
         "device": th.cuda.get_device_name(device) if is_gpu else "CPU",
         "threads": th.get_num_threads(),
+        "load_average": os.getloadavg()[0],
         "batch_size": 32,
         "decisions_per_update": settings.decisions_per_update,
         "k": settings.k,
