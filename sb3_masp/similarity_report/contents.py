@@ -1,5 +1,6 @@
 """What a report on Σ is made of."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -144,7 +145,7 @@ def movement(similarity: Similarity, macro_set: MacroSet | None, decisions: int)
     """
     actions = rows_to_look_at(similarity.n_actions).to(similarity.all_actions.device)
     rows, start = similarity.rows(actions), similarity.start_rows(actions)
-    health = similarity_health(rows, start, actions)
+    health = {"effective_rank": math.nan} | similarity_health(rows, start, actions)
     figures: dict[str, Any] = {name: health[name] for name in Movement._fields if name in health}
     if macro_set is not None:
         overlap = overlap_rows(macro_set, actions).to(rows)

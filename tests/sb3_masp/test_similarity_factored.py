@@ -304,6 +304,7 @@ def test_some_rows_of_overlap_and_of_agreement_are_those_of_all():
     assert value_agreement(near[some], q_values, some) == pytest.approx(1)
 
 
+@pytest.mark.usefixtures("some_rows")
 def test_a_report_on_thousands_of_actions_describes_all_and_draws_some(monkeypatch, tmp_path):
     monkeypatch.setattr(contents, "ALL_ROWS", 500)
     monkeypatch.setattr(contents, "DRAWN", 13)
