@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmarks.gpu_throughput import BASE
+BASE = "SB3 DQN"
+"""The learner that others are compared with."""
 
 SECTION = """\
 ## Learning, end to end
@@ -19,7 +20,7 @@ share is of SB3's primitives a second. *Updates alone* are without playing.
 
 NO_GPU = """\
 **No GPU was to be had**: nothing here tells how fast one would be, and graphs, which need one, are
-left out. The machine was shared (load average {load:.0f} on {cores} cores): compare within a column.
+left out. The machine was shared (load average {load:.0f} on {cores} cores), so that times swing.
 """
 
 

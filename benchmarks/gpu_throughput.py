@@ -33,13 +33,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.utils import get_device
 from tqdm import tqdm
 
+from benchmarks.gpu_page import BASE
 from benchmarks.report import write_report
 from benchmarks.single_file_dqn import SingleFileDQN
 from sb3_masp import MASPDQN, DeviceReplayBuffer
 from sb3_masp.make_vec import make_macro_vec_env
 from sb3_masp.vec_env import GymnasiumVecEnv
 
-BASE = "SB3 DQN"
 FRAMESKIP = 4
 
 
