@@ -23,7 +23,7 @@ make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
 unpack_dual: Callable[[Tensor], tuple[Tensor, Tensor | None]] = forward_ad.unpack_dual
 
 LINEAR_MAPS = (F.linear, th.conv1d, th.conv2d, th.conv3d)
-"""Linear in inputs and in weights, and called as ``(inputs, weight, bias, *settings)``."""
+"""Linear in inputs and in weights, and called as ``(input, weight, bias, *settings)``."""
 
 
 class LinearMaps(TorchFunctionMode):
@@ -86,14 +86,14 @@ class _Tangents(TorchFunctionMode):
 def _known_map(
     output: Tensor,
     linear: Callable[..., Tensor],
-    inputs: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     *settings: Any,
     **named: Any,
 ) -> Tensor:
     """A linear map's output with its tangent ``W ẋ + Ẇ x + ḃ``."""
-    (x, x_dot), (w, w_dot) = unpack_dual(inputs), unpack_dual(weight)
+    (x, x_dot), (w, w_dot) = unpack_dual(input), unpack_dual(weight)
     b_dot = None if bias is None else unpack_dual(bias)[1]
     parts = []
     if w_dot is not None:
