@@ -6,12 +6,16 @@ from statistics import median
 from typing import Any
 
 from benchmarks.banks_page import banks_page
+from benchmarks.gpu_page import gpu_section
 from benchmarks.learning_page import learning_page
 from benchmarks.planner_page import planner_section
+from benchmarks.soak_page import PICTURE, draw_soak, soak_section
 from macro_gym.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs"
+THROUGHPUT = RESULTS / "gpu_throughput.json"
+SOAK = RESULTS / "soak.json"  # an hour's: a clone may be without
 
 
 INTRODUCTION = """\
@@ -29,11 +33,28 @@ Emulator frames per second as a share of what `ALE.act` alone does, with random 
 length.
 """
 
+VECTOR = """\
+## Stepping {n_envs} environments
+
+Breakout with random decisions, on {cores} cores: emulator frames per second of wall time, as a
+multiple of what one environment reaches alone and as a share of what ale-py's `AtariVectorEnv` does
+without macros on the same cores; and frames per second of processor time, of all processes
+together, as a share of one environment's. Macros are random ones of length 8, or those of the
+shipped bank. `benchmarks/vector_bases.py` describes the ways; why `MacroVectorEnv` is what it is
+stands among the decisions. Before the run, {load:.1f} other processes wanted a core on average;
+wall time says nothing where that is much above 0.
+
+| way | macros | times one | share of AtariVectorEnv | per processor second |
+|---|---|---|---|---|
+{rows}
+"""
+
 UPDATE = """\
 ## One update
 
-Nature CNN, batch 32, 4 + 128 actions, one thread: time as a multiple of SB3's DQN update. The
-meta-step is the exact one unless it says otherwise; *double backward* is the same meta-gradient by
+Nature CNN, batch 32, 4 + 128 actions, one thread: processor time as a multiple of SB3's DQN update.
+The meta-step is the exact one unless it says otherwise; *batches shared* is
+`similarity_learning="meta_shared"`; *double backward* is the same meta-gradient by
 `create_graph=True`.
 """
 
@@ -85,6 +106,8 @@ def page() -> str:
         STEPPING,
         _table(("environment", "share of the bare emulator"), stepping["ratios"]),
         _about(stepping),
+        _vector(_result("vector")),
+        _about(_result("vector")),
         UPDATE,
         _table(("update", "times SB3's DQN"), update["ratios"]),
         _about(update),
@@ -97,7 +120,27 @@ def page() -> str:
         _about(_result("readers")),
         _about(_result("extraction")),
     ]
+    if THROUGHPUT.exists():
+        sections += [gpu_section(_result("gpu_throughput")), _about(_result("gpu_throughput"))]
+    if SOAK.exists():
+        sections += [soak_section(_result("soak")), _about(_result("soak"))]
     return "\n".join(sections)
+
+
+def _vector(vector: dict[str, Any]) -> str:
+    """The section on many environments."""
+    rows = [
+        f"| {way} | {macros} | {ratio:.2f} | {load['ratios_to_ale_vector'][way]:.2f} | "
+        f"{load['processor_ratios'][way]:.2f} |"
+        for macros, load in vector["loads"].items()
+        for way, ratio in load["ratios"].items()
+    ]
+    return VECTOR.format(
+        n_envs=vector["n_envs"],
+        cores=vector["cores"],
+        load=vector["load_average_before"],
+        rows="\n".join(rows),
+    )
 
 
 def _replay(buffer: dict[str, Any]) -> str:
@@ -178,3 +221,5 @@ if __name__ == "__main__":
     for name, text in pages().items():
         with replacing(DOCS / name) as file:
             file.write(text.encode())
+    if SOAK.exists():
+        draw_soak(_result("soak"), DOCS / PICTURE)
