@@ -9,6 +9,7 @@ from benchmarks.banks_page import banks_page
 from benchmarks.gpu_page import gpu_section
 from benchmarks.learning_page import learning_page
 from benchmarks.planner_page import planner_section
+from benchmarks.similarity_size_page import size_section
 from benchmarks.soak_page import PICTURE, draw_soak, soak_section
 from macro_gym.files import replacing
 
@@ -114,6 +115,8 @@ def page() -> str:
         RAINBOW,
         _table(("update", "share of CleanRL's"), rainbow["ratios"]),
         _about(rainbow),
+        size_section(_result("similarity_size")),
+        _about(_result("similarity_size")),
         _replay(_result("buffer")),
         _about(_result("buffer")),
         _mining(_result("readers"), _result("extraction")),
