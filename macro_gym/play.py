@@ -3,11 +3,12 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def plan_play(
     *,
     settings: PlannerSettings = DEFAULTS,
     seed: int = 0,
+    skip_seeds: Collection[int] = (),
     workers: int = 1,
     progress_bar: bool = True,
 ) -> list[Path]:
@@ -50,6 +52,8 @@ def plan_play(
             ``settings.steps - 1`` more may come.
         settings: How to search; ``settings.steps`` cuts each episode.
         seed: Seed of the first episode.
+        skip_seeds: Seeds to leave out: those whose play crashes the emulator, as some of
+            ale-py's Video Chess does.
         workers: Processes that plan at the same time, one episode each.
         progress_bar: Whether to show the steps done.
 
@@ -69,6 +73,7 @@ def plan_play(
     rom = known_rom(game)
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
+    seeds = (number for number in count(seed) if number not in skip_seeds)
     paths: list[Path] = []
     running: set[Future[int]] = set()
     finished = 0
@@ -79,7 +84,7 @@ def plan_play(
         while True:
             # An episode is at most settings.steps long: only one that is surely needed starts.
             while len(running) < workers and finished + len(running) * settings.steps < steps:
-                episode = _Episode(rom, settings, seed + len(paths), Path(folder))
+                episode = _Episode(rom, settings, next(seeds), Path(folder))
                 paths.append(episode.path)
                 if episode.path.exists():
                     finished += episode.stored_steps()
@@ -137,7 +142,8 @@ def _result(episode: Future[int]) -> int:
     except BrokenProcessPool as error:
         raise DemonstrationError(
             "a process that planned has died: out of memory, killed, or a crash of the emulator. "
-            "Its progress is kept; run the same again to go on"
+            "Its progress is kept; run the same again to go on. If it dies again in the same "
+            "episode, leave that out with skip_seeds"
         ) from error
 
 

@@ -14,6 +14,7 @@ def plan(
     trials: int = 4,
     repeat_action_probability: float = 0.0,
     seed: int = 0,
+    skip_seeds: tuple[int, ...] = (),
     workers: int = 1,
 ) -> None:
     """Let the planner play a game; an interrupted run goes on where it stopped.
@@ -26,6 +27,7 @@ def plan(
         trials: Changes of the plan tried every 4 steps: more play better and take longer.
         repeat_action_probability: That of sticky actions, such as 0.25.
         seed: Seed of the first episode; the others count up from it.
+        skip_seeds: Seeds to leave out: those whose play crashes the emulator.
         workers: Episodes to plan at the same time, each on one core.
     """
     from macro_gym.demonstrations.planner import PlannerSettings
@@ -37,6 +39,15 @@ def plan(
         steps=episode_steps,
         repeat_action_probability=repeat_action_probability,
     )
-    for path in plan_play(game, output, steps, settings=settings, seed=seed, workers=workers):
+    play = plan_play(
+        game,
+        output,
+        steps,
+        settings=settings,
+        seed=seed,
+        skip_seeds=skip_seeds,
+        workers=workers,
+    )
+    for path in play:
         demonstration = Demonstration.load(path)
         print(f"{path}  {len(demonstration.actions)} steps  score {demonstration.score:g}")

@@ -41,6 +41,12 @@ def test_each_file_is_the_episode_of_its_seed(play):
     assert stored.source == alone.source
 
 
+def test_seeds_are_left_out_where_asked(play, tmp_path):
+    paths = played(tmp_path, skip_seeds={4, 6})
+    assert [path.name for path in paths] == [f"pong-{seed}.npz" for seed in (3, 5, 7, 8)]
+    assert paths[1].read_bytes() == (play / "pong-5.npz").read_bytes()
+
+
 def test_more_workers_make_the_same_files(play, tmp_path):
     played(tmp_path, workers=3)
     assert contents(tmp_path) == contents(play)
