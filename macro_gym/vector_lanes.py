@@ -23,7 +23,10 @@ Request: TypeAlias = tuple[int, str, dict[int, tuple[Any, ...]]]
 """Its number, the method of `Lanes`, and that method's arguments for each environment's index."""
 
 Answer: TypeAlias = tuple[int, dict[int, bytes]]
-"""The request's number, and for each environment's index what `attempt` returned."""
+"""The request's number, and for each environment's index an `Attempt`, pickled by itself."""
+
+Attempt: TypeAlias = tuple[Any, Exception | None, str]
+"""What was returned, what was raised, and its traceback as text."""
 
 StepResult: TypeAlias = tuple[float, bool, bool, dict[str, Any]]
 """Reward, terminated, truncated, info."""
@@ -142,16 +145,15 @@ def work(
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> bytes:
-    """Call ``function``; return, pickled, what it returned or raised, for `outcome`."""
+    """Call ``function``; return the `Attempt`, pickled."""
     try:
         return pickle.dumps((function(*arguments), None, ""))
     except Exception as error:
         return pickle.dumps((None, _portable(error), traceback.format_exc()))
 
 
-def outcome(index: int, attempted: bytes) -> Any:
+def outcome(index: int, result: Any, error: Exception | None, text: str) -> Any:
     """Return what environment ``index`` returned, or raise what it raised."""
-    result, error, text = pickle.loads(attempted)
     if error is not None:
         error.add_note(f"This happened in environment {index} of the vector environment:\n{text}")
         raise error

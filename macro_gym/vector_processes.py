@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import sys
 import time
 import warnings
@@ -14,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from macro_gym.errors import EnvironmentSettingError, VectorEnvError
-from macro_gym.vector_lanes import EnvMaker, outcome, work
+from macro_gym.vector_lanes import Attempt, EnvMaker, outcome, work
 
 SECONDS_TO_CLOSE = 10.0
 
@@ -83,7 +84,7 @@ class Processes:
     def receive(self, workers: Sequence[int]) -> dict[int, Any]:
         """Return what environments returned, in the environments' order."""
         waiting: dict[Any, int] = {self._channels[worker]: worker for worker in workers}
-        attempts: dict[int, bytes] = {}
+        attempts: dict[int, Attempt] = {}
         while waiting:
             for channel in wait(waiting):
                 worker = waiting[channel]
@@ -92,9 +93,12 @@ class Processes:
                 except (EOFError, OSError):
                     self._report_death(worker)
                 if request == self._request:
-                    attempts |= part
+                    # Read now, while other processes are still at work.
+                    attempts |= {
+                        index: pickle.loads(attempted) for index, attempted in part.items()
+                    }
                     del waiting[channel]
-        return {index: outcome(index, attempts[index]) for index in sorted(attempts)}
+        return {index: outcome(index, *attempts[index]) for index in sorted(attempts)}
 
     def close(self) -> None:
         """Have the environments closed and end the processes; one that does not end is killed."""
