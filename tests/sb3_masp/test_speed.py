@@ -9,7 +9,6 @@ from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow, Rainbow
 from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.speed import channels_last, fuse
 
-
 SB3S = {
     "noisy": False,
     "dueling": False,
