@@ -16,7 +16,7 @@ from sb3_masp.decisions import primitive_rewards
 from sb3_masp.memory import beside_what_is_free, readable, warn_if_more_than_free
 from sb3_masp.observation_store import WHOLE, ObservationStore, by_key, padded
 from sb3_masp.returns import decision_returns, n_step_returns, window_lengths
-from sb3_masp.samples import MacroReplaySamples
+from sb3_masp.samples import MacroReplaySamples, sent
 from sb3_masp.sum_tree import SumTree
 
 __all__ = ["MacroReplayBuffer", "MacroReplaySamples"]
@@ -277,9 +277,7 @@ class MacroReplayBuffer(ReplayBuffer):
 
     def _tensor(self, array: NDArray[Any]) -> th.Tensor:
         """``array`` on the device; indexing has already copied it out of the buffer."""
-        # Half as long as SB3's to_torch where there is nothing to move.
-        tensor = th.from_numpy(array)
-        return tensor if self.device.type == "cpu" else tensor.to(self.device)
+        return sent(array, self.device)
 
     def _tensors(self, arrays: dict[str, NDArray[Any]], env: VecNormalize | None) -> Any:
         """Observations as tensors, normalised by ``env``; by key if the space is a Dict."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
 from sb3_masp.memory import readable
 from sb3_masp.observation_store import WHOLE
+from sb3_masp.samples import sent
 
 HEADROOM = 2 * 2**30
 """Bytes of the device that are left to networks, their optimizer and the batches."""
@@ -72,10 +73,6 @@ class DeviceReplayBuffer(MacroReplayBuffer):
         if isinstance(self._store, DeviceStore) and self._store.device != self.device:
             self._store.to(self.device)  # SB3 tells a loaded buffer of its learner's device
         return super()._gather(indices, weights, env)
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        """``array`` on the device, without waiting for it."""
-        return sent(array, self.device)
 
     def _tensors(self, arrays: Mapping[str, Any], env: VecNormalize | None) -> Any:
         """Observations, normalised by ``env``, which can only do it in main memory."""
@@ -251,17 +248,6 @@ class DeviceStore:
             ring[: len(heads[key])] = heads[key]
         self._pool = {key: tensor.to(device) for key, tensor in pool.items()}
         return self
-
-
-def sent(array: NDArray[Any], device: th.device) -> Tensor:
-    """``array`` as a tensor on the device; where that is a GPU, on its way there.
-
-    torch keeps the pinned memory until the copy is done, so that nobody need wait for it.
-    """
-    tensor = th.from_numpy(array)
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def free_memory(device: th.device) -> int | None:

@@ -30,3 +30,15 @@ class MacroReplaySamples(NamedTuple):
     discounts: th.Tensor
     weights: th.Tensor
     indices: NDArray[np.int64]
+
+
+def sent(array: NDArray[Any], device: th.device) -> th.Tensor:
+    """``array`` as a tensor on the device; where that is a GPU, on its way there.
+
+    torch keeps the pinned memory until the copy is done, so that nobody need wait for it.
+    """
+    tensor = th.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    # Half as long as SB3's to_torch where there is nothing to move.
+    return tensor if device.type == "cpu" else tensor.to(device)
