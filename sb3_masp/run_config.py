@@ -12,6 +12,7 @@ import tyro
 from stable_baselines3.common.utils import LinearSchedule
 
 from macro_gym.errors import MacroGymError
+from sb3_masp.device_replay import DeviceReplayBuffer
 from sb3_masp.dqn import MASPDQN
 from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.qrdqn import MASPQRDQN
@@ -66,8 +67,13 @@ ARGUMENTS = {
     "eta_final": "eta",
     "meta_learning_rate_final": "meta_learning_rate",
     "auxiliary_prior": "similarity_learning",
+    "replay_on_device": "replay_buffer_class",
 }
 """Settings that become part of a learner's argument of another name."""
+
+
+FLAGS = ("similarity_frozen", "replay_on_device", "cuda_graph", "overlap_updates")
+"""Settings that are given or not."""
 
 
 META_SETTINGS = {"outer_batch_size", "meta_learning_rate", "meta_learning_rate_final"} | {
@@ -123,6 +129,9 @@ class LearnerConfig:
         v_min: The lowest atom.
         v_max: The highest atom.
         noise_scale: Where the noise starts.
+        replay_on_device: Hold the replay where the network is, if it fits there.
+        cuda_graph: Replay updates as CUDA graphs; needs a GPU.
+        overlap_updates: Take updates while environments step.
     """
 
     learning_rate: float | None = None
@@ -163,6 +172,9 @@ class LearnerConfig:
     v_min: float | None = None
     v_max: float | None = None
     noise_scale: float | None = None
+    replay_on_device: bool = False
+    cuda_graph: bool = False
+    overlap_updates: bool = False
 
     def __post_init__(self) -> None:
         """Check what SB3 would take and fail on later."""
@@ -262,9 +274,11 @@ class TrainConfig:
             RunError: A setting is not one of this learner's, or goes with another one.
         """
         learner, fixed = ALGORITHMS[self.algorithm]
-        chosen = {name: value for name, value in asdict(self.learner).items() if value is not None}
-        if not self.learner.similarity_frozen:  # a flag, which is false where it is not given
-            chosen.pop("similarity_frozen", None)
+        chosen = {
+            name: value
+            for name, value in asdict(self.learner).items()
+            if value is not None and (value or name not in FLAGS)
+        }
         known = signature(learner).parameters
         for name in chosen:
             argument = ARGUMENTS.get(name, name)
@@ -289,6 +303,8 @@ class TrainConfig:
             if chosen.get("similarity_learning") != AuxiliaryHead.way:
                 raise RunError("--auxiliary-prior goes with --similarity-learning auxiliary")
             chosen["similarity_learning"] = AuxiliaryHead(prior=prior)
+        if chosen.pop("replay_on_device", False):
+            chosen["replay_buffer_class"] = DeviceReplayBuffer
         return chosen | fixed
 
 

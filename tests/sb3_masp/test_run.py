@@ -19,8 +19,10 @@ from sb3_masp import MASPDQN, load_similarity, run
 from sb3_masp.callbacks import Checkpoints, _frames_per_step
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.cli import main
+from sb3_masp.device_replay import DeviceReplayBuffer
 from sb3_masp.evaluation import Evaluation, evaluate
 from sb3_masp.run_config import ALGORITHMS, ARGUMENTS
+from sb3_masp.run_parts import make_env, make_model
 from sb3_masp.similarity_learning import AuxiliaryHead
 
 BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
@@ -247,6 +249,16 @@ def test_the_option_for_the_prior_is_the_auxiliary_heads_and_of_no_other_way(con
     alone = replace(config, learner=replace(head, similarity_learning=None))
     with pytest.raises(run.RunError, match="--auxiliary-prior goes with --similarity-learning"):
         _ = alone.learner_kwargs
+
+
+def test_options_for_speed_reach_the_learner(config):
+    speed = {"replay_on_device": True, "overlap_updates": True}
+    config = replace(config, learner=replace(config.learner, **speed))
+    model = make_model(config, make_env(config))
+    assert type(model.replay_buffer) is DeviceReplayBuffer
+    assert (model.overlap_updates, model.cuda_graph) == (True, False)
+    graph = replace(config, learner=run.LearnerConfig(cuda_graph=True))
+    assert graph.learner_kwargs["cuda_graph"] is True
 
 
 @pytest.mark.parametrize(
