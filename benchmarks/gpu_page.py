@@ -11,7 +11,8 @@ SECTION = """\
 Breakout, one update on {batch} decisions for every {ratio} decisions, measured on **{device}**.
 {caveat}Decisions last one primitive in SB3's DQN and in a single-file DQN after CleanRL's, which
 both play ale-py's own vector environment, and longer in MASPDQN, which plays {k} macros beside; the
-share is of SB3's primitives a second. *Updates alone* are without playing.
+share is of SB3's primitives a second, most of which is macros' length: compare decisions for the
+speed of learning itself. *Updates alone* are without playing.
 
 | environments | learner | decisions/s | primitives/s | share of {base} | updates alone/s |
 |---|---|---|---|---|---|

@@ -8,12 +8,11 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
-from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
-from sb3_masp.memory import readable
+from sb3_masp.memory import available_memory, readable
 from sb3_masp.observation_store import WHOLE
 from sb3_masp.samples import sent
 
@@ -44,8 +43,8 @@ class DeviceReplayBuffer(MacroReplayBuffer):
             warnings.warn(
                 f"replay buffer: {self.buffer_size * self.n_envs:,} decisions take "
                 f"{readable(needed)} of {self.device}, which has {readable(free)} free, of which "
-                f"{readable(HEADROOM)} are left to the networks. They are held in main memory "
-                f"instead; buffer_size={fitting} would fit.",
+                f"{readable(HEADROOM)} are left to the networks. They are held as "
+                f"MacroReplayBuffer does, in main memory; buffer_size={fitting} would fit.",
                 stacklevel=2,
             )
             return
@@ -70,9 +69,18 @@ class DeviceReplayBuffer(MacroReplayBuffer):
         self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
     ) -> MacroReplaySamples:
         """The samples of entries, on the device that the learner has by now."""
-        if isinstance(self._store, DeviceStore) and self._store.device != self.device:
-            self._store.to(self.device)  # SB3 tells a loaded buffer of its learner's device
+        self._place()
         return super()._gather(indices, weights, env)
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        """Store one decision of each environment over the oldest ones."""
+        self._place()
+        super().add(*args, **kwargs)
+
+    def _place(self) -> None:
+        """Take the device's memory, if not done: SB3 tells a loaded buffer of its device."""
+        if isinstance(self._store, DeviceStore) and self._store.device != self.device:
+            self._store.to(self.device)
 
     def _tensors(self, arrays: Mapping[str, Any], env: VecNormalize | None) -> Any:
         """Observations, normalised by ``env``, which can only do it in main memory."""
@@ -212,7 +220,9 @@ class DeviceStore:
     def _room(self, entries: int) -> dict[str, Tensor]:
         """Zeros for so many observations."""
         return {
-            key: th.zeros((entries, *shape), dtype=_torch_dtype(self._dtypes[key])).to(self.device)
+            key: th.zeros(
+                (entries, *shape), dtype=_torch_dtype(self._dtypes[key]), device=self.device
+            )
             for key, shape in self._shapes.items()
         }
 
@@ -232,15 +242,10 @@ class DeviceStore:
         filled = self.filled * self.n_envs
         heads = {key: ring[:filled].cpu() for key, ring in self._ring.items()}
         pool = {key: tensor.cpu() for key, tensor in self._pool.items()}
-        return self.__dict__ | {"_ring": heads, "_pool": pool, "device": str(self.device)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the ring at its full capacity, where it was if there is such a device."""
-        self.__dict__.update(state)
-        self.to(get_device(state["device"]))
+        return self.__dict__ | {"_ring": heads, "_pool": pool, "device": None}
 
     def to(self, device: th.device) -> Self:
-        """Move everything to another device."""
+        """Hold everything on a device, at full capacity; what was pickled is on none."""
         heads, pool = self._ring, self._pool
         self.device = device
         self._ring = self._room(self.capacity * self.n_envs)
@@ -251,8 +256,10 @@ class DeviceStore:
 
 
 def free_memory(device: th.device) -> int | None:
-    """Bytes that a GPU has free; None of other devices, of which it is not known."""
-    return th.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    """Bytes that a device has free; None where that is not known."""
+    if device.type == "cuda":
+        return th.cuda.mem_get_info(device)[0]
+    return available_memory() if device.type == "cpu" else None
 
 
 def _entry_nbytes(space: spaces.Space[Any], buffer: MacroReplayBuffer) -> int:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import torch as th
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -27,6 +29,7 @@ from sb3_masp.graphs import Eager, Graphs
 from sb3_masp.overlap import WhileStepping
 from sb3_masp.speed import channels_last, fuse
 from sb3_masp.train_freq import TrainsByDecisions
+from sb3_masp.vec_env import GymnasiumVecEnv
 
 
 def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
@@ -90,6 +93,7 @@ class MacroLearner(TrainsByDecisions, ABC):
     """Runs the parts of an update that are the device's."""
 
     _owed_updates = 0
+    _is_learning = False
     _stepping: WhileStepping | None = None
 
     def __init__(
@@ -130,9 +134,12 @@ class MacroLearner(TrainsByDecisions, ABC):
         """The learner's TD loss at its present parameters."""
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Take ``gradient_steps`` updates; after a rollout, as often as it makes due."""
+        """Take ``gradient_steps`` updates; after a rollout, as often as it makes due.
+
+        While `learn` overlaps updates, they are owed until the environments step again.
+        """
         updates = gradient_steps * self._take_trainings_due()
-        if self.overlap_updates:
+        if self.overlap_updates and self._is_learning:
             self._owed_updates += updates
         else:
             self._take_updates(updates, batch_size)
@@ -295,14 +302,25 @@ class MacroLearner(TrainsByDecisions, ABC):
             reset_num_timesteps: As SB3's.
             progress_bar: As SB3's.
         """
-        return super().learn(
-            int(total_timesteps),
-            callback,
-            log_interval,
-            tb_log_name or type(self).__name__,
-            reset_num_timesteps,
-            progress_bar,
-        )
+        self._is_learning = True
+        try:
+            return super().learn(
+                int(total_timesteps),
+                callback,
+                log_interval,
+                tb_log_name or type(self).__name__,
+                reset_num_timesteps,
+                progress_bar,
+            )
+        finally:
+            self._is_learning = False
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """What SB3 does, and for Gymnasium's vector environments, too."""
+        if isinstance(env, VectorEnv):
+            env = VecMonitor(GymnasiumVecEnv(env)) if monitor_wrapper else GymnasiumVecEnv(env)
+        return OffPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def dump_logs(self) -> None:
         """Write the log."""
@@ -316,7 +334,7 @@ class MacroLearner(TrainsByDecisions, ABC):
 
     def _excluded_save_params(self) -> list[str]:
         """What is not saved."""
-        return [*super()._excluded_save_params(), "_run", "_stepping"]
+        return [*super()._excluded_save_params(), "_run", "_stepping", "_is_learning"]
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Go on with another environment of the same actions.

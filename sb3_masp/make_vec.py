@@ -41,12 +41,9 @@ def make_macro_vec_env(
     rom = find_game(game, games)
     if rom is None:
         raise UnknownGameError(f"there is no game {game!r}.{did_you_mean(game, games)}")
-    envs = gym.make_vec(
-        f"MacroALE/{game_name(rom)}-v5",
-        num_envs=n_envs,
-        autoreset_mode=AutoresetMode.SAME_STEP,
-        **kwargs,
-    )
+    if kwargs.get("vectorization_mode") in (None, "vector_entry_point"):
+        kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP} | kwargs
+    envs = gym.make_vec(f"MacroALE/{game_name(rom)}-v5", num_envs=n_envs, **kwargs)
     env: VecEnv = GymnasiumVecEnv(envs)
     if seed is not None:
         env.seed(seed)

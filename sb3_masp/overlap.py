@@ -28,6 +28,10 @@ class WhileStepping(VecEnvWrapper):
         return self.venv.reset()
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Work, then wait."""
-        self.work()
+        """Work, then wait; also where the work was interrupted, so that others can step."""
+        try:
+            self.work()
+        except BaseException:
+            self.venv.step_wait()
+            raise
         return self.venv.step_wait()

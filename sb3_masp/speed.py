@@ -23,7 +23,8 @@ def fuse(optimizer: Optimizer) -> None:
     """Let Adam step by torch's fused kernel, one pass over memory, unless a choice was made."""
     if type(optimizer) in (Adam, AdamW):
         for group in optimizer.param_groups:
-            if not any((group["differentiable"], group["foreach"], group["fused"] is not None)):
+            chosen = group["foreach"] is not None or group["fused"] is not None
+            if not chosen and not group["differentiable"]:
                 group["fused"] = True
 
 

@@ -47,12 +47,18 @@ class TrainsByDecisions(OffPolicyAlgorithm):
         """Take decisions as a unit beside SB3's.
 
         Raises:
-            LearnerSettingError: They are no positive integer.
+            LearnerSettingError: They are no positive integer, or the unit is unknown.
         """
         asked: Any = self.train_freq
-        if not isinstance(asked, (tuple, list)) or len(asked) != 2 or asked[1] != DECISION:
+        if not isinstance(asked, (tuple, list)) or len(asked) != 2:
             return super()._convert_train_freq()
-        if not isinstance(asked[0], int) or asked[0] < 1:
+        if asked[1] not in (DECISION, *TrainFrequencyUnit, *(u.value for u in TrainFrequencyUnit)):
+            raise LearnerSettingError(
+                f"train_freq is {tuple(asked)}; its unit may be 'decision', 'step' or 'episode'"
+            )
+        if asked[1] != DECISION:
+            return super()._convert_train_freq()
+        if isinstance(asked[0], bool) or not isinstance(asked[0], int) or asked[0] < 1:
             raise LearnerSettingError(
                 f"train_freq is {tuple(asked)}; the number of decisions must be an integer, at "
                 "least 1"

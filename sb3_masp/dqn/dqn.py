@@ -89,7 +89,8 @@ class MASPDQN(MASP, DQN):
         cuda_graph: Replay updates as CUDA graphs: the same updates with one call to the GPU where
             there were hundreds. Needs a GPU, and Adam or AdamW. Not yet tried on one.
         overlap_updates: Take updates while the environments step, as those of `make_macro_vec_env`
-            do in processes of their own; decisions then lack the newest updates.
+            do in processes of their own; decisions then lack the newest updates. Those of the last
+            step are owed, and taken when `learn` goes on.
 
     Source: arXiv 2506.13690, algorithm 1, on DQN.
     """

@@ -68,7 +68,7 @@ class SharedMetaLearning(MetaLearning):
     def inner_batch(self, learner: MASP, size: int) -> MacroReplaySamples:
         """The outer batch of the update before, if that had one."""
         batch, self.kept.batch = self.kept.batch, None
-        if batch is None:
+        if batch is None or not _is_held(learner, batch):
             self._evaluation = None
             return learner._sample(size)
         return batch
@@ -86,6 +86,15 @@ class SharedMetaLearning(MetaLearning):
         self.kept.batch = outer
         self._evaluation = evaluation, _state(learner)
         return evaluation.td.loss
+
+
+def _is_held(learner: MASP, batch: MacroReplaySamples) -> bool:
+    """Whether the replay has the batch's decisions, to take their priorities.
+
+    That of a loaded model is empty.
+    """
+    buffer = learner.replay_buffer
+    return not learner.prioritized_replay or batch.indices.max() < buffer.size() * buffer.n_envs
 
 
 def _state(learner: MASP) -> list[float]:

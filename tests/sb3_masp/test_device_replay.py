@@ -126,6 +126,13 @@ def test_what_does_not_fit_is_held_in_main_memory_and_drawn_all_the_same(monkeyp
     assert_same_draws(ours, theirs, play(2, SPACES["vector"], 3, 12))
 
 
+def test_main_memory_is_a_device_that_may_be_too_small(monkeypatch):
+    monkeypatch.setattr(device_replay, "available_memory", lambda: device_replay.HEADROOM)
+    with pytest.warns(UserWarning, match="of cpu, which has .* free"):
+        ours, _ = both(7, SPACES["vector"], 3)
+    assert not ours.on_device
+
+
 def test_the_memory_stated_is_that_of_all_observations():
     ours, _ = both(1024, SPACES["stack"], 3)
     assert "3,072 decisions, 9.1 MiB on cpu from the beginning" in ours.memory_statement()

@@ -93,3 +93,30 @@ def test_vector_environments_in_processes_begin_when_they_get_their_actions():
         for mine, reference in zip(begun.step_wait()[:3], whole.step(actions)[:3], strict=True):
             np.testing.assert_array_equal(mine, reference)
     begun.close()
+
+
+class Stop(Exception):
+    """Stands for Ctrl-C."""
+
+
+def test_an_interrupted_update_leaves_environments_that_can_step(monkeypatch):
+    env = GymnasiumVecEnv(AsyncVectorEnv([macro_cartpole] * 3))
+    model = small(MASPDQN, env, train_freq=(2, "decision"), overlap_updates=True)
+
+    def stop(batch_size):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "_update", stop)
+        with pytest.raises(Stop):
+            model.learn(60)
+    env.reset()
+    model.learn(60)
+    env.close()
+
+
+def test_updates_asked_for_by_hand_are_taken_at_once():
+    model = overlapping(overlap_updates=True).learn(45)
+    taken, owed = model._n_updates, model._owed_updates
+    model.train(5, 13)
+    assert (model._n_updates, model._owed_updates) == (taken + 5, owed)

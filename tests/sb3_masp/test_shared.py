@@ -130,3 +130,15 @@ def test_a_model_saved_before_its_first_outer_step_is_loaded(tmp_path):
 def test_outer_batches_of_a_size_of_their_own_are_refused():
     with pytest.raises(LearnerSettingError, match="outer_batch_size is 19; it must be None"):
         learner(outer_batch_size=19)
+
+
+def test_a_loaded_model_whose_replay_is_empty_draws_a_batch_of_its_own(tmp_path):
+    model = learner(prioritized_replay=True)
+    model.train(3, batch_size=13)
+    model.save(tmp_path / "model")
+    loaded = MASPDQN.load(tmp_path / "model", env=model.env)
+    assert loaded.similarity_learning.kept.batch is not None
+    loaded.learning_starts = 0
+    loaded.learn(20)
+    assert loaded._n_updates == 3 + 5
+    assert len(loaded.replay_buffer.sample(97).actions) == 97

@@ -62,8 +62,8 @@ def test_images_are_laid_out_anew_with_their_values_and_all_else_is_left():
 @pytest.mark.parametrize("kind", [Adam, AdamW])
 @pytest.mark.parametrize(
     ("chosen", "fused"),
-    [({}, True), ({"fused": False}, False), ({"foreach": True}, None)],
-    ids=["nothing chosen", "unfused", "foreach"],
+    [({}, True), ({"fused": False}, False), ({"foreach": True}, None), ({"foreach": False}, None)],
+    ids=["nothing chosen", "unfused", "foreach", "one by one"],
 )
 def test_adam_is_fused_unless_another_way_was_chosen(kind, chosen, fused):
     optimizer = kind([th.nn.Parameter(th.ones(3))], **chosen)

@@ -103,7 +103,7 @@ def test_decisions_are_the_default_and_what_the_command_line_means():
     assert config.learner_kwargs["train_freq"] == (7, "decision")
 
 
-@pytest.mark.parametrize("decisions", [0, -4, 2.5, "4"])
+@pytest.mark.parametrize("decisions", [0, -4, 2.5, "4", True])
 def test_decisions_must_be_a_positive_integer(decisions):
     with pytest.raises(LearnerSettingError, match="number of decisions must be an integer, at"):
         small(MASPDQN, train_freq=(decisions, "decision"))
@@ -123,3 +123,8 @@ def test_actions_of_all_environments_are_one_forward_pass(learner):
     model.learn(75, callback=lambda here, _: not steps.append(np.shape(here["actions"])))
     assert steps == [(5,)] * 15
     assert batches == [5] * 15
+
+
+def test_an_unknown_unit_is_refused_with_those_that_there_are():
+    with pytest.raises(LearnerSettingError, match=r"\(4, 'decisions'\).*'decision', 'step' or"):
+        small(MASPDQN, train_freq=(4, "decisions"))

@@ -383,3 +383,25 @@ def test_runs_of_many_games_step_them_side_by_side(tmp_path):
     assert _frames_per_step(env) == 4
     env.close()
     assert isinstance(run.make_env(config, n_envs=1), DummyVecEnv)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_games_may_be_stepped_in_other_ways(mode):
+    env = make_macro_vec_env(
+        "breakout", n_envs=2, seed=5, k=8, obs_type="ram", vectorization_mode=mode
+    )
+    ours = make_macro_vec_env("breakout", n_envs=2, seed=5, k=8, obs_type="ram")
+    np.testing.assert_array_equal(env.reset(), ours.reset())
+    for first, second in zip(env.step([9, 3])[:3], ours.step([9, 3])[:3], strict=True):
+        np.testing.assert_array_equal(first, second)
+    env.close()
+    ours.close()
+
+
+def test_our_learners_take_a_vector_of_gymnasium_as_it_is():
+    whole = small(MASPDQN, VecMonitor(adapted())).learn(60)
+    model = small(MASPDQN, SyncVectorEnv([pole] * 3)).learn(60)
+    assert model.ep_info_buffer
+    assert same_weights(whole, model)
+    model.set_env(SyncVectorEnv([pole] * 3))
+    assert isinstance(model.get_env(), VecMonitor)
