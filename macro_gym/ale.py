@@ -9,6 +9,7 @@ from ale_py import roms
 
 from macro_gym.errors import EnvironmentSettingError, UnknownGameError
 from macro_gym.games import did_you_mean
+from macro_gym.registration import atari_games
 
 
 class AleEmulator:
@@ -29,12 +30,12 @@ class AleEmulator:
 
 
 def require_game(game: str) -> None:
-    """Refuse a game that ale-py does not have."""
-    games = roms.get_all_rom_ids()
+    """Refuse a game that ale-py does not have, or not for one player: that ends the process."""
+    games = atari_games()
     if game not in games:
         raise UnknownGameError(
-            f"game is {game!r}, which ale-py does not have; games are written in snake_case, "
-            f"such as 'ms_pacman'.{did_you_mean(game, games)}"
+            f"game is {game!r}, which ale-py does not have for one player; games are written in "
+            f"snake_case, such as 'ms_pacman'.{did_you_mean(game, games)}"
         )
 
 

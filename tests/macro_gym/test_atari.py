@@ -29,7 +29,6 @@ from macro_gym.errors import (
     EnvironmentSettingError,
     FrameSkipError,
     InvalidMacroError,
-    MissingBankError,
     MissingFileError,
     RemapError,
     RestoreError,
@@ -387,10 +386,9 @@ def test_more_macros_than_there_are_is_an_error_that_says_how_many_there_are():
         MacroAtariEnv("breakout", 2, MacroSet(BREAKOUT, ((1, 1),)))
 
 
-def test_a_game_without_a_bank_says_so_and_plays_without_macros():
-    with pytest.raises(MissingBankError, match="there is no bank for 'backgammon'"):
-        MacroAtariEnv("backgammon")
-    assert MacroAtariEnv("backgammon", 0).macro_set.macros == ()
+def test_a_game_for_two_players_is_refused():
+    with pytest.raises(UnknownGameError, match="'combat', which ale-py does not have for one"):
+        MacroAtariEnv("combat", 0)
 
 
 def test_macros_for_another_games_actions_are_refused():
