@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
 from sb3_masp.memory import available_memory, readable
-from sb3_masp.observation_store import WHOLE
+from sb3_masp.observation_store import WHOLE, parts_by_key
 from sb3_masp.samples import sent
 
 HEADROOM = 2 * 2**30
@@ -113,11 +113,10 @@ class DeviceStore:
         self, space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int, device: th.device
     ) -> None:
         """Take the ring's memory at once."""
-        parts = space.spaces if isinstance(space, spaces.Dict) else {WHOLE: space}
-        shapes = shape if isinstance(space, spaces.Dict) else {WHOLE: shape}
+        parts = parts_by_key(space, shape)
         self.capacity, self.n_envs, self.device = capacity, n_envs, device
-        self._dtypes = {key: np.dtype(part.dtype) for key, part in parts.items()}
-        self._shapes: dict[str, tuple[int, ...]] = {k: tuple(s) for k, s in shapes.items()}
+        self._dtypes = {key: np.dtype(part.dtype) for key, (part, _) in parts.items()}
+        self._shapes = {key: own_shape for key, (_, own_shape) in parts.items()}
         self._ring = self._room(capacity * n_envs)
         self.clear()
 
@@ -264,10 +263,9 @@ def free_memory(device: th.device) -> int | None:
 
 def _entry_nbytes(space: spaces.Space[Any], buffer: MacroReplayBuffer) -> int:
     """Bytes of one observation."""
-    parts = space.spaces if isinstance(space, spaces.Dict) else {WHOLE: space}
-    shapes: Any = buffer.obs_shape if isinstance(space, spaces.Dict) else {WHOLE: buffer.obs_shape}
     return sum(
-        int(np.prod(shapes[key])) * np.dtype(part.dtype).itemsize for key, part in parts.items()
+        int(np.prod(shape)) * np.dtype(part.dtype).itemsize
+        for part, shape in parts_by_key(space, buffer.obs_shape).values()
     )
 
 

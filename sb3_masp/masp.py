@@ -265,7 +265,7 @@ class MASP(MacroLearner):
 
     def dump_logs(self) -> None:
         """Write the log, with figures that tell how Σ fares, and warn of each trouble once."""
-        self._run.log()
+        self._run.log()  # the warnings below read what is logged
         actions = rows_to_look_at(self.similarity.n_actions).to(self.device)
         with th.no_grad():
             rows, start = self.similarity.rows(actions), self.similarity.start_rows(actions)

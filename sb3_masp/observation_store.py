@@ -41,11 +41,9 @@ class ObservationStore:
         compress: bool | None = None,
     ) -> None:
         """Make room for references; observations take memory as they come."""
-        parts = space.spaces if isinstance(space, spaces.Dict) else {WHOLE: space}
-        shapes = shape if isinstance(space, spaces.Dict) else {WHOLE: shape}
         self._rings = {
-            key: ObservationRing(part, tuple(shapes[key]), capacity, n_envs, compress)
-            for key, part in parts.items()
+            key: ObservationRing(part, own_shape, capacity, n_envs, compress)
+            for key, (part, own_shape) in parts_by_key(space, shape).items()
         }
 
     @property
@@ -224,6 +222,15 @@ class ObservationRing:
         self.__dict__.update(state)
         for name in ("_before", "_after"):
             setattr(self, name, padded(getattr(self, name), self.capacity))
+
+
+def parts_by_key(
+    space: spaces.Space[Any], shape: Any
+) -> dict[str, tuple[spaces.Space[Any], tuple[int, ...]]]:
+    """A Dict space's parts, or the whole of another, each with what `get_obs_shape` says of it."""
+    if isinstance(space, spaces.Dict):
+        return {key: (part, tuple(shape[key])) for key, part in space.spaces.items()}
+    return {WHOLE: (space, tuple(shape))}
 
 
 def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
