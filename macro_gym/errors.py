@@ -79,3 +79,11 @@ class VectorEnvError(MacroGymError, RuntimeError):
 
 class EnvironmentAccessError(MacroGymError, AttributeError):
     """Something asked of single environments that their vector environment does not pass on."""
+
+
+class MissingRomError(MacroGymError, FileNotFoundError):
+    """A game that is known, but whose ROM is not there."""
+
+
+class EmulatorInUseError(MacroGymError, RuntimeError):
+    """A second game in a process whose emulator can run only one."""

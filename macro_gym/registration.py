@@ -5,15 +5,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
 
 from macro_gym.games import game_name
+from macro_gym.retro_games import retro_games
 
 # They have no single-player game, so ale-py does not register them either.
 MULTIPLAYER_ONLY = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
 
 def register_envs() -> None:
-    """Register ``MacroALE/<Game>-v5`` for each ``ALE/<Game>-v5``; nothing without ale-py."""
+    """Register ``MacroALE/<Game>-v5`` and ``MacroRetro/<Game>-v0``, as far as installed."""
     for game in atari_games():
         gym.register(
             id=f"MacroALE/{game_name(game)}-v5",
@@ -21,6 +23,15 @@ def register_envs() -> None:
             vector_entry_point="macro_gym.vector:make_atari",
             kwargs={"game": game},
         )
+    for game in retro_games():
+        # gym.register compares each id with all others, which takes half a second for a thousand.
+        spec = EnvSpec(
+            id=f"MacroRetro/{game}",
+            entry_point="macro_gym.retro:MacroRetroEnv",
+            vector_entry_point="macro_gym.vector:make_retro",
+            kwargs={"game": game},
+        )
+        gym.registry[spec.id] = spec
 
 
 def atari_games() -> list[str]:

@@ -21,6 +21,9 @@ from macro_gym.vector_processes import Processes, number_of_processes
 
 SHARED_MEMORY = Path("/dev/shm")
 
+VECTOR_SETTINGS = ("num_workers", "copy", "autoreset_mode", "context")
+"""Arguments of `MacroVectorEnv` that ``gym.make_vec`` can be given beside those of a game."""
+
 PROCESSES = ("_processes", "_stepping")
 """Attributes that are not pickled."""
 
@@ -325,32 +328,38 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return [int(index) for index in np.flatnonzero(mask)], rest
 
 
-def make_atari(
-    num_envs: int,
-    *,
-    game: str,
-    num_workers: int | None = None,
-    copy: bool = True,
-    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-    context: str | None = None,
-    **settings: Any,
-) -> MacroVectorEnv:
+def make_atari(num_envs: int, *, game: str, **settings: Any) -> MacroVectorEnv:
     """Make ``num_envs`` times ``MacroALE/<Game>-v5``: what ``gym.make_vec`` calls.
 
     Args:
         num_envs: Environments.
         game: The game, in snake_case.
-        num_workers: As `MacroVectorEnv` has it, like the next three.
-        copy: See there.
-        autoreset_mode: See there.
-        context: See there.
-        settings: What ``gym.make`` takes for the game.
+        settings: What `MacroVectorEnv` takes, and what ``gym.make`` takes for the game.
     """
-    maker = partial(gym.make, f"MacroALE/{game_name(game)}-v5", **settings)
-    return MacroVectorEnv(
-        [maker] * num_envs,
-        num_workers=num_workers,
-        copy=copy,
-        autoreset_mode=autoreset_mode,
-        context=context,
-    )
+    return _made(num_envs, f"MacroALE/{game_name(game)}-v5", settings)
+
+
+def make_retro(num_envs: int, *, game: str, **settings: Any) -> MacroVectorEnv:
+    """Make ``num_envs`` times ``MacroRetro/<Game>-v0``, each in a process of its own.
+
+    Args:
+        num_envs: Environments.
+        game: The game, as in ``Airstriker-Genesis-v0``.
+        settings: What `MacroVectorEnv` takes, and what ``gym.make`` takes for the game.
+
+    Raises:
+        EnvironmentSettingError: ``num_workers`` would have a process run two games.
+    """
+    workers = settings.pop("num_workers", None)
+    if workers is not None and workers < num_envs:
+        raise EnvironmentSettingError(
+            f"num_workers is {workers} for {num_envs} environments, but stable-retro can run only "
+            "one game in a process; leave num_workers out"
+        )
+    return _made(num_envs, f"MacroRetro/{game}", settings | {"num_workers": num_envs})
+
+
+def _made(num_envs: int, id: str, settings: dict[str, Any]) -> MacroVectorEnv:
+    """A vector of environments of an id."""
+    of_vector = {name: settings.pop(name) for name in VECTOR_SETTINGS if name in settings}
+    return MacroVectorEnv([partial(gym.make, id, **settings)] * num_envs, **of_vector)

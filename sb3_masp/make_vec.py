@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from macro_gym.errors import UnknownGameError
 from macro_gym.games import did_you_mean, find_game, game_name
 from macro_gym.registration import atari_games
+from macro_gym.retro_games import retro_games
 from sb3_masp.vec_env import GymnasiumVecEnv
 
 
@@ -21,12 +22,13 @@ def make_macro_vec_env(
     same id steps one after the other; learners see the same.
 
     Args:
-        game: ``"Breakout"``, ``"breakout"``, ``"ALE/Breakout-v5"`` or ``"MacroALE/Breakout-v5"``.
+        game: ``"Breakout"``, ``"breakout"``, ``"ALE/Breakout-v5"`` or ``"MacroALE/Breakout-v5"``;
+            for stable-retro ``"Airstriker-Genesis"`` or ``"MacroRetro/Airstriker-Genesis-v0"``.
         n_envs: Environments.
         seed: Of the first; the others have the following ones. A learner with a seed sets its own.
         monitor: Report returns and lengths (in decisions) of episodes, as SB3's ``Monitor`` does.
-        kwargs: What ``gym.make_vec`` takes for ``MacroALE/<Game>-v5``: ``k``, ``macros``,
-            ``obs_type``, ``num_workers``, ...
+        kwargs: What ``gym.make_vec`` takes for the game: ``k``, ``macros``, ``obs_type``,
+            ``num_workers``, ...
 
     Raises:
         UnknownGameError: There is no such game.
@@ -37,14 +39,21 @@ def make_macro_vec_env(
         ((3, 128), Discrete(12))
         >>> env.close()
     """
-    games = atari_games()
-    rom = find_game(game, games)
-    if rom is None:
-        raise UnknownGameError(f"there is no game {game!r}.{did_you_mean(game, games)}")
+    id = _id(game)
     if kwargs.get("vectorization_mode") in (None, "vector_entry_point"):
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP} | kwargs
-    envs = gym.make_vec(f"MacroALE/{game_name(rom)}-v5", num_envs=n_envs, **kwargs)
+    envs = gym.make_vec(id, num_envs=n_envs, **kwargs)
     env: VecEnv = GymnasiumVecEnv(envs)
     if seed is not None:
         env.seed(seed)
     return VecMonitor(env) if monitor else env
+
+
+def _id(game: str) -> str:
+    """The id of a game's macro environment."""
+    atari, retro = atari_games(), retro_games()
+    if rom := find_game(game, atari):
+        return f"MacroALE/{game_name(rom)}-v5"
+    if rom := find_game(game, retro):
+        return f"MacroRetro/{rom}"
+    raise UnknownGameError(f"there is no game {game!r}.{did_you_mean(game, atari + retro)}")

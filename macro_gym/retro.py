@@ -1,0 +1,279 @@
+"""MacroRetroEnv: a game of stable-retro with macros, what ``MacroRetro/<Game>-v0`` makes."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from gymnasium.core import RenderFrame
+from gymnasium.utils import seeding
+
+from macro_gym.banks import bank_names, load_bank
+from macro_gym.buttons import BETWEEN_PLAYERS, Buttons, Held, button_row, joint, normal_name
+from macro_gym.emulator_env import (
+    EmulatorEnv,
+    Macros,
+    ObservationType,
+    RenderMode,
+    loaded,
+    most_frequent,
+)
+from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError
+from macro_gym.games import find_game
+from macro_gym.macro_set import MacroSet
+from macro_gym.resize import Image
+from macro_gym.retro_emulator import RetroEmulator
+from macro_gym.retro_games import Integration, integration
+from macro_gym.settings import require_at_least, require_one_of
+
+
+class MacroRetroEnv(EmulatorEnv):
+    """A game of stable-retro whose actions are its primitives and then ``k`` macros.
+
+    Primitives are combinations of buttons, named ``"NOOP"``, ``"LEFT"``, ``"DOWN+RIGHT+B"``. What
+    the agent sees, bit for bit and for the same seed, is
+    ``MacroAction(FrameStackObservation(AtariPreprocessing(StickyAction(RetroEnv)), 4))``, were
+    ``AtariPreprocessing`` to take other emulators than Atari's: after each decision the last four
+    steps, each the maximum of the last two screens of ``frameskip`` frames, grey (as OpenCV's
+    ``COLOR_RGB2GRAY``), resized to 84×84. Rewards are the scenario's, neither clipped nor scaled.
+
+    ``info`` holds ``duration`` (primitives run), ``primitive_rewards`` (float32, as long as the
+    longest macro, zero after ``duration``), ``episode_frame_number``, ``frame_number`` and what the
+    integration reads from memory, such as ``score`` and ``lives``.
+
+    The emulators run one game in a process. ``gym.make_vec`` gives every environment a process of
+    its own. An environment can be pickled in the middle of an episode and goes on, in another
+    process, exactly as the original does.
+
+    Args:
+        game: The game, as in ``"Airstriker-Genesis-v0"``.
+        k: How many macros, most frequent first. ``None``: 128 of the shipped bank, or all of
+            ``macros``. 0: none.
+        macros: A `MacroSet`, or a path to one; ``None`` for the game's shipped bank, if any.
+            Matched to the primitives by name.
+        obs_type: ``"grayscale"`` (shape ``(4, 84, 84)``), ``"rgb"`` (``(4, 84, 84, 3)``) or
+            ``"ram"`` (``(bytes,)``, the console's memory, not stacked; 65,536 on a Genesis).
+        frameskip: Frames per primitive.
+        repeat_action_probability: Chance, at each frame, that the last action is repeated.
+        state: Savestate to start from; ``None`` for the integration's own.
+        scenario: What is rewarded and when the game is over: a name among the integration's, or
+            the path of a JSON file of the same kind; ``None`` for its usual one.
+        players: How many play. With 2, an action is what both do, as in ``"LEFT|RIGHT+B"``, and
+            the reward is the first player's.
+        buttons: The primitives: combinations by name, or ``"all"`` that the integration allows.
+            ``None``: those of them that ``macros``, or else the bank, were mined with, if any; else
+            all.
+        max_num_frames_per_episode: Frames after which an episode is truncated; ``None`` for never.
+        noop_max: Start episodes with a random number of frames without action, at most this many.
+        terminal_on_life_loss: End the episode where a life is lost, if the integration counts them.
+        screen_size: Side, or width and height, of observations in pixels.
+        stack_size: Steps in an observation.
+        render_mode: ``"rgb_array"`` (the present screen), ``"rgb_array_list"`` (the screen after
+            each primitive since the last ``render``) or ``"human"``.
+
+    Raises:
+        UnknownGameError: stable-retro does not integrate the game.
+        MissingRomError: Its ROM was not imported; the message says which file is wanted.
+        EmulatorInUseError: This process runs a game of stable-retro already.
+        EnvironmentSettingError: Another setting is out of range, or none of the game's.
+        ArgumentTypeError: ``macros``, ``buttons``, ``k`` or another setting is of a wrong type.
+        MissingFileError: ``macros`` is the path of no file.
+        FrameSkipError: ``frameskip`` is not a positive integer.
+        MissingBankError: Macros were asked for, none were given and none are shipped.
+        InvalidMacroError: ``k`` is larger than the number of macros.
+        RemapError: A macro needs an action that is none of the primitives.
+
+    Example:
+        >>> macros = MacroSet(("NOOP", "LEFT", "B"), ((1, 1, 1, 1), (2, 2)))
+        >>> env = MacroRetroEnv("Airstriker-Genesis-v0", macros=macros)
+        >>> env.get_action_meanings()
+        ['NOOP', 'LEFT', 'B', 'LEFT×4', 'B×2']
+        >>> observation, info = env.reset(seed=1)
+        >>> observation, reward, terminated, truncated, info = env.step(3)
+        >>> info["duration"], info["episode_frame_number"], info["lives"]
+        (4, 16, 3)
+        >>> env.close()
+
+    Source: arXiv 2506.13690; stable-retro's RetroEnv; preprocessing of Machado et al. (2018).
+    """
+
+    def __init__(
+        self,
+        game: str,
+        k: int | None = None,
+        macros: Macros = None,
+        *,
+        obs_type: ObservationType = "grayscale",
+        frameskip: int = 4,
+        repeat_action_probability: float = 0.25,
+        state: str | None = None,
+        scenario: str | None = None,
+        players: int = 1,
+        buttons: Sequence[str] | Literal["all"] | None = None,
+        max_num_frames_per_episode: int | None = 108_000,
+        noop_max: int = 0,
+        terminal_on_life_loss: bool = False,
+        screen_size: int | tuple[int, int] = 84,
+        stack_size: int = 4,
+        render_mode: RenderMode | None = None,
+    ) -> None:
+        """Settle on the primitives and the macros, then load the game."""
+        super().__init__(
+            obs_type=obs_type,
+            frameskip=frameskip,
+            repeat_action_probability=repeat_action_probability,
+            noop_max=noop_max,
+            terminal_on_life_loss=terminal_on_life_loss,
+            screen_size=screen_size,
+            stack_size=stack_size,
+            render_mode=render_mode,
+        )
+        self._integration = integration(game)
+        require_one_of("players", players, (1, 2))
+        if max_num_frames_per_episode is not None:
+            require_at_least("max_num_frames_per_episode", max_num_frames_per_episode, 1)
+        if state is not None:
+            self._integration.require_state(state)
+        _require_lives(self._integration, terminal_on_life_loss)
+        given = _given(self._integration.game, k, macros)
+        names = _primitives(self._integration, buttons, scenario, given, players)
+        self._emulator_settings: dict[str, Any] = {
+            "state": state,
+            "scenario": str(self._integration.scenario_file(scenario)),
+            "repeat_action_probability": repeat_action_probability,
+            "max_frames": max_num_frames_per_episode,
+        }
+        self._held = [_held(name, self._integration.buttons) for name in names]
+        self._codes = range(len(names))
+        macro_set = most_frequent(
+            MacroSet(names) if given is None else given.remap(names), k, macros
+        )
+        self._load_emulator()
+        try:
+            self._begin_playing(macro_set)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def retro_env(self) -> Any:
+        """The RetroEnv that runs the game, with the emulator and what is read from its memory."""
+        return self._emulator.env
+
+    def close(self) -> None:
+        """Leave the process to another game."""
+        self._emulator.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the emulator, with its state beside."""
+        state = self.__dict__.copy()
+        del state["_emulator"]
+        return state | {"_saved": self._emulator.save()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load the emulator and go to where it was."""
+        saved = state.pop("_saved")
+        self.__dict__.update(state)
+        self._load_emulator()
+        self._emulator.restore(saved)
+
+    def _load_emulator(self) -> None:
+        """Load the game; an episode begins."""
+        self._emulator: RetroEmulator = RetroEmulator(
+            self._integration,
+            self._held,
+            colour=self._obs_type == "rgb",
+            random=lambda: self.np_random.random(),
+            **self._emulator_settings,
+        )
+
+    def _reset_game(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        """Reset the game, and with a seed what draws; return its info."""
+        if seed is not None:
+            self._np_random, self._np_random_seed = seeding.np_random(seed)
+        self._emulator.reset()
+        return self._game_info()
+
+    def _game_info(self) -> dict[str, Any]:
+        """What the integration reads from memory, and the frames run."""
+        return self._emulator.info()
+
+    def _screen(self) -> Image:
+        """The present screen, in colours."""
+        return self._emulator.screen()
+
+    def _render_now(self) -> RenderFrame | None:
+        """Return the present screen, unless a window shows it already."""
+        return self._screen() if self.render_mode == "rgb_array" else None
+
+    def _watch(self) -> None:
+        """Keep the present screen, or show it, if that is asked for."""
+        super()._watch()
+        if self.render_mode == "human":
+            self._emulator.show()
+
+    def _memory_size(self) -> int:
+        """Bytes of the console's memory."""
+        return len(self.retro_env.get_ram())
+
+    def _raw_size(self) -> tuple[int, int]:
+        """Height and width of its screen."""
+        height, width, _ = self._screen().shape
+        return height, width
+
+    def _unseen_steps(self, steps: int) -> int:
+        """All but those in view; the state before them is kept, should the episode end in them."""
+        unseen = steps - max(self._stack_size, 2)
+        if unseen <= 0 or self._obs_type == "ram":
+            return 0
+        self._before = self._emulator.save(), self.np_random.bit_generator.state
+        return unseen
+
+    def _ran(self, primitives: Sequence[int], *, draw_again: bool) -> None:
+        """After a surprising end, run the decision again, drawn."""
+        if draw_again:
+            saved, self.np_random.bit_generator.state = self._before
+            self._emulator.restore(saved)
+            for primitive in primitives:
+                self._frames.step(self._emulator, self._codes[primitive])
+
+
+def _given(game: str, k: int | None, macros: Macros) -> MacroSet | None:
+    """The macro set to choose from, also if none of its macros are wanted; None if none is."""
+    if macros is None and k == 0 and find_game(game, bank_names()) is None:
+        return None
+    return loaded(macros, lambda: load_bank(game))
+
+
+def _primitives(
+    integration: Integration,
+    buttons: Sequence[str] | str | None,
+    scenario: str | None,
+    given: MacroSet | None,
+    players: int,
+) -> tuple[str, ...]:
+    """Names of the primitives."""
+    if buttons is not None and buttons != "all":
+        if isinstance(buttons, str):
+            raise ArgumentTypeError(
+                f"buttons is {buttons!r}; it may be a list of combinations, such as "
+                '["NOOP", "LEFT", "DOWN+RIGHT+B"], or "all", or None'
+            )
+        return joint([normal_name(name, integration.buttons) for name in buttons], players)
+    allowed = joint(integration.combinations(scenario), players)
+    if buttons == "all" or given is None:
+        return allowed
+    mined = set(given.primitives)
+    return tuple(name for name in allowed if name in mined) or allowed
+
+
+def _held(name: str, buttons: Buttons) -> Held:
+    """What each player holds in a primitive."""
+    return tuple(button_row(part, buttons) for part in name.split(BETWEEN_PLAYERS))
+
+
+def _require_lives(integration: Integration, terminal_on_life_loss: bool) -> None:
+    """Refuse to watch lives that nobody counts."""
+    if terminal_on_life_loss and "lives" not in integration.variables:
+        raise EnvironmentSettingError(
+            f"terminal_on_life_loss is True, but the integration of {integration.game} does not "
+            f"count lives; it knows {', '.join(integration.variables)}"
+        )

@@ -1,0 +1,208 @@
+"""What stable-retro integrates, read from its files: it is slow to import and needs the ROMs."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from macro_gym.buttons import allowed_combinations
+from macro_gym.errors import (
+    EnvironmentSettingError,
+    MissingDependencyError,
+    MissingRomError,
+    UnknownGameError,
+)
+from macro_gym.games import did_you_mean, find_game
+
+
+def retro_games() -> list[str]:
+    """Return the games of stable-retro, as in ``Airstriker-Genesis-v0``; none without it."""
+    folder = _package_folder()
+    if folder is None:
+        return []
+    return sorted(
+        path.name for path in (folder / "data/stable").iterdir() if path.name.endswith("-v0")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """What stable-retro knows of a game, with or without its ROM.
+
+    Args:
+        game: The game, as in ``Airstriker-Genesis-v0``.
+        folder: Where its files are.
+        buttons: The console's buttons, in its order; None for a place without a button.
+        extensions: What ROMs of the console end in.
+    """
+
+    game: str
+    folder: Path
+    buttons: tuple[str | None, ...]
+    extensions: tuple[str, ...]
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the savestates that an episode can start from."""
+        names = (path.stem for path in self.folder.glob("*.state"))
+        return tuple(sorted(name for name in names if not name.startswith("_")))
+
+    @property
+    def scenarios(self) -> tuple[str, ...]:
+        """Names of what says what is rewarded and when the game is over."""
+        files = self.folder.glob("*.json")
+        telling = {"done", "reward", "rewards"}
+        return tuple(sorted(file.stem for file in files if telling & _json(file).keys()))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of what the integration reads from memory, such as ``score``."""
+        return tuple(sorted(self._read("data.json").get("info", {})))
+
+    @property
+    def rom(self) -> Path | None:
+        """The ROM, if it was imported."""
+        original = self._read("metadata.json").get("original_rom_name")
+        names = ([original] if original else []) + [f"rom.{ending}" for ending in self.extensions]
+        paths = (self.folder / name for name in names)
+        return next((path for path in paths if path.exists()), None)
+
+    @property
+    def sha1(self) -> str:
+        """SHA-1 of the ROM that is wanted; of any of several, if more will do."""
+        return ", or ".join((self.folder / "rom.sha").read_text().split())
+
+    def combinations(self, scenario: str | None = None) -> tuple[str, ...]:
+        """Return the button combinations that are allowed, as ``Actions.DISCRETE`` orders them.
+
+        Args:
+            scenario: As for `scenario_file`.
+
+        Raises:
+            EnvironmentSettingError: As `scenario_file` does.
+        """
+        groups = _json(self.scenario_file(scenario)).get("actions")
+        return allowed_combinations(groups or _console(self.game)["actions"], self.buttons)
+
+    def scenario_file(self, scenario: str | None = None) -> Path:
+        """Return the file that says what is rewarded and when the game is over.
+
+        Args:
+            scenario: A name among the game's, or the path of a JSON file; None for its usual one.
+
+        Raises:
+            EnvironmentSettingError: There is none.
+        """
+        name = "scenario" if scenario is None else scenario
+        path = Path(name) if name.endswith(".json") else self.folder / f"{name}.json"
+        if not path.is_file():
+            others = (
+                file for file in self.folder.glob("*.json") if {"done", "reward"} & {*_json(file)}
+            )
+            raise EnvironmentSettingError(
+                f"scenario is {scenario!r}, but {self.game} has "
+                f"{_listed(file.stem for file in others)}; the path of a scenario's .json file "
+                "will do as well"
+            )
+        return path
+
+    def require_state(self, state: str) -> None:
+        """Refuse a savestate that the game does not have.
+
+        Raises:
+            EnvironmentSettingError: It does not.
+        """
+        if state not in self.states:
+            raise EnvironmentSettingError(
+                f"state is {state!r}, but {self.game} has {_listed(self.states)}"
+            )
+
+    def require_rom(self) -> None:
+        """Refuse a game whose ROM was not imported.
+
+        Raises:
+            MissingRomError: It was not; the message says which file is wanted.
+        """
+        if self.rom is None:
+            wanted = self._read("metadata.json").get("original_rom_name")
+            name = wanted or f"rom.{self.extensions[0]}"
+            raise MissingRomError(
+                f"stable-retro integrates {self.game}, but its ROM is not there: games other than "
+                f"Airstriker's are not free to share. The file wanted has the SHA-1 {self.sha1} "
+                f"(any name; it becomes {name}). Put yours in a folder and run "
+                "`python -m stable_retro.import FOLDER`, which finds files by their SHA-1."
+            )
+
+    def _read(self, file: str) -> dict[str, Any]:
+        """A JSON file of the integration."""
+        return _json(self.folder / file)
+
+
+def integration(game: str) -> Integration:
+    """Return what stable-retro knows of a game.
+
+    Args:
+        game: As in ``Airstriker-Genesis-v0``; also without version, or as in an id.
+
+    Raises:
+        UnknownGameError: stable-retro does not integrate it.
+        MissingDependencyError: stable-retro is not installed.
+
+    Example:
+        >>> airstriker = integration("MacroRetro/Airstriker-Genesis-v0")
+        >>> airstriker.game, airstriker.states, airstriker.variables
+        ('Airstriker-Genesis-v0', ('Level1',), ('gameover', 'lives', 'score'))
+        >>> len(airstriker.combinations())
+        126
+    """
+    folder = _package_folder()
+    if folder is None:
+        raise MissingDependencyError(
+            f"{game!r} needs stable-retro, which is not installed: `pip install stable-retro`"
+        )
+    games = retro_games()
+    known = find_game(game, games)
+    if known is None:
+        raise UnknownGameError(
+            f"game is {game!r}, which stable-retro does not integrate; games are named as in "
+            f"'Airstriker-Genesis-v0'.{did_you_mean(game, games)}"
+        )
+    console = _console(known)
+    return Integration(
+        known, folder / "data/stable" / known, tuple(console["buttons"]), tuple(console["ext"])
+    )
+
+
+@cache
+def _package_folder() -> Path | None:
+    """Where stable-retro is installed; None if it is not."""
+    spec = find_spec("stable_retro")
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def _console(game: str) -> dict[str, Any]:
+    """What stable-retro knows of the console in a game's name."""
+    name = game.split("-")[-2]
+    # It calls arcade machines by the emulator's name.
+    return _consoles()["FBNeo" if name == "Arcade" else name]
+
+
+@cache
+def _consoles() -> dict[str, dict[str, Any]]:
+    """Buttons, allowed actions and ROM endings of each console."""
+    files = () if (folder := _package_folder()) is None else (folder / "cores").glob("*.json")
+    return {name: console for file in files for name, console in _json(file).items()}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a JSON file holds."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names, or that there are none."""
+    return ", ".join(names) or "none"
