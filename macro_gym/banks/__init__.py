@@ -1,34 +1,48 @@
-"""The banks: macro sets shipped for Atari games, mined from a planner's play.
+"""The banks: macro sets shipped for games, mined from a planner's play.
 
-``python -m macro_gym.banks.make`` makes one for every game that has none.
+``python -m macro_gym.banks.make`` makes one for every game that has none. Sets put together by
+hand, which have no play, are in ``handcrafted``.
 """
 
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.errors import MissingBankError
 from macro_gym.games import bare_name, did_you_mean, find_game
 from macro_gym.macro_set import MacroSet
 
-__all__ = ["bank_names", "load_bank", "load_play"]
+__all__ = ["bank_names", "handcrafted_names", "has_bank", "load_bank", "load_play"]
 
 
 def bank_names() -> tuple[str, ...]:
-    """Return the games that have a bank, by ale-py's ids, sorted."""
-    entries = (entry.name for entry in files(__name__).iterdir())
-    return tuple(sorted(name.removesuffix(".json") for name in entries if name.endswith(".json")))
+    """Return the games that have a mined bank, as their files are called, sorted."""
+    return _names(files(__name__))
+
+
+def handcrafted_names() -> tuple[str, ...]:
+    """Return the games that have a handcrafted set, as their files are called, sorted."""
+    return _names(files(__name__) / "handcrafted")
+
+
+def has_bank(game: str) -> bool:
+    """Return whether a macro set is shipped for ``game``, mined or handcrafted."""
+    return find_game(game, (*bank_names(), *handcrafted_names())) is not None
 
 
 def load_bank(game: str) -> MacroSet:
-    """Return the macro set shipped for ``game``: minimal action set, frameskip 4.
+    """Return the macro set shipped for ``game``, for frameskip 4: the mined one, if there is one.
 
     Args:
-        game: The game, as in ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``.
+        game: The game, as in ``breakout``, ``Breakout``, ``ALE/Breakout-v5``,
+            ``Airstriker-Genesis-v0`` or ``MacroRetro/Airstriker-Genesis-v0``.
 
     Raises:
         MissingBankError: There is none; the message says how to make one.
     """
-    rom = find_game(game, bank_names())
+    folder, rom = files(__name__), find_game(game, bank_names())
+    if rom is None:
+        folder, rom = folder / "handcrafted", find_game(game, handcrafted_names())
     if rom is None:
         name = bare_name(game)
         raise MissingBankError(
@@ -39,18 +53,26 @@ def load_bank(game: str) -> MacroSet:
             f"`macro-gym extract play/{name} --k 512 --output {name}.json`, and give the "
             f'environment macros="{name}.json".'
         )
-    with as_file(files(__name__) / f"{rom}.json") as path:
+    with as_file(folder / f"{rom}.json") as path:
         return MacroSet.load(path)
 
 
 def load_play(game: str) -> tuple[Demonstration, ...]:
-    """Return the play that the bank of ``game`` was mined from, by seed.
+    """Return the play that the bank of ``game`` was mined from, by seed; none if handcrafted.
 
     Raises:
         MissingBankError: There is no bank.
     """
     rom = find_game(load_bank(game).provenance.game, bank_names())
+    if rom is None:
+        return ()
     with as_file(files(__name__) / "play") as folder:
         paths = folder.glob(f"{rom}-*.npz")
         by_seed = sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2]))
         return tuple(Demonstration.load(path) for path in by_seed)
+
+
+def _names(folder: Traversable) -> tuple[str, ...]:
+    """The macro sets in a folder, by the names of their files."""
+    entries = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in entries if name.endswith(".json")))

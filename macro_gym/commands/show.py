@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from macro_gym.banks import bank_names, load_bank, load_play
+from macro_gym.banks import bank_names, handcrafted_names, load_bank, load_play
 from macro_gym.demonstrations import Demonstration, gather
 from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.errors import MacroGymError
@@ -64,10 +64,14 @@ def show(
 
 
 def list_banks() -> None:
-    """List the macro sets that macro-gym ships: game, mean score and steps of the play, hash."""
+    """List the macro sets that macro-gym ships: game, mean score and steps of the play, hash.
+
+    Those without play, at the end, were put together by hand.
+    """
     from macro_gym import report
 
-    print(report.list_banks({bank: load_bank(bank) for bank in bank_names()}))
+    names = (*bank_names(), *handcrafted_names())
+    print(report.list_banks({bank: load_bank(bank) for bank in names}))
 
 
 def _gathered(macro_set: MacroSet, paths: tuple[Path, ...]) -> tuple[Demonstration, ...]:

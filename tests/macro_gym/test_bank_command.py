@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from macro_gym import MacroSet
-from macro_gym.banks import bank_names, load_bank, make
+from macro_gym.banks import bank_names, handcrafted_names, load_bank, make
 from macro_gym.cli import main
 from macro_gym.commands.bank import compare
 from macro_gym.demonstrations import PlannerSettings
@@ -25,7 +25,7 @@ def shipped_bytes(game):
 
 def test_bank_list_is_the_list_of_macro_gym_show(capsys):
     assert printed(["bank", "list"], capsys) == printed(["show"], capsys)
-    assert len(printed(["bank", "list"], capsys)) == 1 + len(bank_names())
+    assert len(printed(["bank", "list"], capsys)) == 1 + len(bank_names() + handcrafted_names())
 
 
 def test_bank_show_is_macro_gym_show(capsys):
