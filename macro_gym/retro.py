@@ -1,12 +1,13 @@
 """MacroRetroEnv: a game of stable-retro with macros, what ``MacroRetro/<Game>-v0`` makes."""
 
+import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gymnasium.core import RenderFrame
 from gymnasium.utils import seeding
 
-from macro_gym.banks import bank_names, load_bank
+from macro_gym.banks import has_bank, load_bank
 from macro_gym.buttons import BETWEEN_PLAYERS, Buttons, Held, button_row, joint, normal_name
 from macro_gym.emulator_env import (
     EmulatorEnv,
@@ -17,12 +18,14 @@ from macro_gym.emulator_env import (
     most_frequent,
 )
 from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError
-from macro_gym.games import find_game
 from macro_gym.macro_set import MacroSet
 from macro_gym.resize import Image
 from macro_gym.retro_emulator import RetroEmulator
 from macro_gym.retro_games import Integration, integration
 from macro_gym.settings import require_at_least, require_one_of
+
+if TYPE_CHECKING:
+    from macro_gym.demonstrations.movie_recorder import MovieRecorder
 
 
 class MacroRetroEnv(EmulatorEnv):
@@ -66,6 +69,8 @@ class MacroRetroEnv(EmulatorEnv):
         terminal_on_life_loss: End the episode where a life is lost, if the integration counts them.
         screen_size: Side, or width and height, of observations in pixels.
         stack_size: Steps in an observation.
+        record: Folder for a movie (``.bk2``) of each episode: what the emulator was given, frame by
+            frame, sticky repeats included. ``None`` for no movies.
         render_mode: ``"rgb_array"`` (the present screen), ``"rgb_array_list"`` (the screen after
             each primitive since the last ``render``) or ``"human"``.
 
@@ -113,6 +118,7 @@ class MacroRetroEnv(EmulatorEnv):
         terminal_on_life_loss: bool = False,
         screen_size: int | tuple[int, int] = 84,
         stack_size: int = 4,
+        record: str | os.PathLike[str] | None = None,
         render_mode: RenderMode | None = None,
     ) -> None:
         """Settle on the primitives and the macros, then load the game."""
@@ -143,6 +149,7 @@ class MacroRetroEnv(EmulatorEnv):
         }
         self._held = [_held(name, self._integration.buttons) for name in names]
         self._codes = range(len(names))
+        self._recorder = None if record is None else self._movie_recorder(record)
         macro_set = most_frequent(
             MacroSet(names) if given is None else given.remap(names), k, macros
         )
@@ -160,6 +167,7 @@ class MacroRetroEnv(EmulatorEnv):
 
     def close(self) -> None:
         """Leave the process to another game."""
+        self._finish_movie()
         self._emulator.close()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -184,12 +192,29 @@ class MacroRetroEnv(EmulatorEnv):
             random=lambda: self.np_random.random(),
             **self._emulator_settings,
         )
+        if self._recorder is not None:
+            self._emulator.on_frame = self._recorder.frame
+
+    def _movie_recorder(self, folder: str | os.PathLike[str]) -> "MovieRecorder":
+        """What records movies."""
+        from macro_gym.demonstrations.movie_recorder import MovieRecorder
+
+        scenario = self._emulator_settings["scenario"]
+        return MovieRecorder(folder, self._integration, self._held, scenario)
+
+    def _finish_movie(self) -> None:
+        """Write the movie of the episode so far, if one is being recorded."""
+        if self._recorder is not None:
+            self._recorder.finish(self._emulator)
 
     def _reset_game(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         """Reset the game, and with a seed what draws; return its info."""
         if seed is not None:
             self._np_random, self._np_random_seed = seeding.np_random(seed)
+        self._finish_movie()
         self._emulator.reset()
+        if self._recorder is not None:
+            self._recorder.begin(self._emulator)
         return self._game_info()
 
     def _game_info(self) -> dict[str, Any]:
@@ -228,17 +253,19 @@ class MacroRetroEnv(EmulatorEnv):
         return unseen
 
     def _ran(self, primitives: Sequence[int], *, draw_again: bool) -> None:
-        """After a surprising end, run the decision again, drawn."""
+        """After a surprising end, run the decision again, drawn; write the movie at an end."""
         if draw_again:
             saved, self.np_random.bit_generator.state = self._before
             self._emulator.restore(saved)
             for primitive in primitives:
                 self._frames.step(self._emulator, self._codes[primitive])
+        if self._emulator.over():
+            self._finish_movie()
 
 
 def _given(game: str, k: int | None, macros: Macros) -> MacroSet | None:
     """The macro set to choose from, also if none of its macros are wanted; None if none is."""
-    if macros is None and k == 0 and find_game(game, bank_names()) is None:
+    if macros is None and k == 0 and not has_bank(game):
         return None
     return loaded(macros, lambda: load_bank(game))
 

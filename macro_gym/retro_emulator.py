@@ -74,7 +74,7 @@ class RetroEmulator:
     ) -> None:
         """Load the game."""
         integration.require_rom()
-        self.env = _retro_env(integration.game, state, scenario, players=len(held[0]))
+        self.env = retro_env(integration.game, state, scenario, players=len(held[0]))
         self.random = random
         self.colour = colour
         self._rows = held
@@ -85,6 +85,8 @@ class RetroEmulator:
         self._over = False
         self.frames = 0
         self.total_frames = 0
+        self.on_frame: Callable[[RetroEmulator, int], None] | None = None
+        """Called after each frame with the action that was run in it."""
         # Looked up once: a frame calls all of them.
         data = self.env.data
         self._step, self._update = self.env.em.step, data.update_ram
@@ -107,6 +109,8 @@ class RetroEmulator:
         self._update()
         self.frames += 1
         self.total_frames += 1
+        if self.on_frame is not None:
+            self.on_frame(self, action)
         self._over = self._is_done()
         return float(self._reward())
 
@@ -196,8 +200,12 @@ def _resized(screen: Image, size: tuple[int, ...]) -> Image:
     return resized
 
 
-def _retro_env(game: str, state: str | None, scenario: str, players: int) -> Any:
-    """The game in a RetroEnv, an episode begun."""
+def retro_env(game: str, state: str | None, scenario: str, players: int) -> Any:
+    """Return a game in a RetroEnv, an episode begun.
+
+    Raises:
+        EmulatorInUseError: This process has a game of stable-retro already.
+    """
     try:
         env = stable_retro.RetroEnv(
             game,

@@ -84,8 +84,19 @@ class Integration:
         Raises:
             EnvironmentSettingError: As `scenario_file` does.
         """
-        groups = _json(self.scenario_file(scenario)).get("actions")
-        return allowed_combinations(groups or _console(self.game)["actions"], self.buttons)
+        return allowed_combinations(self.groups(scenario), self.buttons)
+
+    def groups(self, scenario: str | None = None) -> list[list[list[str]]]:
+        """Return what can be held of buttons that exclude each other, group by group.
+
+        Args:
+            scenario: As for `scenario_file`.
+
+        Raises:
+            EnvironmentSettingError: As `scenario_file` does.
+        """
+        own: list[list[list[str]]] = _json(self.scenario_file(scenario)).get("actions", [])
+        return own or list(_console(self.game)["actions"])
 
     def scenario_file(self, scenario: str | None = None) -> Path:
         """Return the file that says what is rewarded and when the game is over.

@@ -18,24 +18,39 @@ def store(demonstration: Demonstration, folder: str | os.PathLike[str]) -> Path:
         The file.
     """
     folder = Path(folder)
-    name = demonstration.game or "play"
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".recording-") as temporary:
         whole = Path(temporary, "whole")
         demonstration.save(whole)
-        number = next_number(folder, name)
-        while True:
-            path = folder / f"{name}-{number}.npz"
-            try:
-                os.link(whole, path)  # Unlike renaming, it refuses to replace.
-            except FileExistsError:
-                number += 1
-            else:
-                return path
+        return keep(whole, folder, demonstration.game or "play", ".npz")
 
 
-def next_number(folder: Path, name: str) -> int:
-    """Return the number after the largest among the files ``<name>-<number>.npz``; 0 for none."""
-    pattern = rf"{re.escape(name)}-(\d+)\.npz"
-    found = (re.fullmatch(pattern, path.name) for path in folder.glob("*.npz"))
+def keep(whole: Path, folder: Path, name: str, suffix: str, digits: int = 1) -> Path:
+    """Give a file its place, ``<name>-<number><suffix>``, and replace none.
+
+    Args:
+        whole: The file, on the same disk as ``folder``.
+        folder: Where it goes.
+        name: What its name begins with.
+        suffix: What its name ends in.
+        digits: Digits of its number, at least.
+
+    Returns:
+        Its place.
+    """
+    number = next_number(folder, name, suffix)
+    while True:
+        path = folder / f"{name}-{number:0{digits}}{suffix}"
+        try:
+            os.link(whole, path)  # Unlike renaming, it refuses to replace.
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def next_number(folder: Path, name: str, suffix: str = ".npz") -> int:
+    """Return the number after the largest of the files ``<name>-<number><suffix>``; 0 for none."""
+    pattern = rf"{re.escape(name)}-(\d+){re.escape(suffix)}"
+    found = (re.fullmatch(pattern, path.name) for path in folder.glob(f"*{suffix}"))
     return max((int(match[1]) + 1 for match in found if match), default=0)

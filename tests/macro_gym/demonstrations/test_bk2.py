@@ -8,7 +8,8 @@ import stable_retro
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from macro_gym.demonstrations.bk2 import combination, read_bk2
+from macro_gym.buttons import combination
+from macro_gym.demonstrations.bk2 import read_bk2
 from macro_gym.errors import DemonstrationError
 
 HEADER = """MovieVersion Retro

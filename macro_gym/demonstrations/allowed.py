@@ -1,0 +1,76 @@
+"""What a game of stable-retro makes of the buttons that its integration does not allow."""
+
+from collections.abc import Sequence
+from functools import cache
+
+from macro_gym.buttons import BETWEEN_PLAYERS, NOOP, Buttons, combination
+from macro_gym.demonstrations.demonstration import Demonstration
+from macro_gym.demonstrations.translate import Changes, translate
+from macro_gym.games import find_game
+from macro_gym.retro_games import integration, retro_games
+
+
+def as_allowed(demonstration: Demonstration, game: str = "") -> tuple[Demonstration, Changes]:
+    """Return play in the combinations that its game allows, and how many steps were changed.
+
+    No ROM is needed. ``NOOP`` comes first, whether or not it is used.
+
+    Args:
+        demonstration: Play of a game of stable-retro, its actions named by buttons.
+        game: The game, for play that names none.
+    """
+    game = known_retro_game(demonstration.game or game)
+    becomes = {name: _in_game(name, game) for name in demonstration.primitives}
+    return translate(demonstration, tuple(dict.fromkeys([NOOP, *becomes.values()])), becomes)
+
+
+@cache
+def known_retro_game(name: str) -> str:
+    """Return the game of stable-retro that ``name`` stands for; empty if there is none.
+
+    Example:
+        >>> known_retro_game("Airstriker-Genesis"), known_retro_game("ALE/Breakout-v5")
+        ('Airstriker-Genesis-v0', '')
+    """
+    return find_game(name, retro_games()) or ""
+
+
+def is_of_pads(demonstration: Demonstration, game: str) -> bool:
+    """Whether all actions are named by the buttons of a game's console."""
+    buttons = {NOOP, *integration(game).buttons}
+    names = (name.replace(BETWEEN_PLAYERS, "+") for name in demonstration.primitives)
+    return all(buttons >= {*name.split("+")} for name in names)
+
+
+def filtered(
+    held: Sequence[str], groups: Sequence[Sequence[Sequence[str]]], buttons: Buttons
+) -> str:
+    """Return what the emulator makes of buttons held together, as ``GameData.filter_action``.
+
+    Of each group it takes those held if the group allows them together, and none of them if not.
+
+    Args:
+        held: The buttons.
+        groups: What can be held of buttons that exclude each other, such as
+            ``[[], ["LEFT"], ["RIGHT"]]``.
+        buttons: The console's.
+
+    Example:
+        >>> groups = [[[], ["UP"], ["DOWN"]], [[], ["A"], ["B"]]]
+        >>> filtered(("UP", "DOWN", "B", "START"), groups, ("B", "START", "UP", "DOWN", "A"))
+        'B'
+    """
+    kept: set[str] = set()
+    for group in groups:
+        taken = {button for allowed in group for button in allowed} & {*held}
+        if taken in [{*allowed} for allowed in group]:
+            kept |= taken
+    return combination([button for button in buttons if button in kept and button])
+
+
+@cache
+def _in_game(name: str, game: str) -> str:
+    """What a game makes of what its players hold."""
+    known = integration(game)
+    parts = (part.split("+") for part in name.split(BETWEEN_PLAYERS))
+    return BETWEEN_PLAYERS.join(filtered(held, known.groups(), known.buttons) for held in parts)

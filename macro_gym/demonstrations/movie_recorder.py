@@ -1,0 +1,125 @@
+"""Recording games of stable-retro as movies, with what it takes to check a replay."""
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from macro_gym.buttons import Held
+from macro_gym.demonstrations.movies import WRITTEN, Checks, Movie, checksum, store_movie
+from macro_gym.errors import EnvironmentSettingError
+from macro_gym.retro_games import Integration
+
+if TYPE_CHECKING:
+    from macro_gym.retro_emulator import RetroEmulator
+
+EVERY = 60
+"""Frames from one look at the console's memory to the next."""
+
+
+class MovieRecorder:
+    """Keeps what a game is given, frame by frame, and writes each episode as a movie.
+
+    What sticky actions repeat is recorded as it was repeated. Where the emulator goes back within
+    an episode, so does the recording.
+
+    Args:
+        folder: Where movies go.
+        integration: The game.
+        held: What each player holds, for each action.
+        scenario: Path of the scenario.
+
+    Raises:
+        EnvironmentSettingError: An action holds a button that movies leave out.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        integration: Integration,
+        held: Sequence[Held],
+        scenario: str,
+    ) -> None:
+        """Make sure that movies can hold every action."""
+        self._folder = Path(folder)
+        self._integration = integration
+        self._held = np.array(held, np.bool_)
+        self._scenario = scenario
+        self._actions: list[int] = []
+        self._memory: list[int] = []
+        used = self._held.reshape(-1, len(integration.buttons)).any(axis=0).tolist()
+        names = {name for name, use in zip(integration.buttons, used, strict=True) if use and name}
+        if lost := sorted(names - WRITTEN):
+            raise EnvironmentSettingError(
+                f"record is {os.fspath(folder)!r}, but movies of stable-retro leave out "
+                f"{', '.join(lost)} of {integration.game}. Give primitives without: "
+                "buttons=['NOOP', 'LEFT', ...]"
+            )
+
+    def begin(self, emulator: "RetroEmulator") -> None:
+        """Take the emulator's present state, just reset, as an episode's start."""
+        self._actions, self._memory = [], [memory_checksum(emulator.env)]
+
+    def frame(self, emulator: "RetroEmulator", action: int) -> None:
+        """Note a frame that the emulator has just run, and the action that it was given."""
+        if not self._memory:
+            return
+        frame = emulator.frames
+        del self._actions[frame - 1 :]
+        self._actions.append(action)
+        if frame % EVERY == 0:
+            del self._memory[frame // EVERY :]
+            self._memory.append(memory_checksum(emulator.env))
+
+    def finish(self, emulator: "RetroEmulator") -> None:
+        """Write the episode up to the emulator's present state, if any of it was played."""
+        frames = emulator.frames
+        if self._memory and frames:
+            movie = self._movie(self._actions[:frames], emulator.env.initial_state)
+            store_movie(movie, self._checks(movie, emulator), self._folder, emulator.env.em)
+        self._actions, self._memory = [], []
+
+    def _movie(self, actions: Sequence[int], state: bytes) -> Movie:
+        """The episode: the frame that sets the game up, and the actions."""
+        held = np.concatenate([np.zeros_like(self._held[:1]), self._held[actions]])
+        return Movie(self._integration.game, self._integration.buttons, held, state)
+
+    def _checks(self, movie: Movie, emulator: "RetroEmulator") -> Checks:
+        """What is known of the episode besides."""
+        last = [] if emulator.frames % EVERY == 0 else [memory_checksum(emulator.env)]
+        scenario, name = Path(self._scenario), emulator.env.statename or "none"
+        return Checks(
+            EVERY,
+            (*self._memory[: emulator.frames // EVERY + 1], *last),
+            checksum(movie.held),
+            rom_sha1(self._integration),
+            emulator_name(emulator.env),
+            Path(name).name.removesuffix(".state"),
+            scenario.stem if scenario.parent == self._integration.folder else str(scenario),
+        )
+
+
+def memory_checksum(env: Any) -> int:
+    """Return the CRC-32 of the console's memory in a RetroEnv."""
+    return zlib.crc32(env.get_ram().tobytes())
+
+
+def rom_sha1(integration: Integration) -> str:
+    """Return the SHA-1 of the ROM that was imported, as stable-retro takes it."""
+    from stable_retro.data import groom_rom
+
+    rom = str(integration.rom)
+    with open(rom, "rb") as file:
+        _, sha1 = groom_rom(rom, file)
+    return str(sha1)
+
+
+def emulator_name(env: Any) -> str:
+    """Return what runs the game in a RetroEnv: ``genesis_plus_gx of stable-retro 1.0.1``."""
+    import stable_retro
+
+    core = stable_retro.get_system_info(env.system)["lib"]
+    return f"{core} of stable-retro {stable_retro.__version__.strip()}"

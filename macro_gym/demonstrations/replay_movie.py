@@ -1,0 +1,194 @@
+"""Replaying movies of stable-retro, and telling where play departs from what was recorded."""
+
+import gzip
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from macro_gym.demonstrations.movie_recorder import emulator_name, memory_checksum, rom_sha1
+from macro_gym.demonstrations.movies import (
+    Checks,
+    Movie,
+    check_frames,
+    checksum,
+    load_checks,
+    load_movie,
+)
+from macro_gym.demonstrations.replay import Screen
+from macro_gym.errors import DemonstrationError
+from macro_gym.resize import Image
+from macro_gym.retro_games import Integration, integration
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MovieReplay:
+    """What came of playing a movie again.
+
+    Args:
+        state: Name of the savestate that it starts from; empty if it is none of the game's.
+        rewards: What each frame paid, shape ``(frames,)``; the first player's.
+        memory: The console's memory after the last frame, shape ``(bytes,)``.
+        over: The first frame, from 1, after which the scenario says that the game is over; None if
+            it never does.
+        checks: How many looks at the memory were compared; 0 for movies without checks.
+        departed: The last frame after which the memory was as recorded, and the first after which
+            it was not; the same frame 0 twice if it never was. None if it always was.
+        differences: What is not as it was when the movie was recorded, in words.
+    """
+
+    state: str
+    rewards: NDArray[np.float32]
+    memory: Image
+    over: int | None
+    checks: int
+    departed: tuple[int, int] | None
+    differences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Whether play went as it was recorded, as far as that is known."""
+        frames, score = len(self.rewards), float(self.rewards.sum())
+        if self.departed is not None:
+            return _departure(self.departed, frames, self.differences)
+        if self.checks:
+            return (
+                f"the console's memory is as recorded at all {self.checks} checks of {frames} "
+                f"frames, score {score:g}"
+            )
+        return f"{frames} frames, score {score:g}; {_likelihood(self.over, frames)}"
+
+
+def replay_movie(
+    path: Path,
+    *,
+    on_screen: Callable[[Screen], object] | None = None,
+    progress_bar: bool = False,
+) -> MovieReplay:
+    """Play a movie again, and compare the console's memory where the movie holds checks.
+
+    Args:
+        path: The movie.
+        on_screen: Called with the screen at the start and after every frame.
+        progress_bar: Whether to show the frames, if on a terminal.
+
+    Raises:
+        DemonstrationError: The movie is malformed, or the emulator refuses its savestate.
+        UnknownGameError: stable-retro does not integrate its game.
+        MissingRomError: The game's ROM was not imported.
+        EmulatorInUseError: This process runs a game of stable-retro already.
+    """
+    from tqdm import tqdm
+
+    from macro_gym.retro_emulator import retro_env
+
+    movie, checks = load_movie(path), load_checks(path)
+    game = integration(movie.game)
+    game.require_rom()
+    env = retro_env(game.game, None, str(_scenario(game, checks)), movie.players)
+    try:
+        if not env.em.set_state(movie.state):
+            raise DemonstrationError(
+                f"{path}: {emulator_name(env)} refuses its savestate; was it recorded with "
+                f"{'another version or core' if checks is None else checks.emulator}?"
+            )
+        env.initial_state = movie.state
+        env.reset()
+        looks = set() if checks is None else {*check_frames(len(movie.held) - 1, checks.every)}
+        found = [memory_checksum(env)]
+        rewards: list[float] = []
+        over = None
+        if on_screen:
+            on_screen(env.render())
+        rows = movie.held[1:].reshape(len(movie.held) - 1, -1)
+        for row in tqdm(rows, unit="frame", disable=None if progress_bar else True):
+            _, reward, done, _, _ = env.step(row)
+            rewards.append(float(reward))
+            if over is None and done:
+                over = len(rewards)
+            if len(rewards) in looks:
+                found.append(memory_checksum(env))
+            if on_screen:
+                on_screen(env.render())
+        return MovieReplay(
+            _state_name(game, movie.state),
+            np.array(rewards, np.float32),
+            env.get_ram().copy(),
+            over,
+            0 if checks is None else len(found),
+            None if checks is None else _departed(checks, found, len(rows)),
+            () if checks is None else _differences(movie, checks, game, emulator_name(env)),
+        )
+    finally:
+        env.close()
+
+
+def _scenario(game: Integration, checks: Checks | None) -> Path:
+    """The scenario that a movie was recorded with, or the usual one if it is not here."""
+    name = None if checks is None else checks.scenario
+    there = name and (game.folder / f"{name}.json", Path(name))
+    return game.scenario_file(name if there and any(map(Path.is_file, there)) else None)
+
+
+def _state_name(game: Integration, state: bytes) -> str:
+    """The savestate of the integration that this is; empty if it is none of them."""
+    names = (name for name in game.states)
+    contents = ((name, (game.folder / f"{name}.state").read_bytes()) for name in names)
+    return next((name for name, content in contents if gzip.decompress(content) == state), "")
+
+
+def _departed(checks: Checks, found: list[int], frames: int) -> tuple[int, int] | None:
+    """Between which frames the memory ceased to be as recorded; None if it did not."""
+    looks = check_frames(frames, checks.every)
+    alike = [a == b for a, b in zip(checks.memory, found, strict=False)]
+    alike += [False] * (max(len(checks.memory), len(looks)) - len(alike))
+    if all(alike):
+        return None
+    first = min(alike.index(False), len(looks) - 1)
+    return looks[max(first - 1, 0)], looks[first]
+
+
+def _differences(movie: Movie, checks: Checks, game: Integration, emulator: str) -> tuple[str, ...]:
+    """What is not as it was when a movie was recorded."""
+    sha1 = rom_sha1(game)
+    found = {
+        "the buttons in the movie were changed since": checks.held != checksum(movie.held),
+        f"the ROM was {checks.rom} (SHA-1), and here is {sha1}": checks.rom != sha1,
+        f"it was recorded by {checks.emulator}, and this is {emulator}": checks.emulator
+        != emulator,
+    }
+    return tuple(words for words, differs in found.items() if differs)
+
+
+def _departure(departed: tuple[int, int], frames: int, differences: tuple[str, ...]) -> str:
+    """Where play departed, and why it may have."""
+    before, after = departed
+    where = (
+        f"between frame {before} and frame {after} of {frames}"
+        if after
+        else "as soon as its savestate was loaded"
+    )
+    causes = differences or (
+        "the buttons, the ROM and the emulator are those of the recording, so the savestate in "
+        "the movie may have been exchanged",
+    )
+    return f"play departs from what was recorded {where}. Likely cause: {'; '.join(causes)}"
+
+
+def _likelihood(over: int | None, frames: int) -> str:
+    """What can be told of a movie without checks."""
+    if over is None:
+        return (
+            "nothing in the movie tells whether they go as recorded; the game is not over at its "
+            "end, so it was cut there or play departed"
+        )
+    if over < frames:
+        return (
+            f"nothing in the movie tells whether they go as recorded; the game is over after frame "
+            f"{over}, before the movie is, so play probably departed before"
+        )
+    return (
+        "nothing in the movie tells whether they go as recorded, but the game is over with its "
+        "last frame, as where an episode was recorded whole"
+    )
