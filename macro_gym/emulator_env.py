@@ -232,6 +232,7 @@ def loaded(macros: Macros, bank: Callable[[], MacroSet]) -> MacroSet:
 
 
 def most_frequent(macro_set: MacroSet, k: int | None, macros: Macros) -> MacroSet:
-    """Return the first ``k`` macros; if None, 128 of the bank and all of a set that was given."""
-    default = DEFAULT_K if macros is None else len(macro_set.macros)
+    """Return the first ``k`` macros; if None, all of a set that was given, 128 of larger banks."""
+    count = len(macro_set.macros)
+    default = min(DEFAULT_K, count) if macros is None else count
     return macro_set.top(default if k is None else k)

@@ -9,6 +9,8 @@ from macro_gym import MacroSet
 from macro_gym.banks import handcrafted_names, has_bank, load_bank, load_play
 from macro_gym.banks.street_fighter import GAME, MOVES, PATH, PRIMITIVES, handcrafted, moves
 from macro_gym.buttons import button_row
+from macro_gym.emulator_env import most_frequent
+from macro_gym.retro import MacroRetroEnv
 from macro_gym.retro_games import integration
 
 FRAMESKIP = 4
@@ -166,3 +168,18 @@ def test_the_game_has_its_set_by_any_of_its_names_and_no_play(name):
     assert load_bank(name) == MacroSet.load(PATH)
     assert load_play(name) == ()
     assert not has_bank("StreetFighter")
+
+
+def test_all_of_a_small_set_are_the_default():
+    assert most_frequent(load_bank(GAME), None, None) == load_bank(GAME)
+    assert len(most_frequent(load_bank("pong"), None, None).macros) == 128
+
+
+def test_a_game_of_the_same_console_plays_it():
+    env = MacroRetroEnv("Airstriker-Genesis-v0", macros=load_bank(GAME))
+    names = env.get_action_meanings()
+    assert set(names[: len(PRIMITIVES)]) == set(PRIMITIVES)
+    env.reset(seed=1)
+    *_, info = env.step(names.index("RIGHT,DOWN,DOWN+RIGHT+Z,NOOP"))
+    assert (info["duration"], info["episode_frame_number"]) == (4, 16)
+    env.close()
