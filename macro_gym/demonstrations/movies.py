@@ -23,25 +23,6 @@ PLATFORMS = {"GEN": "Genesis", "SNES": "Snes", "NES": "Nes", "A26": "Atari2600"}
 """Consoles that the header calls by another name than stable-retro."""
 
 WRITTEN = frozenset((*DIRECTIONS, *"ABCXYZLR", "START", "SELECT", "MODE", "BUTTON"))
-    [
-        "A",
-        "B",
-        "C",
-        "X",
-        "Y",
-        "Z",
-        "L",
-        "R",
-        "UP",
-        "DOWN",
-        "LEFT",
-        "RIGHT",
-        "START",
-        "SELECT",
-        "MODE",
-        "BUTTON",
-    ]
-)
 """Buttons that stable-retro writes to movies; it leaves out all others."""
 
 
