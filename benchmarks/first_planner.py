@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from macro_gym.demonstrations.planner import DEFAULTS, emulator
-from macro_gym.demonstrations.search import Plan, act, held_actions, rewind
+from macro_gym.demonstrations.atari_sandbox import act, emulator, rewind
+from macro_gym.demonstrations.planner import DEFAULTS
+from macro_gym.demonstrations.search import Plan, held_actions
 
 if TYPE_CHECKING:
     from ale_py import ALEInterface

@@ -15,10 +15,11 @@ from typing import Any
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.planner import (
     DEFAULTS,
+    PlannedGame,
     PlannerSettings,
     describe,
-    known_rom,
     plan_episode,
+    planned_game,
 )
 from macro_gym.errors import DemonstrationError
 
@@ -30,7 +31,7 @@ _stopping: Any = None
 
 
 def plan_play(
-    game: str,
+    game: str | PlannedGame,
     folder: str | os.PathLike[str],
     steps: int,
     *,
@@ -46,7 +47,7 @@ def plan_play(
     stopped. The result depends neither on that nor on the number of workers.
 
     Args:
-        game: The game, as in ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``.
+        game: The game, as `planned_game` takes it.
         folder: Where the episodes go, one ``<game>-<seed>.npz`` each.
         steps: Steps of play wanted; the last episode is played out, so up to
             ``settings.steps - 1`` more may come.
@@ -61,7 +62,8 @@ def plan_play(
         The episodes' files, by seed.
 
     Raises:
-        UnknownGameError: ale-py has no such game.
+        UnknownGameError: There is no such game.
+        MissingRomError: stable-retro lacks the game's ROM.
         DemonstrationError: ``folder`` holds play of these seeds with other settings, or an
             argument is out of its range.
     """
@@ -70,7 +72,7 @@ def plan_play(
     for name, value, least in (("steps", steps, 1), ("workers", workers, 1), ("seed", seed, 0)):
         if value < least:
             raise DemonstrationError(f"{name} is {value}; it must be at least {least}")
-    rom = known_rom(game)
+    game = planned_game(game)
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     seeds = (number for number in count(seed) if number not in skip_seeds)
@@ -78,13 +80,13 @@ def plan_play(
     running: set[Future[int]] = set()
     finished = 0
     with (
-        tqdm(total=steps, desc=rom, unit="step", disable=not progress_bar) as bar,
+        tqdm(total=steps, desc=game.key, unit="step", disable=not progress_bar) as bar,
         _pool(workers, context, counter) as pool,
     ):
         while True:
             # An episode is at most settings.steps long: only one that is surely needed starts.
             while len(running) < workers and finished + len(running) * settings.steps < steps:
-                episode = _Episode(rom, settings, next(seeds), Path(folder))
+                episode = _Episode(game, settings, next(seeds), Path(folder))
                 paths.append(episode.path)
                 if episode.path.exists():
                     finished += episode.stored_steps()
@@ -103,7 +105,7 @@ def plan_play(
 class _Episode:
     """One episode to plan, and the file it goes to."""
 
-    rom: str
+    game: PlannedGame
     settings: PlannerSettings
     seed: int
     folder: Path
@@ -111,12 +113,12 @@ class _Episode:
     @property
     def path(self) -> Path:
         """Where the finished episode goes."""
-        return self.folder / f"{self.rom}-{self.seed}.npz"
+        return self.folder / f"{self.game.key}-{self.seed}.npz"
 
     def stored_steps(self) -> int:
         """Steps of the finished episode, which must be the one asked for."""
         demonstration = Demonstration.load(self.path)
-        wanted = describe(self.settings)
+        wanted = describe(self.game, self.settings)
         if demonstration.source != wanted:
             raise DemonstrationError(
                 f"{self.path} holds other play ({demonstration.source}) than is asked for "
@@ -128,7 +130,7 @@ class _Episode:
         """Plan the episode and save it; return its steps."""
         checkpoint = self.path.with_suffix(".progress.json")
         demonstration = plan_episode(
-            self.rom, self.settings, self.seed, checkpoint=checkpoint, on_steps=_count
+            self.game, self.settings, self.seed, checkpoint=checkpoint, on_steps=_count
         )
         demonstration.save(self.path)
         checkpoint.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A planner that plays Atari games by clone-and-restore search: no learning, no drawing.
+"""A planner that plays emulated games by clone-and-restore search: no learning, no drawing.
 
 It keeps one plan of held actions, tries changes of it in the emulator, keeps those that are worth
 more, plays the first steps and goes on. That plays well enough to mine macros from, without human
@@ -12,22 +12,23 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
+from macro_gym.demonstrations.atari_sandbox import AtariGame, known_rom
 from macro_gym.demonstrations.demonstration import Demonstration
-from macro_gym.demonstrations.search import Plan, Search, act
-from macro_gym.errors import DemonstrationError, UnknownGameError
+from macro_gym.demonstrations.retro_sandbox import RetroGame
+from macro_gym.demonstrations.search import Plan, Sandbox, Search
+from macro_gym.errors import DemonstrationError
 from macro_gym.files import replacing
-from macro_gym.games import did_you_mean, find_game, game_name
-from macro_gym.registration import atari_games
-
-if TYPE_CHECKING:
-    from ale_py import ALEInterface
+from macro_gym.games import bare_name
 
 REFRESH = 25
 """Points after which the plan is run again from the game, so that play can be resumed there."""
+
+
+PlannedGame = AtariGame | RetroGame
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ DEFAULTS = PlannerSettings()
 
 
 def plan_episode(
-    game: str,
+    game: str | PlannedGame,
     settings: PlannerSettings = DEFAULTS,
     seed: int = 0,
     *,
@@ -109,12 +110,12 @@ def plan_episode(
     checkpoint_seconds: float = 5.0,
     on_steps: Callable[[int], None] = lambda steps: None,
 ) -> Demonstration:
-    """Play one episode from the game's start, with the minimal action set.
+    """Play one episode from the game's start: Atari's with the minimal action set.
 
     The same arguments give the same play, whether or not it was interrupted and resumed.
 
     Args:
-        game: The game, as in ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``.
+        game: The game, as `planned_game` takes it.
         settings: How to search.
         seed: Seeds the search and the emulator.
         checkpoint: A file to save progress in and to resume from if it exists; None for neither.
@@ -125,80 +126,81 @@ def plan_episode(
         The play; it ends with the game or after ``settings.steps`` steps.
 
     Raises:
-        UnknownGameError: ale-py has no such game.
+        UnknownGameError: There is no such game.
         DemonstrationError: The checkpoint is of another game, seed or settings, or damaged.
     """
-    rom = known_rom(game)
-    play = _Play(rom, settings, seed)
-    if checkpoint is not None and Path(checkpoint).exists():
-        play.restore(Path(checkpoint))
-        on_steps(len(play.actions))
-    saved = time.monotonic()
-    while not play.is_over():
-        on_steps(play.advance())
-        due = checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds
-        if due and play.is_refreshed():
-            play.save(Path(cast(str, checkpoint)))
-            saved = time.monotonic()
+    game = planned_game(game)
+    with game.begun(settings, seed) as (sandbox, scratch):
+        play = _Play(sandbox, scratch, settings, seed)
+        identity = f"{game.key}, seed {seed}, {describe(game, settings)}"
+        if checkpoint is not None and Path(checkpoint).exists():
+            play.restore(Path(checkpoint), identity)
+            on_steps(len(play.actions))
+        saved = time.monotonic()
+        while not play.is_over():
+            on_steps(play.advance())
+            due = checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds
+            if due and play.is_refreshed():
+                play.save(Path(cast(str, checkpoint)), identity)
+                saved = time.monotonic()
+    rewards = game.paid(settings, seed, play.actions, play.rewards)
     return Demonstration(
-        primitives=tuple(code.name for code in play.codes),
-        actions=np.array(play.actions, dtype=np.uint8),
-        rewards=np.array(play.rewards, dtype=np.float32),
-        game=game_name(rom),
+        primitives=sandbox.primitives,
+        actions=np.array(play.actions[: len(rewards)], dtype=np.uint8),
+        rewards=np.array(rewards, dtype=np.float32),
+        game=game.name,
         frameskip=settings.frameskip,
-        source=describe(settings),
-        settings={
-            "id": f"ALE/{game_name(rom)}-v5",
-            "kwargs": {
-                "frameskip": settings.frameskip,
-                "repeat_action_probability": settings.repeat_action_probability,
-            },
-            "seed": seed,
-        },
+        source=describe(game, settings),
+        settings=game.to_replay(settings, seed),
     )
 
 
-def describe(settings: PlannerSettings) -> str:
-    """Return what a planned demonstration states as its source."""
-    return f"clone-and-restore planner: {settings}"
+def planned_game(game: str | PlannedGame) -> PlannedGame:
+    """Return the game that a name stands for.
 
-
-def known_rom(game: str) -> str:
-    """Return ale-py's id of ``game``.
+    Args:
+        game: An Atari game, as in ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``; or one of
+            stable-retro, as in ``Airstriker-Genesis-v0`` or ``MacroRetro/Airstriker-Genesis-v0``.
 
     Raises:
-        UnknownGameError: ale-py has no such game for one player.
+        UnknownGameError: There is no such game.
+        MissingRomError: stable-retro lacks the game's ROM.
     """
-    games = atari_games()
-    rom = find_game(game, games)
-    if rom is None:
-        raise UnknownGameError(
-            f"game is {game!r}, but ale-py has no such game for one player."
-            f"{did_you_mean(game, games)} It has {', '.join(games)}."
-        )
-    return rom
+    if not isinstance(game, str):
+        return game
+    # stable-retro's names end in the console's, and ale-py's have no hyphens.
+    return RetroGame(game) if "-" in bare_name(game) else AtariGame(known_rom(game))
+
+
+def describe(game: PlannedGame, settings: PlannerSettings) -> str:
+    """Return what a planned demonstration states as its source."""
+    options = "".join(f", {name}={value}" for name, value in game.options.items())
+    return f"clone-and-restore planner: {settings}{options}"
 
 
 class _Play:
     """One episode: the play so far, and the search that goes on with it.
 
-    The game runs in an emulator that is never rewound, so that replaying its actions gives its
-    rewards whatever cloning may lose; plans run in a second one.
+    Args:
+        game: Where it is played.
+        scratch: Where plans are tried.
+        settings: How to search.
+        seed: Seeds the search.
     """
 
-    def __init__(self, rom: str, settings: PlannerSettings, seed: int) -> None:
+    def __init__(
+        self, game: Sandbox, scratch: Sandbox, settings: PlannerSettings, seed: int
+    ) -> None:
         self.settings = settings
-        self.identity = f"{rom}, seed {seed}, {describe(settings)}"
-        self.game = emulator(rom, seed, settings.repeat_action_probability)
-        self.codes = self.game.getMinimalActionSet()
-        self.search = Search(emulator(rom, seed), settings, np.random.default_rng(seed))
+        self.game = game
+        self.search = Search(scratch, settings, np.random.default_rng(seed))
         self.actions: list[int] = []
-        self.rewards: list[int] = []
+        self.rewards: list[float] = []
         self._begin(self.search.draw(settings.horizon))
 
     def is_over(self) -> bool:
         """Whether the game or the steps have run out."""
-        return len(self.actions) >= self.settings.steps or self.game.game_over()
+        return len(self.actions) >= self.settings.steps or self.game.over()
 
     def is_refreshed(self) -> bool:
         """Whether the plan has just been run again from the game."""
@@ -211,15 +213,15 @@ class _Play:
         for action in self.search.best.plan[: self.settings.commit]:
             if not self.is_over():
                 self._play(int(action))
-        self.search.go_on(self.game.cloneState(), self.game.getRAM())
+        self.search.go_on(self.game.save(), self.game.memory())
         if self.is_refreshed():
             self._begin(self.search.best.plan)
         return len(self.actions) - before
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, identity: str) -> None:
         """Write where the play stands, whole or not at all."""
         content = {
-            "identity": self.identity,
+            "identity": identity,
             "rng": self.search.rng.bit_generator.state,
             "plan": self.search.best.plan.tolist(),
             "actions": self.actions,
@@ -227,9 +229,9 @@ class _Play:
         with replacing(path) as file:
             file.write(json.dumps(content).encode())
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path, identity: str) -> None:
         """Go to where `save` wrote that the same play stood."""
-        content = _checkpoint(path, self.identity)
+        content = _checkpoint(path, identity)
         self.search.rng.bit_generator.state = content["rng"]
         for action in content["actions"]:
             self._play(action)
@@ -237,27 +239,13 @@ class _Play:
 
     def _begin(self, plan: Plan) -> None:
         """Run ``plan`` from where the game stands."""
-        self.search.begin(self.game.cloneState(), plan)
+        self.search.begin(self.game.save(), plan)
 
     def _play(self, action: int) -> None:
         """Take one step of the play."""
-        self.rewards.append(act(self.game, self.codes[action], self.settings.frameskip))
+        self.rewards.append(self.game.act(action))
         self.actions.append(action)
-        self.search.see(self.game.getRAM())
-
-
-def emulator(rom: str, seed: int, repeat_action_probability: float = 0.0) -> "ALEInterface":
-    """Return the emulator at the game's start, seeded as Gymnasium's ``reset(seed=seed)`` does."""
-    import ale_py
-    from ale_py import roms
-
-    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-    ale = ale_py.ALEInterface()
-    ale.setInt("random_seed", np.random.SeedSequence(seed).generate_state(2)[1].astype(np.int32))
-    ale.setFloat("repeat_action_probability", repeat_action_probability)
-    ale.loadROM(cast(Path, roms.get_rom_path(rom)))
-    ale.reset_game()
-    return ale
+        self.search.see(self.game.memory())
 
 
 def _checkpoint(path: Path, identity: str) -> dict[str, Any]:

@@ -6,23 +6,51 @@ after it, and a plan that goes on as foreseen is not run again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from ale_py import Action, ALEInterface, ALEState
-
     from macro_gym.demonstrations.planner import PlannerSettings
 
 Plan = NDArray[np.int64]
 """Indices of primitives, shape ``(horizon,)``."""
 
 Memory = NDArray[np.uint8]
-"""The console's memory, shape ``(128,)``."""
+"""The console's memory, or the part of it that is watched, shape ``(cells,)``."""
 
-CELLS = np.arange(128)
+State = Any
+"""The emulator at some moment, as its sandbox keeps it."""
+
+
+class Sandbox(Protocol):
+    """A game in an emulator that can be rewound."""
+
+    @property
+    def primitives(self) -> tuple[str, ...]:
+        """Names of the actions."""
+
+    def act(self, action: int) -> float:
+        """Take one step; return the points."""
+
+    def save(self) -> State:
+        """Return the present state."""
+
+    def restore(self, state: State) -> None:
+        """Go to ``state`` so that what follows depends on nothing else."""
+
+    def same(self, one: State, other: State) -> bool:
+        """Whether what follows either state is the same."""
+
+    def memory(self) -> Memory:
+        """Return the memory, in which novelty is looked for; always as many cells."""
+
+    def lives(self) -> int:
+        """Return the lives left; always the same if the game does not tell."""
+
+    def over(self) -> bool:
+        """Whether the game is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +66,9 @@ class Rollout:
     """
 
     plan: Plan
-    rewards: tuple[int, ...]
+    rewards: tuple[float, ...]
     lost: bool
-    states: tuple["ALEState", ...]
+    states: tuple[State, ...]
     memories: tuple[Memory, ...]
 
 
@@ -49,7 +77,8 @@ def rollout_value(rollout: Rollout, seen: NDArray[np.bool_], settings: "PlannerS
 
     Args:
         rollout: What happens.
-        seen: Which values the play has shown in which memory cell, shape ``(128, 256)``.
+        seen: Which values the play has shown in which memory cell, shape
+            ``(cells, 256)``.
         settings: What it is worth.
 
     Returns:
@@ -61,7 +90,7 @@ def rollout_value(rollout: Rollout, seen: NDArray[np.bool_], settings: "PlannerS
     if rollout.lost:
         value -= settings.life_penalty * float(weights[-1])
     if rollout.memories:
-        news = ~seen[CELLS, np.array(rollout.memories)]
+        news = ~seen[np.arange(len(seen)), np.array(rollout.memories)]
         value += settings.novelty * float(news.sum(axis=1).mean())
     return value
 
@@ -110,7 +139,7 @@ class Search:
     """The best plan so far and the emulator in which others are tried.
 
     Args:
-        scratch: An emulator of the game that the search may rewind.
+        scratch: The game, where the search may rewind it.
         settings: How to search.
         rng: What draws.
     """
@@ -118,23 +147,23 @@ class Search:
     best: Rollout
 
     def __init__(
-        self, scratch: "ALEInterface", settings: "PlannerSettings", rng: np.random.Generator
+        self, scratch: Sandbox, settings: "PlannerSettings", rng: np.random.Generator
     ) -> None:
         """Begin with nothing seen and no plan; call `begin` next."""
         self.settings, self.rng = settings, rng
-        self._scratch: ALEInterface = scratch
-        self._codes: list[Action] = scratch.getMinimalActionSet()
-        self._seen = np.zeros((len(CELLS), 256), dtype=bool)
+        self._scratch = scratch
+        self._n_actions = len(scratch.primitives)
+        self._seen = np.zeros((len(scratch.memory()), 256), dtype=bool)
 
     def draw(self, steps: int) -> Plan:
         """Random held actions, shape ``(steps,)``."""
-        return held_actions(self.rng, steps, len(self._codes), self.settings.holds)
+        return held_actions(self.rng, steps, self._n_actions, self.settings.holds)
 
     def see(self, memory: Memory) -> None:
         """Note what the play has shown."""
-        self._seen[CELLS, memory] = True
+        self._seen[np.arange(len(memory)), memory] = True
 
-    def begin(self, here: "ALEState", plan: Plan) -> None:
+    def begin(self, here: State, plan: Plan) -> None:
         """Take ``plan`` as the best, from ``here`` on."""
         self.best = self._run(Rollout(plan, (), False, (here,), ()), 0)
 
@@ -146,14 +175,14 @@ class Search:
                 break
             last = min(len(self.best.states), len(self.best.plan) // self.settings.commit) - 1
             plan, part = changed_plan(
-                self.rng, self.best.plan, last, len(self._codes), self.settings
+                self.rng, self.best.plan, last, self._n_actions, self.settings
             )
             trial = self._run(replace(self.best, plan=plan), part, self.best)
             worth = self._value(trial)
             if worth > value:
                 self.best, value = trial, worth
 
-    def go_on(self, here: "ALEState", memory: Memory) -> None:
+    def go_on(self, here: State, memory: Memory) -> None:
         """Drop the steps that were played and add as many at the end.
 
         Args:
@@ -187,17 +216,17 @@ class Search:
         start = part * settings.commit
         rewards, lost = list(prefix.rewards[:start]), False
         states, memories = list(prefix.states[: part + 1]), list(prefix.memories[:part])
-        rewind(scratch, states[part])
+        scratch.restore(states[part])
         lives = scratch.lives()
         for step in range(start, len(prefix.plan)):
-            rewards.append(act(scratch, self._codes[prefix.plan[step]], settings.frameskip))
-            lost = scratch.lives() < lives or scratch.game_over()
+            rewards.append(scratch.act(int(prefix.plan[step])))
+            lost = scratch.lives() < lives or scratch.over()
             if lost:
                 break
             if (step + 1) % settings.commit == 0:
-                states.append(scratch.cloneState())
-                memories.append(scratch.getRAM())
-                if known is not None and meets(prefix.plan, step + 1, states, known):
+                states.append(scratch.save())
+                memories.append(scratch.memory())
+                if known is not None and self._meets(prefix.plan, step + 1, states, known):
                     rewards += known.rewards[step + 1 :]
                     states += known.states[len(states) :]
                     memories += known.memories[len(memories) :]
@@ -205,34 +234,17 @@ class Search:
                     break
         return Rollout(prefix.plan, tuple(rewards), lost, tuple(states), tuple(memories))
 
+    def _meets(self, plan: Plan, step: int, states: Sequence[State], known: Rollout) -> bool:
+        """Whether a plan has come to a state that ``known`` was in, and goes on as it does.
 
-def meets(plan: Plan, step: int, states: Sequence["ALEState"], known: Rollout) -> bool:
-    """Whether a plan has come to a state that ``known`` was in, and goes on as it does.
-
-    Args:
-        plan: The plan.
-        step: Steps of it that were run, a multiple of ``commit``.
-        states: The emulator before every ``commit``-th of them, and after the last.
-        known: What is known of another plan from the same state on.
-    """
-    return (
-        len(states) <= len(known.states)
-        and np.array_equal(plan[step:], known.plan[step:])
-        and states[-1].equals(known.states[len(states) - 1])
-    )
-
-
-def act(ale: "ALEInterface", code: "Action", frameskip: int) -> int:
-    """Act for ``frameskip`` frames; return the points."""
-    return sum(ale.act(code) for _ in range(frameskip))
-
-
-def rewind(ale: "ALEInterface", state: "ALEState") -> None:
-    """Restore ``state`` so that what follows depends on nothing else.
-
-    Clones of ale-py 0.12.1 forget that a frame is half done, which Q*bert's may be; the frame
-    run in between finishes such a one.
-    """
-    ale.restoreState(state)
-    ale.act(0)
-    ale.restoreState(state)
+        Args:
+            plan: The plan.
+            step: Steps of it that were run, a multiple of ``commit``.
+            states: The emulator before every ``commit``-th of them, and after the last.
+            known: What is known of another plan from the same state on.
+        """
+        return (
+            len(states) <= len(known.states)
+            and np.array_equal(plan[step:], known.plan[step:])
+            and self._scratch.same(states[-1], known.states[len(states) - 1])
+        )

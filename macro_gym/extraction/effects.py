@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from macro_gym.demonstrations.planner import known_rom
+from macro_gym.demonstrations.atari_sandbox import known_rom
 from macro_gym.errors import InvalidMacroError
 
 if TYPE_CHECKING:

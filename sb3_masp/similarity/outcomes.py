@@ -184,7 +184,7 @@ def _moments(env: Env, states: int, seed: int, spacing: int) -> Iterator[None]:
 def _copier(env: Env) -> Callable[[], Env]:
     """Return what gives an environment that stands where ``env`` stands then, to be spoiled."""
     from macro_gym.atari import MacroAtariEnv
-    from macro_gym.demonstrations.search import rewind
+    from macro_gym.demonstrations.atari_sandbox import rewind
 
     game = env.unwrapped
     if not isinstance(game, MacroAtariEnv) or not _is_its_emulator_alone(env):

@@ -9,14 +9,12 @@ import pytest
 from ale_py import roms
 
 from macro_gym.demonstrations import PlannerSettings
-from macro_gym.demonstrations import search as module
+from macro_gym.demonstrations.atari_sandbox import AtariSandbox, rewind
 from macro_gym.demonstrations.search import (
     Rollout,
     Search,
-    act,
     changed_plan,
     held_actions,
-    rewind,
     rollout_value,
 )
 
@@ -32,10 +30,15 @@ def emulator(rom):
     return ale
 
 
+def sandbox(rom, settings=SETTINGS):
+    return AtariSandbox(emulator(rom), settings.frameskip)
+
+
 def searching(rom, settings=SETTINGS):
     """The game, and a search that begins at its start."""
-    game, search = emulator(rom), Search(emulator(rom), settings, np.random.default_rng(3))
-    search.begin(game.cloneState(), search.draw(settings.horizon))
+    game, scratch = sandbox(rom, settings), sandbox(rom, settings)
+    search = Search(scratch, settings, np.random.default_rng(3))
+    search.begin(game.save(), search.draw(settings.horizon))
     return game, search
 
 
@@ -61,25 +64,25 @@ def outlook(rollout):
 @pytest.mark.parametrize("rom", ["breakout", "ms_pacman"])
 def test_the_kept_plan_is_what_running_it_whole_gives_at_every_point(rom):
     game, search = searching(rom, replace(SETTINGS, trials=1, rescue_trials=0))
-    codes = game.getMinimalActionSet()
     lost = False
     for _ in range(53):
         search.improve()
         best = search.best
-        assert outlook(best) == foreseen(rom, game.cloneState(), best.plan)
+        assert outlook(best) == foreseen(rom, game.save(), best.plan)
         assert len(best.states) == len(best.memories) + 1
         lost |= best.lost
         for action in best.plan[: SETTINGS.commit]:
-            act(game, codes[action], SETTINGS.frameskip)
-            search.see(game.getRAM())
-        search.go_on(game.cloneState(), game.getRAM())
+            game.act(action)
+            search.see(game.memory())
+        search.go_on(game.save(), game.memory())
     assert lost == (rom == "breakout")  # so that both are tested
 
 
-def test_what_a_trial_takes_over_from_the_best_plan_is_what_it_would_come_to(monkeypatch):
+def test_what_a_trial_takes_over_from_the_best_plan_is_what_it_would_come_to():
     _, search = searching("breakout")
     run, steps, saved = search._run, [], []
-    monkeypatch.setattr(module, "act", lambda *args: steps.append(1) or act(*args))
+    act = search._scratch.act
+    search._scratch.act = lambda action: steps.append(1) or act(action)
 
     def both(prefix, part, known):
         steps.clear()
@@ -102,12 +105,11 @@ def test_what_a_trial_takes_over_from_the_best_plan_is_what_it_would_come_to(mon
 
 def test_a_game_that_went_another_way_is_searched_from_where_it_is():
     game, search = searching("breakout")
-    codes = game.getMinimalActionSet()
     plan = search.best.plan.copy()
     for _ in range(SETTINGS.commit):
-        act(game, codes[(plan[0] + 2) % 4], SETTINGS.frameskip)
-    here = game.cloneState()
-    search.go_on(here, game.getRAM())
+        game.act((plan[0] + 2) % 4)
+    here = game.save()
+    search.go_on(here, game.memory())
     np.testing.assert_array_equal(search.best.plan[: -SETTINGS.commit], plan[SETTINGS.commit :])
     assert outlook(search.best) == foreseen("breakout", here, search.best.plan)
 
@@ -127,10 +129,9 @@ def test_improving_never_makes_the_plan_worth_less_and_tries_no_more_than_it_may
 def test_a_plan_that_loses_is_changed_until_it_does_not():
     settings = replace(SETTINGS, trials=1, rescue_trials=97, horizon=60, novelty=0.0)
     game, search = searching("breakout", settings)
-    codes = game.getMinimalActionSet()
     for action in [1, 1] + [3] * 20:  # serve, and leave the ball alone
-        act(game, codes[action], 4)
-    search.begin(game.cloneState(), np.full(60, 3))
+        game.act(action)
+    search.begin(game.save(), np.full(60, 3))
     assert search.best.lost
     search.improve()
     assert not search.best.lost

@@ -1,0 +1,159 @@
+"""Atari games as the planner plays them: one emulator for the play, and one to rewind."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from macro_gym.demonstrations.search import Memory, Sandbox
+from macro_gym.errors import UnknownGameError
+from macro_gym.games import did_you_mean, find_game, game_name
+from macro_gym.registration import atari_games
+
+if TYPE_CHECKING:
+    from ale_py import Action, ALEInterface, ALEState
+
+    from macro_gym.demonstrations.planner import PlannerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AtariGame:
+    """An Atari game, with its minimal action set.
+
+    Args:
+        key: ale-py's id, ``ms_pacman``, by which files are named.
+    """
+
+    key: str
+
+    @property
+    def name(self) -> str:
+        """The game as demonstrations name it."""
+        return game_name(self.key)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What was chosen beside the game: nothing."""
+        return {}
+
+    @contextmanager
+    def begun(self, settings: "PlannerSettings", seed: int) -> Iterator[tuple[Sandbox, Sandbox]]:
+        """Give the game's start twice: to play, and to rewind.
+
+        The first is never rewound, so that replaying its actions gives its rewards whatever
+        cloning may lose.
+        """
+        sticky = settings.repeat_action_probability
+        yield (
+            AtariSandbox(emulator(self.key, seed, sticky), settings.frameskip),
+            AtariSandbox(emulator(self.key, seed), settings.frameskip),
+        )
+
+    def paid(
+        self, settings: "PlannerSettings", seed: int, actions: Sequence[int], paid: Sequence[float]
+    ) -> Sequence[float]:
+        """Return what the actions pay; ``paid`` is known to be right."""
+        return paid
+
+    def to_replay(self, settings: "PlannerSettings", seed: int) -> dict[str, Any]:
+        """Return what a demonstration states as its settings."""
+        return {
+            "id": f"ALE/{self.name}-v5",
+            "kwargs": {
+                "frameskip": settings.frameskip,
+                "repeat_action_probability": settings.repeat_action_probability,
+            },
+            "seed": seed,
+        }
+
+
+class AtariSandbox:
+    """An Atari game that can be rewound.
+
+    Args:
+        ale: The emulator.
+        frameskip: Frames per step.
+    """
+
+    def __init__(self, ale: "ALEInterface", frameskip: int) -> None:
+        """Go on where the emulator is."""
+        self._ale, self._frameskip = ale, frameskip
+        self._codes = ale.getMinimalActionSet()
+        self.primitives = tuple(code.name for code in self._codes)
+
+    def act(self, action: int) -> int:
+        """Take one step; return the points."""
+        return act(self._ale, self._codes[action], self._frameskip)
+
+    def save(self) -> "ALEState":
+        """Return the present state."""
+        return self._ale.cloneState()
+
+    def restore(self, state: "ALEState") -> None:
+        """Go to ``state`` so that what follows depends on nothing else."""
+        rewind(self._ale, state)
+
+    def same(self, one: "ALEState", other: "ALEState") -> bool:
+        """Whether what follows either state is the same."""
+        return one.equals(other)
+
+    def memory(self) -> Memory:
+        """Return the console's memory, 128 cells."""
+        return self._ale.getRAM()
+
+    def lives(self) -> int:
+        """Return the lives left."""
+        return self._ale.lives()
+
+    def over(self) -> bool:
+        """Whether the game is over."""
+        return self._ale.game_over()
+
+
+def act(ale: "ALEInterface", code: "Action", frameskip: int) -> int:
+    """Act for ``frameskip`` frames; return the points."""
+    return sum(ale.act(code) for _ in range(frameskip))
+
+
+def rewind(ale: "ALEInterface", state: "ALEState") -> None:
+    """Restore ``state`` so that what follows depends on nothing else.
+
+    Clones of ale-py 0.12.1 forget that a frame is half done, which Q*bert's may be; the frame
+    run in between finishes such a one.
+    """
+    ale.restoreState(state)
+    ale.act(0)
+    ale.restoreState(state)
+
+
+def emulator(rom: str, seed: int, repeat_action_probability: float = 0.0) -> "ALEInterface":
+    """Return the emulator at the game's start, seeded as Gymnasium's ``reset(seed=seed)`` does."""
+    import ale_py
+    from ale_py import roms
+
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    ale = ale_py.ALEInterface()
+    ale.setInt("random_seed", np.random.SeedSequence(seed).generate_state(2)[1].astype(np.int32))
+    ale.setFloat("repeat_action_probability", repeat_action_probability)
+    ale.loadROM(cast(Path, roms.get_rom_path(rom)))
+    ale.reset_game()
+    return ale
+
+
+def known_rom(game: str) -> str:
+    """Return ale-py's id of ``game``.
+
+    Raises:
+        UnknownGameError: ale-py has no such game for one player.
+    """
+    games = atari_games()
+    rom = find_game(game, games)
+    if rom is None:
+        raise UnknownGameError(
+            f"game is {game!r}, but ale-py has no such game for one player."
+            f"{did_you_mean(game, games)} It has {', '.join(games)}."
+        )
+    return rom
