@@ -29,6 +29,7 @@ def extract(
     frameskip: int | None = None,
     skip_bad: bool = False,
     full_action_space: bool = False,
+    player: int | None = None,
 ) -> None:
     """Extract macros from play: its most frequent action sequences, or by another method.
 
@@ -51,6 +52,7 @@ def extract(
         skip_bad: Go on past malformed files, and count them.
         full_action_space: Keep all 18 Atari actions instead of translating play to the game's
             minimal set.
+        player: The one player to take from movies of two, 1 or 2; both if omitted.
     """
     if distinct_effects and method != "compression":
         raise InvalidMacroError(
@@ -64,6 +66,7 @@ def extract(
         frameskip,
         skip_bad=skip_bad,
         full_action_space=full_action_space,
+        player=player,
         progress_bar=True,
     )
     settings = ExtractionSettings(

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from macro_gym.errors import (
 )
 from macro_gym.games import bare_name
 
+OURS = ("MacroALE/", "MacroRetro/")
 MODEL_PACKAGES = ("sb3_masp", "stable_baselines3", "sb3_contrib")
 
 
@@ -38,6 +40,7 @@ def record(
     macros: Path | None = None,
     frameskip: int | None = None,
     settings: str = "{}",
+    movies: Path | None = None,
     deterministic: bool = False,
     zoom: float = 3.0,
     fps: float | None = None,
@@ -45,9 +48,10 @@ def record(
 ) -> None:
     """Record play: yours, in a window, or that of a model or another policy.
 
-    To play: WASD or the arrow keys, space to fire; Esc, closing the window or Ctrl-C end it, and
-    what was played is kept. A person plays primitives, so MacroALE's games have no macros then;
-    what a model does with macros is recorded as the primitives that they ran.
+    To play: WASD or the arrow keys, space to fire; in MacroRetro's games the arrow keys, and those
+    that stable-retro gives the console's buttons. Esc, closing the window or Ctrl-C end it, and
+    what was played is kept. A person plays primitives, so MacroALE's and MacroRetro's games have no
+    macros then; what a model does with macros is recorded as the primitives that they ran.
 
     Args:
         env: Id of the environment: MacroALE/Breakout-v5, ALE/Breakout-v5 or any with discrete
@@ -62,10 +66,12 @@ def record(
         steps: Primitives to record, cutting the last episode if need be.
         seed: Seed of the first episode, from which the others count up; by default the number of
             its file.
-        k: Macros for MacroALE; by default those that the model was trained with, or none.
+        k: Macros for MacroALE and MacroRetro; by default those that the model was trained with, or
+            none.
         macros: File of a macro set to use instead of the game's bank.
         frameskip: Frames in a step; 1 plays smoothly at 60 steps a second.
         settings: Other arguments of gym.make, as JSON: '{"repeat_action_probability": 0}'.
+        movies: Folder for a movie (.bk2) of each episode besides, of MacroRetro's games.
         deterministic: Let the model play its best actions only, without exploring.
         zoom: Size of the window, in pixels for one of the game's.
         fps: Steps a second; lower is slower. By default the game's own pace.
@@ -75,7 +81,8 @@ def record(
 
     if model is not None and policy is not None:
         raise DemonstrationError("both a model and a policy are to play; choose one")
-    kwargs = _kwargs(env, settings, {"k": k, "macros": macros, "frameskip": frameskip})
+    options = {"k": k, "macros": macros, "frameskip": frameskip, "record": movies}
+    kwargs = _kwargs(env, settings, options)
     output.mkdir(parents=True, exist_ok=True)
     first = next_number(output, bare_name(env.rpartition(":")[2])) if seed is None else seed
     require_amounts(episodes, steps, first)
@@ -89,9 +96,10 @@ def record(
         from macro_gym.demonstrations.person import record_person
 
         game = make(env, {"render_mode": "rgb_array"} | kwargs)
-        record_person(
-            game, episodes, steps, fps=fps, zoom=zoom, wait=wait, seed=first, on_episode=keep
-        )
+        with closing(game):
+            record_person(
+                game, episodes, steps, fps=fps, zoom=zoom, wait=wait, seed=first, on_episode=keep
+            )
         return
     if model is not None:
         player, source = _model(model, algorithm, first), f"model: {algorithm} {model.name}"
@@ -99,17 +107,18 @@ def record(
     else:
         game, source = make(env, kwargs), f"policy: {policy}"
         player = _policy(str(policy), game, first)
-    record_policy(
-        game,
-        player,
-        episodes,
-        steps,
-        seed=first,
-        deterministic=deterministic,
-        source=source,
-        on_episode=keep,
-        progress_bar=True,
-    )
+    with closing(game):
+        record_policy(
+            game,
+            player,
+            episodes,
+            steps,
+            seed=first,
+            deterministic=deterministic,
+            source=source,
+            on_episode=keep,
+            progress_bar=True,
+        )
 
 
 def _kwargs(env: str, settings: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def _kwargs(env: str, settings: str, options: dict[str, Any]) -> dict[str, Any]:
             f"settings is {settings!r}, but must be JSON, as in '{{\"mode\": 4}}' ({error})"
         ) from error
     kwargs |= {name: value for name, value in options.items() if value is not None}
-    if env.startswith("MacroALE/") and not {"k", "macros"} & set(kwargs):
+    if env.startswith(OURS) and not {"k", "macros"} & set(kwargs):
         kwargs["k"] = 0
     return kwargs
 
@@ -150,8 +159,9 @@ def _model(path: Path, algorithm: str, seed: int) -> Any:
 
 def _game_for(model: Any, env: str, kwargs: dict[str, Any], *, chosen: bool) -> gym.Env[Any, Any]:
     """The environment, with the model's macros unless others were chosen; it must fit the model."""
-    if env.startswith("MacroALE/") and not chosen:
-        kwargs = kwargs | _macros_of(model, make(env, kwargs))
+    if env.startswith(OURS) and not chosen:
+        with closing(make(env, kwargs)) as primitive:
+            kwargs = kwargs | _macros_of(model, primitive)
     game = make(env, kwargs)
     trained, given = (getattr(of, "macro_set", None) for of in (model, game.unwrapped))
     others = trained is not None and given is not None and trained.hash != given.hash

@@ -17,11 +17,14 @@ FRAMES_PER_SECOND = 60
 def replay(
     file: Path, /, video: Path | None = None, zoom: int = 2, fps: float | None = None
 ) -> None:
-    """Play a recording again, with its seed and settings, and check that it pays the same.
+    """Play a recording again, with its seed and settings, and check that it goes the same way.
+
+    Of a movie (.bk2) the console's memory is compared, if it was recorded by macro-gym.
 
     Args:
-        file: The recording (.npz), ours or the planner's. Play that says nothing of seed and
-            settings is taken to begin where the game does, with sticky actions off.
+        file: The recording (.npz), ours or the planner's, or a movie of stable-retro. A recording
+            that says nothing of seed and settings is taken to begin where the game does, with
+            sticky actions off.
         video: A film to make of it, .mp4 or .gif: the screen at the start and after every step.
         zoom: Pixels in the film along the side of one on the screen.
         fps: Steps a second in the film; by default as fast as the game is, 60 frames a second.
@@ -30,6 +33,9 @@ def replay(
 
     if fps is not None and video is None:
         raise EnvironmentSettingError(f"fps is {fps}, but no film is to be made; give --video")
+    if file.suffix == ".bk2":
+        _replay_movie(file, video, zoom, FRAMES_PER_SECOND if fps is None else fps)
+        return
     demonstration = Demonstration.load(file)
     settings = settings_to_replay(demonstration)
     rate = FRAMES_PER_SECOND / (demonstration.frameskip or 2) if fps is None else fps
@@ -39,6 +45,25 @@ def replay(
     if video is not None:
         print(f"{video}  {len(rewards) + 1} screens")
     print(_verdict(demonstration, rewards))
+
+
+def _replay_movie(file: Path, video: Path | None, zoom: int, fps: float) -> None:
+    """Play a movie again and say how it went.
+
+    Raises:
+        DemonstrationError: Play departs from what was recorded.
+    """
+    from macro_gym.demonstrations.replay_movie import replay_movie
+    from macro_gym.demonstrations.video import video as film
+
+    with nullcontext() if video is None else film(video, fps, zoom) as add:
+        replayed = replay_movie(file, on_screen=add, progress_bar=True)
+    print(f"{file}  {replayed.game}, from {replayed.state or 'a state that is none of the game'}")
+    if video is not None:
+        print(f"{video}  {len(replayed.rewards) + 1} screens")
+    if replayed.departed is not None:
+        raise DemonstrationError(f"{file}: {replayed}")
+    print(replayed)
 
 
 def _verdict(demonstration: Demonstration, rewards: NDArray[np.float32]) -> str:

@@ -10,18 +10,18 @@ from macro_gym.games import find_game
 from macro_gym.retro_games import integration, retro_games
 
 
-def as_allowed(demonstration: Demonstration, game: str = "") -> tuple[Demonstration, Changes]:
+def as_allowed(demonstration: Demonstration) -> tuple[Demonstration, Changes]:
     """Return play in the combinations that its game allows, and how many steps were changed.
 
-    No ROM is needed. ``NOOP`` comes first, whether or not it is used.
+    No ROM is needed. Doing nothing comes first, whether or not it is used.
 
     Args:
         demonstration: Play of a game of stable-retro, its actions named by buttons.
-        game: The game, for play that names none.
     """
-    game = known_retro_game(demonstration.game or game)
-    becomes = {name: _in_game(name, game) for name in demonstration.primitives}
-    return translate(demonstration, tuple(dict.fromkeys([NOOP, *becomes.values()])), becomes)
+    becomes = {name: _in_game(name, demonstration.game) for name in demonstration.primitives}
+    together = 1 + demonstration.primitives[0].count(BETWEEN_PLAYERS)
+    rest = BETWEEN_PLAYERS.join([NOOP] * together)
+    return translate(demonstration, tuple(dict.fromkeys([rest, *becomes.values()])), becomes)
 
 
 @cache

@@ -70,7 +70,7 @@ def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
         parameters = inspect.signature(type(env)).parameters.values()
         kwargs = {p.name: p.default for p in parameters if p.default is not p.empty} | kwargs
         kwargs |= {"k": 0} if "k" in kwargs else {}
-    dropped = ("render_mode", "macros")
+    dropped = ("render_mode", "macros", "record")
     return {
         "id": env.spec.id,
         "kwargs": {name: value for name, value in kwargs.items() if name not in dropped},

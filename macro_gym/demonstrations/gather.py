@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from macro_gym.demonstrations.actions import ALE_ACTIONS, atari_actions, known_game
+from macro_gym.demonstrations.allowed import as_allowed, is_of_pads, known_retro_game
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.effects import same_effects
 from macro_gym.demonstrations.reading import refuse
@@ -17,6 +18,8 @@ from macro_gym.games import bare_name
 
 SOURCES_NAMED = 5
 """Of more sources of one kind than these, only the number is told."""
+CHANGES_NAMED = 18
+"""Of more changes of one action to another than these, the rarer ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,10 @@ class Gathered:
         if kept != self.steps:
             lines.append(f"resampled   to {kept} steps of {self.play[0].frameskip} frames")
         if self.changes:
-            listed = (f"{old} to {new} {n}" for (old, new), n in self.changes.most_common())
+            most = self.changes.most_common(CHANGES_NAMED)
+            listed = [f"{old} to {new} {n}" for (old, new), n in most]
+            if others := len(self.changes) - len(most):
+                listed.append(f"and {others} more")
             lines.append(f"translated  {self.changes.total()} steps: {', '.join(listed)}")
         if self.skipped:
             lines.append(f"skipped     {len(self.skipped)} bad files")
@@ -59,6 +65,7 @@ def gather(
     *,
     skip_bad: bool = False,
     full_action_space: bool = False,
+    player: int | None = None,
     progress_bar: bool = False,
 ) -> Gathered:
     """Read the play in ``paths``, translate it to the game's action set and resample it.
@@ -71,7 +78,9 @@ def gather(
         frameskip: Frames per step of the result; those of the play if None.
         skip_bad: Whether to pass over malformed files.
         full_action_space: Whether Atari's action set is to be all 18 actions, instead of the
-            game's minimal set, to which people's other combinations are translated.
+            game's minimal set, to which people's other combinations are translated. (Play of
+            stable-retro's games is always translated to what the game's integration allows.)
+        player: The one player whose play to take from movies, from 1; all if None.
         progress_bar: Whether to show the episodes read, if on a terminal.
 
     Raises:
@@ -91,7 +100,7 @@ def gather(
     with tqdm(desc="read", unit="episode", disable=None if progress_bar else True) as bar:
         for path in paths:
             before = len(play)
-            for demonstration in read_play(path, format, game, on_bad):
+            for demonstration in read_play(path, format, game, on_bad, player):
                 bar.update()
                 if not _is_of(demonstration, game):
                     others[demonstration.game] += 1
@@ -118,7 +127,10 @@ def _is_of(demonstration: Demonstration, game: str) -> bool:
 
 
 def _in_game(demonstration: Demonstration, game: str, full: bool) -> tuple[Demonstration, Changes]:
-    """Atari play in the game's action set, named after it; any other play as it is."""
+    """Play of a console's game in the game's action set, named after it; any other as it is."""
+    retro = known_retro_game(demonstration.game or game)
+    if retro and is_of_pads(demonstration, retro):
+        return as_allowed(replace(demonstration, game=retro))
     named = known_game(demonstration.game or game)
     if not named or not set(demonstration.primitives) <= set(ALE_ACTIONS):
         return demonstration, Counter()

@@ -50,8 +50,8 @@ class MovieRecorder:
         self._scenario = scenario
         self._actions: list[int] = []
         self._memory: list[int] = []
-        used = self._held.reshape(-1, len(integration.buttons)).any(axis=0).tolist()
-        names = {name for name, use in zip(integration.buttons, used, strict=True) if use and name}
+        used = np.flatnonzero(self._held.reshape(-1, len(integration.buttons)).any(axis=0))
+        names = {str(integration.buttons[button]) for button in used}
         if lost := sorted(names - WRITTEN):
             raise EnvironmentSettingError(
                 f"record is {os.fspath(folder)!r}, but movies of stable-retro leave out "

@@ -1,6 +1,7 @@
 """Replaying: a demonstration's actions, played again in the environment that it was recorded in."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from typing import Any
 
 import gymnasium as gym
@@ -54,17 +55,18 @@ def replay(
     """
     from tqdm import tqdm
 
-    env, actions = begin(demonstration, env, "rgb_array" if on_screen else None)
+    playing, actions = begin(demonstration, env, "rgb_array" if on_screen else None)
     rewards: list[float] = []
-    if on_screen:
-        on_screen(_screen(env))
-    for action in tqdm(actions, unit="step", disable=None if progress_bar else True):
-        _, reward, terminated, truncated, _ = env.step(action)
-        rewards.append(float(reward))
+    with closing(playing) if env is None else nullcontext():
         if on_screen:
-            on_screen(_screen(env))
-        if terminated or truncated:
-            break
+            on_screen(_screen(playing))
+        for action in tqdm(actions, unit="step", disable=None if progress_bar else True):
+            _, reward, terminated, truncated, _ = playing.step(action)
+            rewards.append(float(reward))
+            if on_screen:
+                on_screen(_screen(playing))
+            if terminated or truncated:
+                break
     return np.array(rewards, dtype=np.float32)
 
 

@@ -1,9 +1,12 @@
 """Replaying movies of stable-retro, and telling where play departs from what was recorded."""
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,7 @@ class MovieReplay:
     """What came of playing a movie again.
 
     Args:
+        game: The game, as in ``Airstriker-Genesis-v0``.
         state: Name of the savestate that it starts from; empty if it is none of the game's.
         rewards: What each frame paid, shape ``(frames,)``; the first player's.
         memory: The console's memory after the last frame, shape ``(bytes,)``.
@@ -39,6 +43,7 @@ class MovieReplay:
         differences: What is not as it was when the movie was recorded, in words.
     """
 
+    game: str
     state: str
     rewards: NDArray[np.float32]
     memory: Image
@@ -79,15 +84,12 @@ def replay_movie(
         MissingRomError: The game's ROM was not imported.
         EmulatorInUseError: This process runs a game of stable-retro already.
     """
-    from tqdm import tqdm
-
     from macro_gym.retro_emulator import retro_env
 
     movie, checks = load_movie(path), load_checks(path)
     game = integration(movie.game)
     game.require_rom()
-    env = retro_env(game.game, None, str(_scenario(game, checks)), movie.players)
-    try:
+    with closing(retro_env(game.game, None, _scenario(game, checks), movie.players)) as env:
         if not env.em.set_state(movie.state):
             raise DemonstrationError(
                 f"{path}: {emulator_name(env)} refuses its savestate; was it recorded with "
@@ -95,57 +97,70 @@ def replay_movie(
             )
         env.initial_state = movie.state
         env.reset()
-        looks = set() if checks is None else {*check_frames(len(movie.held) - 1, checks.every)}
-        found = [memory_checksum(env)]
-        rewards: list[float] = []
-        over = None
-        if on_screen:
-            on_screen(env.render())
-        rows = movie.held[1:].reshape(len(movie.held) - 1, -1)
-        for row in tqdm(rows, unit="frame", disable=None if progress_bar else True):
-            _, reward, done, _, _ = env.step(row)
-            rewards.append(float(reward))
-            if over is None and done:
-                over = len(rewards)
-            if len(rewards) in looks:
-                found.append(memory_checksum(env))
-            if on_screen:
-                on_screen(env.render())
+        looks = [] if checks is None else check_frames(len(movie.held) - 1, checks.every)
+        rewards, over, found = _play(env, movie.held[1:], looks, on_screen, progress_bar)
         return MovieReplay(
+            game.game,
             _state_name(game, movie.state),
-            np.array(rewards, np.float32),
+            rewards,
             env.get_ram().copy(),
             over,
-            0 if checks is None else len(found),
-            None if checks is None else _departed(checks, found, len(rows)),
+            len(looks),
+            None if checks is None else _departed(checks.memory, found, looks),
             () if checks is None else _differences(movie, checks, game, emulator_name(env)),
         )
-    finally:
-        env.close()
 
 
-def _scenario(game: Integration, checks: Checks | None) -> Path:
+def _play(
+    env: Any,
+    rows: NDArray[np.bool_],
+    looks: Sequence[int],
+    on_screen: Callable[[Screen], object] | None,
+    progress_bar: bool,
+) -> tuple[NDArray[np.float32], int | None, list[int]]:
+    """What each frame pays, after which one the game is over, and the memory's checksums."""
+    from tqdm import tqdm
+
+    rewards: list[float] = []
+    over = None
+    found = [memory_checksum(env)] if looks else []
+    if on_screen:
+        on_screen(env.render())
+    for row in tqdm(rows, unit="frame", disable=None if progress_bar else True):
+        _, reward, done, _, _ = env.step(row.reshape(-1))
+        rewards.append(float(reward))
+        if over is None and done:
+            over = len(rewards)
+        if len(found) < len(looks) and looks[len(found)] == len(rewards):
+            found.append(memory_checksum(env))
+        if on_screen:
+            on_screen(env.render())
+    return np.array(rewards, np.float32), over, found
+
+
+def _scenario(game: Integration, checks: Checks | None) -> str:
     """The scenario that a movie was recorded with, or the usual one if it is not here."""
     name = None if checks is None else checks.scenario
     there = name and (game.folder / f"{name}.json", Path(name))
-    return game.scenario_file(name if there and any(map(Path.is_file, there)) else None)
+    return str(game.scenario_file(name if there and any(map(Path.is_file, there)) else None))
 
 
 def _state_name(game: Integration, state: bytes) -> str:
     """The savestate of the integration that this is; empty if it is none of them."""
-    names = (name for name in game.states)
-    contents = ((name, (game.folder / f"{name}.state").read_bytes()) for name in names)
-    return next((name for name, content in contents if gzip.decompress(content) == state), "")
+    files = ((name, game.folder / f"{name}.state") for name in game.states)
+    return next((name for name, file in files if gzip.decompress(file.read_bytes()) == state), "")
 
 
-def _departed(checks: Checks, found: list[int], frames: int) -> tuple[int, int] | None:
+def _departed(
+    recorded: Sequence[int], found: Sequence[int], looks: Sequence[int]
+) -> tuple[int, int] | None:
     """Between which frames the memory ceased to be as recorded; None if it did not."""
-    looks = check_frames(frames, checks.every)
-    alike = [a == b for a, b in zip(checks.memory, found, strict=False)]
-    alike += [False] * (max(len(checks.memory), len(looks)) - len(alike))
-    if all(alike):
+    # More or fewer checks than frames call for: rows were cut off or added.
+    pairs = zip_longest(recorded, found)
+    first = next((i for i, (then, now) in enumerate(pairs) if then != now), None)
+    if first is None:
         return None
-    first = min(alike.index(False), len(looks) - 1)
+    first = min(first, len(looks) - 1)
     return looks[max(first - 1, 0)], looks[first]
 
 

@@ -39,7 +39,11 @@ NAMES: tuple[tuple[str, Format], ...] = (
 
 
 def read_play(
-    path: Path, format: Format | None = None, game: str = "", on_bad: OnBad = refuse
+    path: Path,
+    format: Format | None = None,
+    game: str = "",
+    on_bad: OnBad = refuse,
+    player: int | None = None,
 ) -> Iterator[Demonstration]:
     r"""Yield the play in a file or folder of any format.
 
@@ -48,6 +52,7 @@ def read_play(
         format: The format; recognised by names of files and folders if None.
         game: The game, to choose it or where the path does not tell it.
         on_bad: What to do about a malformed file: raise its error, or return to go on.
+        player: The one player to read of movies, from 1; all if None.
 
     Raises:
         DemonstrationError: A file is malformed, or there is no play.
@@ -61,7 +66,14 @@ def read_play(
         ...     [play.actions.tolist() for play in read_play(file)]
         [[4, 1]]
     """
-    return READERS[format or recognise(path)](path, game, on_bad)
+    format = format or recognise(path)
+    if player is None:
+        return READERS[format](path, game, on_bad)
+    if format != "bk2":
+        raise DemonstrationError(
+            f"player is {player}, but {path} is of format {format}, which has no players; movies do"
+        )
+    return read_bk2(path, game, on_bad, player)
 
 
 def recognise(path: Path) -> Format:
