@@ -22,6 +22,9 @@ from sb3_masp.similarity.transfer import Unmapped
 from sb3_masp.similarity_learning import AuxiliaryHead, MetaLearning, SharedMetaLearning
 from sb3_masp.train_freq import DECISION
 
+Option = int | float | bool | str
+"""What an argument of ``gym.make`` may be on the command line."""
+
 AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
 
 
@@ -209,8 +212,9 @@ class TrainConfig:
             the folder of a run, for its macros.
         macros_unmapped: What to do with macros of which the game lacks a primitive: refuse, or
             leave them out.
-        obs_type: What the agent sees of a MacroALE game.
-        n_envs: Environments; games of MacroALE are stepped side by side, others in turn.
+        obs_type: What the agent sees of a game.
+        options: Other arguments of ``gym.make``, name and value in turn, such as screen_size 42.
+        n_envs: Environments; games with macros are stepped side by side, others in turn.
         seed: Of everything.
         net_arch: Sizes of the hidden layers; SB3's by default.
         threads: Threads of torch; its own choice by default.
@@ -230,6 +234,7 @@ class TrainConfig:
     macros: Path | None = None
     macros_unmapped: Literal["error", "drop"] = "error"
     obs_type: Literal["grayscale", "ram"] | None = None
+    options: dict[str, Option] = field(default_factory=dict)
     n_envs: int = 1
     seed: int = 0
     net_arch: tuple[int, ...] | None = None
@@ -251,6 +256,8 @@ class TrainConfig:
         _require(self, "similarity_unfreeze_at", lambda value: value < self.frames, never)
         _require(self, "seed", lambda value: 0 <= value < 2**32, "within 0..4294967295")
         _require(self, "net_arch", lambda sizes: min(sizes, default=1) >= 1, "at least 1 each")
+        own = "other than k, macros and obs_type, which have options of their own"
+        _require(self, "options", lambda given: not {"k", "macros", "obs_type"} & {*given}, own)
 
     @property
     def folder(self) -> Path:
@@ -264,7 +271,7 @@ class TrainConfig:
     def env_kwargs(self) -> dict[str, Any]:
         """What ``gym.make`` is given beside the id."""
         chosen = {"k": self.k, "macros": self.macros, "obs_type": self.obs_type}
-        return {name: value for name, value in chosen.items() if value is not None}
+        return self.options | {name: value for name, value in chosen.items() if value is not None}
 
     @property
     def learner_kwargs(self) -> dict[str, Any]:

@@ -53,13 +53,13 @@ def parts(config: TrainConfig) -> Parts:
         )
     if config.k is not None or config.obs_type is not None:
         raise RunError(
-            f"--k and --obs-type are for MacroALE games, but the environment is {config.env}; "
+            f"--k and --obs-type are for games with macros, but the environment is {config.env}; "
             "macros for it come from a file: --macros FILE"
         )
     if macros is None:
-        return Parts({})
+        return Parts(config.env_kwargs)
     macro_set = macros if isinstance(macros, MacroSet) else MacroSet.load(macros)
-    return Parts({}, lambda env: MacroAction(env, macro_set))
+    return Parts(dict(config.options), lambda env: MacroAction(env, macro_set))
 
 
 def _macros(config: TrainConfig, path: Path) -> MacroSet | Path:
@@ -67,12 +67,16 @@ def _macros(config: TrainConfig, path: Path) -> MacroSet | Path:
     path = path / MACRO_SET if path.is_dir() else path
     if config.macros_unmapped == "error":
         return path
-    kwargs: dict[str, Any] = {"k": 0} if config.env.startswith("Macro") else {}
+    kwargs: dict[str, Any] = dict(config.options)
+    if config.env.startswith("Macro"):
+        kwargs["k"] = 0
     env: gym.Env[Any, Any] = gym.make(config.env, **kwargs)
     if not env.has_wrapper_attr("get_action_meanings"):
         return path
+    names = env.get_wrapper_attr("get_action_meanings")()
+    env.close()
     macro_set = MacroSet.load(path)
-    kept, dropped = split_macros(macro_set, env.get_wrapper_attr("get_action_meanings")())
+    kept, dropped = split_macros(macro_set, names)
     if dropped:
         print(
             f"{len(dropped)} macros dropped, of primitives that are none here: {', '.join(dropped)}"
@@ -100,11 +104,12 @@ def split_macros(macro_set: MacroSet, names: Sequence[str]) -> tuple[MacroSet, t
 def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
     """The run's environments, with SB3's Monitor; raises as `parts` does.
 
-    Several of a game are stepped side by side, in processes.
+    Several of a game are stepped side by side, in processes, and even one of stable-retro, of which
+    a process can run one only: this process's is left to whoever evaluates or films.
     """
     n_envs = config.n_envs if n_envs is None else n_envs
     kwargs, wrapper = parts(config)
-    if n_envs > 1 and config.env.startswith("MacroALE/"):
+    if config.env.startswith("MacroRetro/") or (n_envs > 1 and config.env.startswith("MacroALE/")):
         return make_macro_vec_env(config.env, n_envs, config.seed, **kwargs)
     # SB3's type asks for a class, and its code for whatever makes one environment of another.
     return make_vec_env(

@@ -48,6 +48,9 @@ def converted(value: Any, hint: Any) -> Any:
     elif origin is tuple:
         if isinstance(value, list):
             return tuple(converted(part, arguments[0]) for part in value)
+    elif origin is dict:
+        if isinstance(value, dict):
+            return {name: converted(part, arguments[1]) for name, part in value.items()}
     elif hint is Path and isinstance(value, str):
         return Path(value)
     elif hint is float and type(value) in (int, float):
@@ -73,6 +76,8 @@ def in_words(hint: Any) -> str:
         return " or ".join(map(repr, arguments))
     if origin is tuple:
         return f"a list, each {in_words(arguments[0])}"
+    if origin is dict:
+        return f"a table, each {in_words(arguments[1])}"
     return words.get(hint, "a path")
 
 

@@ -301,7 +301,7 @@ def test_the_command_line_trains_evaluates_and_refuses_to_overwrite(tmp_path, ca
         (["evaluate", "nowhere"], "holds no run"),
         (["train", "MacroALE/Braekout-v5"], "Did you mean"),
         (["train", "--k", "999999"], "k may be 0"),
-        (["train", "CartPole-v1", "--k", "4"], "--k and --obs-type are for MacroALE"),
+        (["train", "CartPole-v1", "--k", "4"], "--k and --obs-type are for games"),
         (["train", "Pendulum-v1"], "Pendulum-v1 has the action space Box"),
     ],
 )

@@ -284,7 +284,7 @@ def test_a_begun_sweep_can_get_runs_but_no_other_settings(sequential):
     [
         ({"eta": -1.0}, "arm 'x' on CartPole-v1: eta is -1.0; it must be at least 0"),
         ({"similarity": "cosine"}, "arm 'x' on CartPole-v1: similarity is 'cosine'; it may be"),
-        ({"k": 5}, "arm 'x' on CartPole-v1: --k and --obs-type are for MacroALE games"),
+        ({"k": 5}, "arm 'x' on CartPole-v1: --k and --obs-type are for games with macros"),
     ],
 )
 def test_what_a_learner_would_refuse_is_refused_before_anything_runs(arm, message, tmp_path):
