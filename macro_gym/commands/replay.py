@@ -51,7 +51,7 @@ def _replay_movie(file: Path, video: Path | None, zoom: int, fps: float) -> None
     """Play a movie again and say how it went.
 
     Raises:
-        DemonstrationError: Play departs from what was recorded.
+        DemonstrationError: Play departs from what was recorded, or the movie was changed.
     """
     from macro_gym.demonstrations.replay_movie import replay_movie
     from macro_gym.demonstrations.video import video as film
@@ -61,7 +61,7 @@ def _replay_movie(file: Path, video: Path | None, zoom: int, fps: float) -> None
     print(f"{file}  {replayed.game}, from {replayed.state or 'a state that is none of the game'}")
     if video is not None:
         print(f"{video}  {len(replayed.rewards) + 1} screens")
-    if replayed.departed is not None:
+    if replayed.departed is not None or replayed.edited:
         raise DemonstrationError(f"{file}: {replayed}")
     print(replayed)
 

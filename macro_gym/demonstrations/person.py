@@ -4,10 +4,12 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain, combinations, product
 from typing import Any
 
 import gymnasium as gym
 
+from macro_gym.buttons import BETWEEN_PLAYERS, DIRECTIONS, NOOP
 from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.environments import action_names, frameskip_of, require_discrete
@@ -99,6 +101,8 @@ def keys_of(env: gym.Env[Any, Any]) -> Keys:
 
     - Atari: WASD or the arrows, and space to fire, as ale-py has them; a combination that the game
       lacks is the nearest one that it has, so that FIRE while moving is not nothing.
+    - MacroRetro: the arrows, and the keys that stable-retro gives the console's buttons; of buttons
+      that the game does not allow together, as many as it does. The first of two players.
     - Others: their own ``get_keys_to_action``, or the digits for up to ten actions.
 
     Args:
@@ -110,6 +114,8 @@ def keys_of(env: gym.Env[Any, Any]) -> Keys:
     names, space = action_names(env), require_discrete(env)
     if {"NOOP"} <= set(names) <= set(ALE_ACTIONS):
         return _atari_keys(names)
+    if hasattr(env, "retro_env"):
+        return _pad_keys(names, env.retro_env.system)
     if env.has_wrapper_attr("get_keys_to_action"):
         keys: Keys = env.get_wrapper_attr("get_keys_to_action")()
         return keys
@@ -135,9 +141,42 @@ def _atari_keys(names: tuple[str, ...]) -> Keys:
     }
 
 
+def _pad_keys(names: tuple[str, ...], console: str) -> Keys:
+    """The keys of whatever a hand can hold of a pad: up to three buttons, and a direction."""
+    import stable_retro
+
+    pygame, _ = _gymnasium_play()
+    known = stable_retro.get_system_info(console)
+    bound = dict(zip(known["buttons"], known["keybinds"], strict=True))
+    named = {"ENTER": "RETURN"}
+    keys = {
+        button: key.lower() if len(key) == 1 else getattr(pygame, f"K_{named.get(key, key)}")
+        for button, key in bound.items()
+        if button and key
+    }
+    alone = {
+        name.partition(BETWEEN_PLAYERS)[0]: index
+        for index, name in enumerate(names)
+        if {*name.split(BETWEEN_PLAYERS)[1:]} <= {NOOP}
+    }
+    used = {button for name in alone for button in name.split("+")} & {*keys}
+    buttons = [button for button in keys if button in used and button not in DIRECTIONS]
+    fingers = chain.from_iterable(combinations(buttons, n) for n in range(4))
+    thumbs = [
+        [d for d in pair if d] for pair in product((None, "UP", "DOWN"), (None, "LEFT", "RIGHT"))
+    ]
+    return {
+        tuple(keys[button] for button in held): alone[nearest_action("+".join(held), (*alone,))]
+        for pressed, thumb in product(fingers, thumbs)
+        if (held := (*thumb, *pressed))
+    }
+
+
 def _noop(env: gym.Env[Any, Any], names: tuple[str, ...]) -> int:
     """The action while no key is held: NOOP, or the first if there is none."""
-    return int(require_discrete(env).start) + (names.index("NOOP") if "NOOP" in names else 0)
+    return int(require_discrete(env).start) + next(
+        (i for i, name in enumerate(names) if {*name.split(BETWEEN_PLAYERS)} == {NOOP}), 0
+    )
 
 
 def _pace(env: gym.Env[Any, Any]) -> float:

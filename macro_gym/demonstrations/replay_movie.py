@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from macro_gym.demonstrations.movie_recorder import emulator_name, memory_checksum, rom_sha1
 from macro_gym.demonstrations.movies import (
     Checks,
-    Movie,
     check_frames,
     checksum,
     load_checks,
@@ -40,7 +39,8 @@ class MovieReplay:
         checks: How many looks at the memory were compared; 0 for movies without checks.
         departed: The last frame after which the memory was as recorded, and the first after which
             it was not; the same frame 0 twice if it never was. None if it always was.
-        differences: What is not as it was when the movie was recorded, in words.
+        edited: Whether the movie's buttons are others than were recorded.
+        differences: What else is not as it was when the movie was recorded, in words.
     """
 
     game: str
@@ -50,17 +50,20 @@ class MovieReplay:
     over: int | None
     checks: int
     departed: tuple[int, int] | None
+    edited: bool
     differences: tuple[str, ...]
 
     def __str__(self) -> str:
         """Whether play went as it was recorded, as far as that is known."""
         frames, score = len(self.rewards), float(self.rewards.sum())
+        edited = "the buttons in the movie were changed since"
         if self.departed is not None:
-            return _departure(self.departed, frames, self.differences)
+            causes = ((edited,) if self.edited else ()) + self.differences
+            return _departure(self.departed, frames, causes)
         if self.checks:
             return (
                 f"the console's memory is as recorded at all {self.checks} checks of {frames} "
-                f"frames, score {score:g}"
+                f"frames, score {score:g}" + (f"; but {edited}" if self.edited else "")
             )
         return f"{frames} frames, score {score:g}; {_likelihood(self.over, frames)}"
 
@@ -107,7 +110,8 @@ def replay_movie(
             over,
             len(looks),
             None if checks is None else _departed(checks.memory, found, looks),
-            () if checks is None else _differences(movie, checks, game, emulator_name(env)),
+            checks is not None and checks.held != checksum(movie.held),
+            () if checks is None else _differences(checks, game, emulator_name(env)),
         )
 
 
@@ -164,19 +168,18 @@ def _departed(
     return looks[max(first - 1, 0)], looks[first]
 
 
-def _differences(movie: Movie, checks: Checks, game: Integration, emulator: str) -> tuple[str, ...]:
-    """What is not as it was when a movie was recorded."""
-    sha1 = rom_sha1(game)
-    found = {
-        "the buttons in the movie were changed since": checks.held != checksum(movie.held),
-        f"the ROM was {checks.rom} (SHA-1), and here is {sha1}": checks.rom != sha1,
-        f"it was recorded by {checks.emulator}, and this is {emulator}": checks.emulator
-        != emulator,
-    }
-    return tuple(words for words, differs in found.items() if differs)
+def _differences(checks: Checks, game: Integration, emulator: str) -> tuple[str, ...]:
+    """What is not as it was when a movie was recorded, but for its buttons."""
+    rom = rom_sha1(game)
+    differences = []
+    if checks.rom != rom:
+        differences.append(f"the ROM was {checks.rom} (SHA-1), and here is {rom}")
+    if checks.emulator != emulator:
+        differences.append(f"it was recorded by {checks.emulator}, and this is {emulator}")
+    return tuple(differences)
 
 
-def _departure(departed: tuple[int, int], frames: int, differences: tuple[str, ...]) -> str:
+def _departure(departed: tuple[int, int], frames: int, causes: tuple[str, ...]) -> str:
     """Where play departed, and why it may have."""
     before, after = departed
     where = (
@@ -184,7 +187,7 @@ def _departure(departed: tuple[int, int], frames: int, differences: tuple[str, .
         if after
         else "as soon as its savestate was loaded"
     )
-    causes = differences or (
+    causes = causes or (
         "the buttons, the ROM and the emulator are those of the recording, so the savestate in "
         "the movie may have been exchanged",
     )
