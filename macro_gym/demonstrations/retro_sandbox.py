@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,16 +82,15 @@ class RetroGame:
     @contextmanager
     def begun(self, settings: "PlannerSettings", seed: int) -> Iterator[tuple[Sandbox, Sandbox]]:
         """Give the game's start twice, to play and to rewind, until the block ends."""
-        emulator = self._emulator(settings.repeat_action_probability)
-        try:
+        with closing(self._emulator(settings.repeat_action_probability, seed)) as emulator:
+            sticky, never = emulator.random, _never
+            emulator.random = never
             shared = _Shared(emulator, changing_cells(emulator, len(self.primitives), settings))
             play, search = (
                 RetroSandbox(shared, self.primitives, settings.frameskip, random)
-                for random in (np_random(seed)[0].random, _never)
+                for random in (sticky, never)
             )
             yield play, search
-        finally:
-            emulator.close()
 
     def paid(
         self, settings: "PlannerSettings", seed: int, actions: Sequence[int], paid: Sequence[float]
@@ -102,11 +101,11 @@ class RetroGame:
         something.
         """
         again: list[float] = []
-        with self.begun(settings, seed) as (play, _):
+        with closing(self._emulator(settings.repeat_action_probability, seed)) as emulator:
             for action in actions:
-                again.append(play.act(action))
-                if play.over():
+                if emulator.over():
                     break
+                again.append(sum(emulator.act(action) for _ in range(settings.frameskip)))
         if again != list(paid):
             warnings.warn(
                 f"planned play of {self.key}, seed {seed}, paid {sum(paid):g} while it was "
@@ -132,8 +131,8 @@ class RetroGame:
             "seed": seed,
         }
 
-    def _emulator(self, repeat_action_probability: float) -> "RetroEmulator":
-        """The game at its start."""
+    def _emulator(self, repeat_action_probability: float, seed: int) -> "RetroEmulator":
+        """The game at its start; actions stick as the environment's do after ``reset(seed)``."""
         from macro_gym.retro_emulator import RetroEmulator
 
         known = integration(self.key)
@@ -143,7 +142,7 @@ class RetroGame:
             state=self.state,
             scenario=str(known.scenario_file(self.scenario)),
             repeat_action_probability=repeat_action_probability,
-            random=_never,
+            random=np_random(seed)[0].random,
             max_frames=None,
             colour=False,
         )
