@@ -211,6 +211,7 @@ class MacroRetroEnv(EmulatorEnv):
         """Reset the game, and with a seed what draws; return its info."""
         if seed is not None:
             self._np_random, self._np_random_seed = seeding.np_random(seed)
+            self._emulator.total_frames = 0
         self._finish_movie()
         self._emulator.reset()
         if self._recorder is not None:

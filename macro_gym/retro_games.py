@@ -71,9 +71,9 @@ class Integration:
         return next((path for path in paths if path.exists()), None)
 
     @property
-    def sha1(self) -> str:
-        """SHA-1 of the ROM that is wanted; of any of several, if more will do."""
-        return ", or ".join((self.folder / "rom.sha").read_text().split())
+    def sha1(self) -> tuple[str, ...]:
+        """SHA-1 of the ROMs of which one is wanted; stable-retro lacks that of a few games."""
+        return tuple((self.folder / "rom.sha").read_text().split())
 
     def combinations(self, scenario: str | None = None) -> tuple[str, ...]:
         """Return the button combinations that are allowed, as ``Actions.DISCRETE`` orders them.
@@ -140,11 +140,17 @@ class Integration:
         if self.rom is None:
             wanted = self._read("metadata.json").get("original_rom_name")
             name = wanted or f"rom.{self.extensions[0]}"
+            if not self.sha1:
+                raise MissingRomError(
+                    f"stable-retro integrates {self.game}, but its ROM is not there, and it does "
+                    f"not say which file is wanted (its rom.sha is empty). Copy yours to "
+                    f"{self.folder / name}."
+                )
             raise MissingRomError(
                 f"stable-retro integrates {self.game}, but its ROM is not there: games other than "
-                f"Airstriker's are not free to share. The file wanted has the SHA-1 {self.sha1} "
-                f"(any name; it becomes {name}). Put yours in a folder and run "
-                "`python -m stable_retro.import FOLDER`, which finds files by their SHA-1."
+                "Airstriker's are not free to share. The file wanted has the SHA-1 "
+                f"{' or '.join(self.sha1)} (any name; it becomes {name}). Put yours in a folder "
+                "and run `python -m stable_retro.import FOLDER`, which finds files by their SHA-1."
             )
 
     def _read(self, file: str) -> dict[str, Any]:
