@@ -12,9 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from macro_gym.demonstrations.actions import ALE_ACTIONS
+from macro_gym.demonstrations.atari_sandbox import known_rom
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.environments import frameskip_of
-from macro_gym.demonstrations.atari_sandbox import known_rom
 from macro_gym.demonstrations.replay import begin
 from macro_gym.errors import InvalidMacroError, MacroGymError
 from macro_gym.files import replacing
