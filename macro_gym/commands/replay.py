@@ -1,7 +1,10 @@
 """``macro-gym replay``: play a demonstration again, check what it pays, and film it."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,12 @@ FRAMES_PER_SECOND = 60
 
 
 def replay(
-    file: Path, /, video: Path | None = None, zoom: int = 2, fps: float | None = None
+    file: Path,
+    /,
+    video: Path | None = None,
+    zoom: int = 2,
+    fps: float | None = None,
+    movies: Path | None = None,
 ) -> None:
     """Play a recording again, with its seed and settings, and check that it goes the same way.
 
@@ -28,16 +36,21 @@ def replay(
         video: A film to make of it, .mp4 or .gif: the screen at the start and after every step.
         zoom: Pixels in the film along the side of one on the screen.
         fps: Steps a second in the film; by default as fast as the game is, 60 frames a second.
+        movies: Folder for a movie (.bk2) of a recording of MacroRetro's games.
     """
     from macro_gym.demonstrations.video import video as film
 
     if fps is not None and video is None:
         raise EnvironmentSettingError(f"fps is {fps}, but no film is to be made; give --video")
     if file.suffix == ".bk2":
+        if movies is not None:
+            raise EnvironmentSettingError(f"{file} is a movie already; leave --movies out")
         _replay_movie(file, video, zoom, FRAMES_PER_SECOND if fps is None else fps)
         return
     demonstration = Demonstration.load(file)
     settings = settings_to_replay(demonstration)
+    if movies is not None:
+        demonstration = replace(demonstration, settings=_recording(settings, movies))
     rate = FRAMES_PER_SECOND / (demonstration.frameskip or 2) if fps is None else fps
     with nullcontext() if video is None else film(video, rate, zoom) as add:
         rewards = replay_demonstration(demonstration, on_screen=add, progress_bar=True)
@@ -45,6 +58,20 @@ def replay(
     if video is not None:
         print(f"{video}  {len(rewards) + 1} screens")
     print(_verdict(demonstration, rewards))
+
+
+def _recording(settings: Mapping[str, Any], movies: Path) -> dict[str, Any]:
+    """Settings with which replaying records a movie as well.
+
+    Raises:
+        EnvironmentSettingError: They are not of a game of MacroRetro.
+    """
+    if not str(settings["id"]).startswith("MacroRetro/"):
+        raise EnvironmentSettingError(
+            f"movies can be made of recordings of MacroRetro's games, and this is of "
+            f"{settings['id']}; for a film give --video"
+        )
+    return {**settings, "kwargs": settings.get("kwargs", {}) | {"record": str(movies)}}
 
 
 def _replay_movie(file: Path, video: Path | None, zoom: int, fps: float) -> None:

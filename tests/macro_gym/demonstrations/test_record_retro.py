@@ -8,7 +8,7 @@ import pytest
 
 from macro_gym.cli import main
 from macro_gym.demonstrations import Demonstration, replay
-from macro_gym.demonstrations.movies import load_movie
+from macro_gym.demonstrations.movies import load_checks, load_movie
 from macro_gym.demonstrations.person import keys_of
 from macro_gym.demonstrations.replay_movie import replay_movie
 from macro_gym.retro import MacroRetroEnv
@@ -54,6 +54,22 @@ def test_a_policys_play_is_kept_and_filmed_and_both_go_again_as_they_went(tmp_pa
     assert replay_movie(movie).departed is None
     assert [*(tmp_path / "movies").iterdir()] == [movie]  # Replaying records nothing.
     assert replay(play).sum() == play.score
+
+
+def test_a_recording_becomes_a_movie_when_it_is_replayed(tmp_path, capsys):
+    argv = ["record", f"MacroRetro/{GAME}", "--policy", "random", "--steps", "17", "--seed", "3"]
+    argv += ["--movies", str(tmp_path / "then"), "--output", str(tmp_path / "play")]
+    assert main(argv) == 0
+    [path] = (tmp_path / "play").iterdir()
+    assert main(["replay", str(path), "--movies", str(tmp_path / "now")]) == 0
+    then, now = (tmp_path / folder / MOVIE for folder in ("then", "now"))
+    np.testing.assert_array_equal(load_movie(then).held, load_movie(now).held)
+    assert load_checks(then) == load_checks(now)
+    assert main(["replay", str(now), "--movies", str(tmp_path)]) == 2
+    assert "is a movie already; leave --movies out" in capsys.readouterr().err
+    Demonstration(("NOOP",), np.zeros(2, np.uint8), game="Pong", frameskip=4).save(path)
+    assert main(["replay", str(path), "--movies", str(tmp_path)]) == 2
+    assert "recordings of MacroRetro's games, and this is of ALE/Pong-v5" in capsys.readouterr().err
 
 
 def test_what_a_person_presses_is_played_and_recorded(tmp_path, monkeypatch):
