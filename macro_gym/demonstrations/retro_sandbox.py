@@ -82,7 +82,7 @@ class RetroGame:
     @contextmanager
     def begun(self, settings: "PlannerSettings", seed: int) -> Iterator[tuple[Sandbox, Sandbox]]:
         """Give the game's start twice, to play and to rewind, until the block ends."""
-        with closing(self._emulator(settings.repeat_action_probability, seed)) as emulator:
+        with closing(self.loaded(settings.repeat_action_probability, seed)) as emulator:
             sticky, never = emulator.random, _never
             emulator.random = never
             shared = _Shared(emulator, changing_cells(emulator, len(self.primitives), settings))
@@ -101,7 +101,7 @@ class RetroGame:
         something.
         """
         again: list[float] = []
-        with closing(self._emulator(settings.repeat_action_probability, seed)) as emulator:
+        with closing(self.loaded(settings.repeat_action_probability, seed)) as emulator:
             for action in actions:
                 if emulator.over():
                     break
@@ -131,8 +131,12 @@ class RetroGame:
             "seed": seed,
         }
 
-    def _emulator(self, repeat_action_probability: float, seed: int) -> "RetroEmulator":
-        """The game at its start; actions stick as the environment's do after ``reset(seed)``."""
+    def loaded(self, repeat_action_probability: float = 0.0, seed: int = 0) -> "RetroEmulator":
+        """Return the game at its start; actions stick as the environment's after ``reset(seed)``.
+
+        Raises:
+            EmulatorInUseError: This process runs a game of stable-retro already.
+        """
         from macro_gym.retro_emulator import RetroEmulator
 
         known = integration(self.key)

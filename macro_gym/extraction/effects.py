@@ -1,4 +1,4 @@
-"""What macros do in an Atari game, so that those that do the same can be told."""
+"""What macros do in a game, so that those that do the same can be told."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from macro_gym.demonstrations.allowed import known_retro_game
 from macro_gym.demonstrations.atari_sandbox import known_rom
+from macro_gym.demonstrations.retro_sandbox import RetroGame
 from macro_gym.errors import InvalidMacroError
 
 if TYPE_CHECKING:
     from ale_py import Action, ALEInterface, ALEState
+
+    from macro_gym.retro_emulator import RetroEmulator, RetroState
 
 Outcome = tuple[bytes, ...]
 
@@ -25,15 +29,19 @@ def emulated_effect(
     LEFT,FIRE and LEFT,NOOP where FIRE does nothing.
 
     Args:
-        game: The game, spelled as in any id.
+        game: The game, of ale-py or stable-retro, spelled as in any id. A game of stable-retro
+            has its process's emulator as long as the function is kept.
         primitives: Names of the actions that macros index, all of the emulator's.
         frameskip: Frames per primitive.
         moments: Moments of random play, always the same for a game.
 
     Raises:
-        UnknownGameError: ale-py has no such game.
-        InvalidMacroError: A primitive is none of the emulator's actions.
+        UnknownGameError: There is no such game.
+        InvalidMacroError: A primitive is none of Atari's actions.
+        EnvironmentSettingError: A primitive is no combination of the console's buttons.
     """
+    if known_retro_game(game):
+        return retro_effect(RetroGame(game, buttons=tuple(primitives)), frameskip, moments)
     import ale_py
 
     unknown = sorted(set(primitives) - set(ale_py.Action.__members__))
@@ -53,6 +61,37 @@ def emulated_effect(
         )
 
     return effect
+
+
+def retro_effect(
+    game: RetroGame, frameskip: int, moments: int
+) -> Callable[[tuple[int, ...]], Outcome]:
+    """Return a function that tells what a macro does in a game of stable-retro."""
+    emulator = game.loaded()
+    states = [
+        _later_in_retro(emulator, len(game.primitives), np.random.default_rng(moment))
+        for moment in range(moments)
+    ]
+
+    def outcome(state: "RetroState", macro: tuple[int, ...]) -> bytes:
+        emulator.restore(state)
+        reward = sum(emulator.act(step) for step in macro for _ in range(frameskip))
+        return bytes(emulator.screen()) + str(reward).encode()
+
+    return lambda macro: tuple(outcome(state, macro) for state in states)
+
+
+def _later_in_retro(
+    emulator: "RetroEmulator", n_actions: int, rng: np.random.Generator
+) -> "RetroState":
+    """The game 50 to 150 random steps, of 4 frames, after its start or last end."""
+    emulator.reset()
+    for action in rng.integers(n_actions, size=rng.integers(50, 150)).tolist():
+        for _ in range(4):
+            emulator.act(action)
+        if emulator.over():
+            emulator.reset()
+    return emulator.save()
 
 
 def _outcome(ale: "ALEInterface", state: "ALEState", frames: Sequence["Action"]) -> bytes:

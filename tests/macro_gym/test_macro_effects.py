@@ -48,3 +48,11 @@ def test_names_that_the_emulator_lacks_are_refused():
         emulated_effect("qbert", ("NOOP", "JUMP"))
     with pytest.raises(UnknownGameError, match="Sonic"):
         emulated_effect("Sonic", ("NOOP",))
+
+
+def test_macros_do_the_same_in_airstriker_if_their_buttons_that_matter_are_the_same():
+    names = ("NOOP", "LEFT", "RIGHT", "UP+LEFT", "B")  # up and down do nothing in it
+    effect = emulated_effect("MacroRetro/Airstriker-Genesis-v0", names, moments=3)
+    assert effect((1, 1, 1)) == effect((1, 3, 1)) == effect((3, 3, 3))
+    assert len({effect(macro) for macro in [(0, 0, 0), (1, 1, 1), (2, 2, 2), (4, 0, 0)]}) == 4
+    assert len(set(effect((0,)))) == 3  # the moments differ
