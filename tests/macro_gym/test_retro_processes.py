@@ -21,6 +21,7 @@ from macro_gym.vector import MacroVectorEnv
 from sb3_masp import make_macro_vec_env
 
 ID = "MacroRetro/Airstriker-Genesis-v0"
+IN_NEW_PROCESSES = f"macro_gym:{ID}"  # they import macro_gym by it
 SETTINGS = {"k": 0, "buttons": ["NOOP", "LEFT+B", "RIGHT+B"], "max_num_frames_per_episode": 150}
 DECISIONS = 45
 
@@ -80,7 +81,9 @@ def test_a_vector_of_gymnasium_equals_one_after_the_other(alone, how, number):
 @pytest.mark.parametrize("how", ["SubprocVecEnv", "make_macro_vec_env"])
 def test_a_vector_of_sb3_equals_one_after_the_other(alone, how, number):
     if how == "SubprocVecEnv":
-        envs = make_vec_env(ID, number, 7, env_kwargs=SETTINGS, vec_env_cls=SubprocVecEnv)
+        envs = make_vec_env(
+            IN_NEW_PROCESSES, number, 7, env_kwargs=SETTINGS, vec_env_cls=SubprocVecEnv
+        )
     else:
         envs = make_macro_vec_env("airstriker-genesis", number, 7, **SETTINGS)
     observations = envs.reset()
@@ -115,7 +118,9 @@ def test_a_process_killed_in_the_middle_of_a_run_is_not_waited_for_by_others(how
         envs = gymnasium_vector(number, vectorization_mode="async")
         envs.reset(seed=1)
     else:
-        envs = make_vec_env(ID, number, 1, env_kwargs=SETTINGS, vec_env_cls=SubprocVecEnv)
+        envs = make_vec_env(
+            IN_NEW_PROCESSES, number, 1, env_kwargs=SETTINGS, vec_env_cls=SubprocVecEnv
+        )
         envs.reset()
     threading.Timer(0.1, os.kill, (envs.processes[0].pid, signal.SIGKILL)).start()
     with pytest.raises((EOFError, BrokenPipeError, ConnectionResetError)):
