@@ -150,9 +150,9 @@ class MacroRetroEnv(EmulatorEnv):
         self._held = [_held(name, self._integration.buttons) for name in names]
         self._codes = range(len(names))
         self._recorder = None if record is None else self._movie_recorder(record)
-        macro_set = most_frequent(
-            MacroSet(names) if given is None else given.remap(names), k, macros
-        )
+        chosen = most_frequent(MacroSet(names) if given is None else given, k, macros)
+        # Only what was chosen must fit: without macros, any buttons will do.
+        macro_set = chosen.remap(names)
         self._load_emulator()
         try:
             self._begin_playing(macro_set)
