@@ -1,5 +1,6 @@
 """Scores of a trained model, and how sure they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,7 @@ def evaluate(
     epsilon: float = 0.05,
     seed: int = 0,
     progress_bar: bool = False,
+    each: Callable[[int, dict[str, Any], bool], None] | None = None,
 ) -> Evaluation:
     """Play ``episodes`` episodes with an ε-greedy policy.
 
@@ -65,6 +67,8 @@ def evaluate(
             cannot wait for ever; 1 for the random policy.
         seed: Of the policy and the environments.
         progress_bar: Whether to show one, counting episodes.
+        each: Called after each decision of these episodes with the number of the environment, its
+            info, and whether the episode has ended.
     """
     set_random_seed(seed)
     env.seed(seed)
@@ -75,6 +79,8 @@ def evaluate(
 
     def count(state: dict[str, Any], _: dict[str, Any]) -> None:
         bar.update(int(state["done"]))
+        if each is not None:
+            each(state["i"], state["info"], bool(state["done"]))
 
     try:
         scores, lengths = evaluate_policy(

@@ -47,27 +47,11 @@ def evaluate(
         print(f"{name:<8} {result}")
     _write_evaluation(folder / "evaluation.json", results)
     if video is not None:
-        _film(config, model, video, seed)
+        film(config, model, video, seed)
 
 
-def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
-    """Write every score."""
-    content = {
-        name: {
-            "mean": result.mean,
-            "interval": result.interval,
-            "epsilon": result.epsilon,
-            "scores": result.scores,
-            "decisions": result.decisions,
-        }
-        for name, result in results.items()
-    }
-    with replacing(path) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
-
-
-def _film(config: run.TrainConfig, model: MacroLearner, folder: Path, seed: int) -> None:
-    """Film one episode, with a picture of every primitive."""
+def film(config: run.TrainConfig, model: MacroLearner, folder: Path, seed: int) -> None:
+    """Film one episode, with a picture of every primitive, to ``folder``."""
     from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
 
     env = run.make_film_env(config)
@@ -87,3 +71,19 @@ def _film(config: run.TrainConfig, model: MacroLearner, folder: Path, seed: int)
         name_prefix="episode",
     )
     env.close()
+
+
+def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
+    """Write every score."""
+    content = {
+        name: {
+            "mean": result.mean,
+            "interval": result.interval,
+            "epsilon": result.epsilon,
+            "scores": result.scores,
+            "decisions": result.decisions,
+        }
+        for name, result in results.items()
+    }
+    with replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())

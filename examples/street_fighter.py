@@ -1,0 +1,250 @@
+"""Train on Street Fighter II': Special Champion Edition, count the rounds it wins, and film it.
+
+The ROM is yours to bring: ``python -m stable_retro.import FOLDER``. Every emulator runs in a
+process of its own; actions are button combinations and the handcrafted macros that macro-gym
+ships for this game, or those of ``--macros``. Rewards are the score, as integrated, or with
+``--reward health`` what the enemy loses of its health less what Ryu loses. An episode lasts until
+a match is lost.
+
+A run that was stopped goes on where it was when the same command is given again. With ``--game`` it
+trains on another game of stable-retro; rounds are counted where the integration knows them.
+"""
+
+import json
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from macro_gym.banks.street_fighter import GAME
+from macro_gym.errors import MacroGymError
+from macro_gym.files import replacing
+from macro_gym.retro_games import integration
+from sb3_masp import run
+from sb3_masp.commands.evaluate import film
+from sb3_masp.evaluation import Evaluation, evaluate
+from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.run_config import ALGORITHMS, AlgorithmName
+
+HEALTH = Path(__file__).parent / "street_fighter_health.json"
+"""The game's scenario with another reward."""
+COUNTERS = ("matches_won", "enemy_matches_won")
+"""Rounds won in the present match, by the player and by the enemy; 0 when the next one begins."""
+FILM_FRAMES = 3 * 60 * 60
+"""Three minutes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is trained, and how it is judged.
+
+    Args:
+        game: The game.
+        state: Savestate to start from; by default the integration's: Ryu against Guile.
+        reward: Score, or difference in health.
+        algorithm: The learner.
+        k: Macros; all of the game's, up to 128, by default.
+        macros: File of a macro set to use instead.
+        frames: Emulator frames to train for.
+        n_envs: Emulators, each in a process.
+        seeds: One training run each.
+        episodes: Episodes over which each policy is judged.
+        output: Folder for the runs, the videos and the results.
+        video: Film an episode of each trained policy, up to three minutes; needs macro-gym[video].
+        smoke: So small that it only shows that it runs.
+    """
+
+    game: str = GAME
+    state: str | None = None
+    reward: Literal["score", "health"] = "score"
+    algorithm: AlgorithmName = "masp-dqn"
+    k: int | None = None
+    macros: Path | None = None
+    frames: int = 20_000_000
+    n_envs: int = 8
+    seeds: tuple[int, ...] = (0,)
+    episodes: int = 50
+    output: Path = Path("runs/street_fighter")
+    video: bool = True
+    smoke: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How the rounds of an episode ended. Draws count for nobody, nor does one broken off.
+
+    Args:
+        won: By the player.
+        lost: By the player.
+    """
+
+    won: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a policy did.
+
+    Args:
+        score: Sums of rewards of the episodes.
+        rounds: Of each episode; none if the game has no such counters.
+    """
+
+    score: Evaluation
+    rounds: tuple[Rounds, ...]
+
+    @property
+    def win_rate(self) -> float:
+        """Share of the decided rounds that were won; NaN if there are none."""
+        return _win_rate(self.rounds)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the win rate, by percentile bootstrap over episodes."""
+        rng = np.random.default_rng(0)
+        picks = rng.integers(len(self.rounds), size=(2_000, len(self.rounds)))
+        rates = [_win_rate([self.rounds[i] for i in pick]) for pick in picks]
+        low, high = np.nanquantile(rates, [0.025, 0.975])
+        return float(low), float(high)
+
+
+def count_rounds(infos: Sequence[Mapping[str, Any]]) -> Rounds:
+    """Count the rounds that the infos of an episode tell of, in order.
+
+    The counters rise when a round is decided and fall to 0 when a match begins. Seconds lie in
+    between, so a decision can miss neither.
+    """
+    values = np.array([[int(info[name]) for name in COUNTERS] for info in infos])
+    won, lost = (np.diff(values, axis=0) > 0).sum(axis=0).tolist()
+    return Rounds(won, lost)
+
+
+def configs(settings: Settings) -> list[run.TrainConfig]:
+    """The training runs, one for each seed."""
+    options: dict[str, Any] = {}
+    if settings.state is not None:
+        options["state"] = settings.state
+    if settings.reward == "health":
+        options["scenario"] = str(HEALTH)
+    learner = run.LearnerConfig(
+        buffer_size=300_000,
+        learning_starts=20_000,
+        target_update_interval=2_000,
+        exploration_fraction=0.1,
+        exploration_final_eps=0.02,
+        double_q=True,
+        # Health is in bars and within [-1, 1] already; of a score, hits should count alike.
+        clip_rewards=settings.reward == "score",
+    )
+    if settings.algorithm in ("rainbow", "masp-rainbow"):  # noise explores, double Q is built in
+        learner = replace(
+            learner, exploration_fraction=None, exploration_final_eps=None, double_q=None
+        )
+    config = run.TrainConfig(
+        env=f"MacroRetro/{settings.game}",
+        algorithm=settings.algorithm,
+        frames=settings.frames,
+        k=settings.k,
+        macros=settings.macros,
+        options=options,
+        n_envs=settings.n_envs,
+        learner=learner,
+    )
+    if settings.smoke:
+        config = replace(
+            config,
+            options=options | {"screen_size": 42, "max_num_frames_per_episode": 500},
+            learner=replace(config.learner, buffer_size=500, learning_starts=50),
+        )
+    folder = settings.output / f"{settings.algorithm}-{settings.reward}"
+    return [replace(config, seed=seed, run=folder / f"seed{seed}") for seed in settings.seeds]
+
+
+def train(config: run.TrainConfig) -> None:
+    """Train, or go on with training, or leave what an earlier call has trained."""
+    if (config.folder / "model.zip").exists():
+        return
+    if (config.folder / run.CHECKPOINT).exists():
+        run.resume(config.folder)
+        return
+    shutil.rmtree(config.folder, ignore_errors=True)
+    run.train(config)
+
+
+def judge(
+    model: MacroLearner, config: run.TrainConfig, episodes: int, epsilon: float, counts: bool
+) -> Verdict:
+    """Play episodes with an ε-greedy policy, and count their rounds if the game counts them."""
+    env = run.make_env(config)
+    model.set_env(env)
+    infos: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    rounds: list[Rounds] = []
+
+    def note(number: int, info: dict[str, Any], done: bool) -> None:
+        if counts:
+            infos[number].append({name: info[name] for name in COUNTERS})
+            if done:
+                rounds.append(count_rounds(infos.pop(number)))
+
+    seed = 1_000 + config.seed
+    score = evaluate(model, env, episodes, epsilon, seed, progress_bar=True, each=note)
+    env.close()
+    return Verdict(score, tuple(rounds))
+
+
+def main(settings: Settings) -> None:
+    """Train, judge each policy beside a random one, film it, and write everything down."""
+    if settings.smoke:
+        settings = replace(settings, frames=1_500, n_envs=2, episodes=2)
+    known = integration(settings.game)
+    known.require_rom()
+    counts = set(COUNTERS) <= set(known.variables)
+    results: dict[str, Any] = {}
+    for config in configs(settings):
+        train(config)
+        model = ALGORITHMS[config.algorithm].learner.load(
+            config.folder / "model.zip", device=config.device
+        )
+        for name, epsilon in (("trained", 0.02), ("random", 1.0)):
+            verdict = judge(model, config, settings.episodes, epsilon, counts)
+            results[f"seed {config.seed}, {name}"] = asdict(verdict)
+            print(f"seed {config.seed}, {name:<8} {statement(verdict)}")
+        if settings.video:
+            limit = min(config.options.get("max_num_frames_per_episode", FILM_FRAMES), FILM_FRAMES)
+            options = config.options | {"max_num_frames_per_episode": limit}
+            film(replace(config, options=options), model, config.folder / "video", 2_000)
+    with replacing(settings.output / f"{settings.algorithm}-{settings.reward}.json") as file:
+        file.write((json.dumps(results, indent=1) + "\n").encode())
+    print(f"Runs, videos and every score: {settings.output}/")
+
+
+def statement(verdict: Verdict) -> str:
+    """A verdict in a line."""
+    if not verdict.rounds:
+        return f"score {verdict.score}"
+    won, lost = (sum(getattr(r, name) for r in verdict.rounds) for name in ("won", "lost"))
+    low, high = verdict.interval
+    return (
+        f"won {won} of {won + lost} rounds, {verdict.win_rate:.1%} [{low:.1%}, {high:.1%}]; "
+        f"score {verdict.score}"
+    )
+
+
+def _win_rate(rounds: Sequence[Rounds]) -> float:
+    """Share of decided rounds that were won; NaN if there are none."""
+    won, lost = sum(r.won for r in rounds), sum(r.lost for r in rounds)
+    return won / (won + lost) if won + lost else float("nan")
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Settings, description=__doc__))
+    except MacroGymError as error:
+        sys.exit(f"street_fighter: {error}")

@@ -1,0 +1,160 @@
+"""examples/street_fighter.py: its rewards, its count of rounds, and all of it on Airstriker."""
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stable_retro
+
+from macro_gym.banks.street_fighter import GAME
+from macro_gym.retro_games import integration
+from sb3_masp.evaluation import Evaluation
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+AIRSTRIKER = "Airstriker-Genesis-v0"
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("street_fighter", EXAMPLES / "street_fighter.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fight():
+    """A console with Street Fighter's variables in its memory, in which another game runs.
+
+    Returns what the frames pay after which health and the enemy's are as told, in health points.
+    """
+    variables = integration(GAME).folder / "data.json"
+    env = stable_retro.RetroEnv(
+        AIRSTRIKER,
+        info=str(variables),
+        scenario=str(EXAMPLES / "street_fighter_health.json"),
+        render_mode=None,
+    )
+    env.reset()
+    nothing = np.zeros(12, np.int8)
+
+    def pays(healths):
+        paid = []
+        for own, enemy in healths:
+            env.data.set_value("health", own)
+            env.data.set_value("enemy_health", enemy)
+            _, reward, *_, info = env.step(nothing)
+            assert (info["health"], info["enemy_health"]) == (own, enemy)
+            paid.append(reward * 177)
+        return paid
+
+    pays.env = env
+    yield pays
+    env.close()
+
+
+def test_health_pays_what_the_enemy_loses_less_what_the_player_loses(fight):
+    healths = [(176, 176), (176, 163), (176, 163), (153, 163), (147, 144), (140, 137)]
+    assert fight(healths) == pytest.approx([0, 13, 0, -23, 19 - 6, 7 - 7], abs=1e-4)
+
+
+def test_a_knockout_pays_the_rest_of_a_whole_bar_however_hard_the_blow(fight):
+    for last in (-1, -27):
+        won = fight([(0, 0), (176, 176), (150, 11), (150, last)])
+        assert won[-1] == pytest.approx(11 + 1, abs=1e-4)
+        lost = fight([(0, 0), (176, 176), (0, 90), (last, 90)])
+        assert lost[-2:] == pytest.approx([86 - 176, -1], abs=1e-4)
+    both = fight([(0, 0), (176, 176), (20, 30), (-4, -9)])
+    assert both[-1] == pytest.approx(31 - 21, abs=1e-4)
+
+
+def test_nothing_between_rounds_is_paid_neither_after_a_knockout_nor_when_time_is_up(fight):
+    cheering, blank, refilled = [(131, -5)] * 3, [(0, 0)] * 2, [(176, 176)] * 2
+    assert fight([(131, 7), (131, -5)])[-1] == pytest.approx(8, abs=1e-4)
+    assert fight(cheering + blank + refilled) == [0] * 7
+    time_up = [(90, 44)]
+    assert fight(time_up + blank + refilled) == pytest.approx([132 - 86, 0, 0, 0, 0], abs=1e-4)
+    bumped_off_after_the_end = [(131, -5), (120, -5)]
+    assert fight(bumped_off_after_the_end)[-1] == 0
+
+
+def test_an_episode_begins_without_memory_of_the_last_one(fight):
+    fight([(176, 176), (100, 3)])
+    fight.env.reset()
+    assert fight([(60, 2), (59, 2)]) == pytest.approx([0, -1], abs=1e-4)
+
+
+def test_the_scenario_differs_from_the_integrations_by_the_reward_only():
+    shipped = json.loads(integration(GAME).scenario_file().read_text())
+    ours = json.loads((EXAMPLES / "street_fighter_health.json").read_text())
+    for content in (shipped, ours):
+        del content["reward"]
+    assert ours.pop("scripts") == ["street_fighter_health.lua"]
+    assert ours == shipped
+
+
+def infos(*counters):
+    return [{"matches_won": won, "enemy_matches_won": lost, "score": 7} for won, lost in counters]
+
+
+@pytest.mark.parametrize(
+    ("counters", "won", "lost"),
+    [
+        ([(0, 0)], 0, 0),
+        ([(0, 0), (0, 0), (1, 0), (1, 0), (2, 0)], 2, 0),
+        ([(0, 0), (0, 1), (1, 1), (1, 2), (1, 2)], 1, 2),
+        ([(0, 0), (1, 0), (2, 0), (0, 0), (0, 1), (0, 2)], 2, 2),
+        ([(0, 0), (1, 1), (2, 1)], 2, 1),
+        ([(1, 1), (1, 1), (2, 1), (0, 0), (1, 0)], 2, 0),
+    ],
+)
+def test_rounds_are_counted_where_a_counter_rises(example, counters, won, lost):
+    assert example.count_rounds(infos(*counters)) == example.Rounds(won, lost)
+
+
+def test_the_win_rate_is_of_decided_rounds_with_an_interval_over_episodes(example):
+    scores = Evaluation((1.0, 2.0, 3.0), (10, 11, 13), 0.0)
+    rounds = (example.Rounds(2, 2), example.Rounds(0, 2), example.Rounds(7, 2))
+    verdict = example.Verdict(scores, rounds)
+    assert verdict.win_rate == 9 / 15
+    low, high = verdict.interval
+    assert low == 0 < 9 / 15 < high == 7 / 9
+    assert example.statement(verdict).startswith("won 9 of 15 rounds, 60.0% [0.0%, 77.8%]; score 2")
+    assert math.isnan(example.Verdict(scores, ()).win_rate)
+    assert example.statement(example.Verdict(scores, ())).startswith("score 2.0 [")
+
+
+def test_without_the_rom_it_says_which_one_is_wanted(example):
+    if integration(GAME).rom is None:
+        with pytest.raises(example.MacroGymError, match="a5aad1d108046d9388e33247610dafb4c6516e0b"):
+            example.main(example.Settings())
+
+
+@pytest.mark.parametrize("algorithm", ["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"])
+def test_every_algorithm_takes_the_settings(example, algorithm):
+    settings = example.Settings(algorithm=algorithm, reward="health", seeds=(3, 5))
+    first, second = example.configs(settings)
+    assert (first.seed, second.seed) == (3, 5)
+    assert first.folder != second.folder
+    assert first.options == {"scenario": str(EXAMPLES / "street_fighter_health.json")}
+    assert first.learner_kwargs["clip_rewards"] is False
+
+
+def test_all_of_it_runs_on_the_game_that_ships_and_goes_on_where_it_was(example, tmp_path, capsys):
+    settings = example.Settings(game=AIRSTRIKER, k=0, seeds=(3, 5), output=tmp_path, smoke=True)
+    example.main(settings)
+    results = json.loads((tmp_path / "masp-dqn-score.json").read_text())
+    names = [f"seed {seed}, {name}" for seed in (3, 5) for name in ("trained", "random")]
+    assert list(results) == names
+    assert all(len(result["score"]["scores"]) == 2 for result in results.values())
+    folder = tmp_path / "masp-dqn-score"
+    assert len(list(folder.glob("seed?/video/*.mp4"))) == 2
+    capsys.readouterr()
+    trained = {path: path.stat().st_mtime_ns for path in folder.glob("seed?/model.zip")}
+    example.main(example.replace(settings, video=False))
+    assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("seed?/model.zip")}
+    assert capsys.readouterr().out.count("score") == 4
+    assert json.loads((tmp_path / "masp-dqn-score.json").read_text()) == results
