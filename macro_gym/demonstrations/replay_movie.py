@@ -4,7 +4,6 @@ import gzip
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ def replay_movie(
             rewards,
             env.get_ram().copy(),
             over,
-            len(looks),
+            0 if checks is None else min(len(checks.memory), len(looks)),
             None if checks is None else _departed(checks.memory, found, looks),
             checks is not None and checks.held != checksum(movie.held),
             () if checks is None else _differences(checks, game, emulator_name(env)),
@@ -159,13 +158,9 @@ def _departed(
     recorded: Sequence[int], found: Sequence[int], looks: Sequence[int]
 ) -> tuple[int, int] | None:
     """Between which frames the memory ceased to be as recorded; None if it did not."""
-    # More or fewer checks than frames call for: rows were cut off or added.
-    pairs = zip_longest(recorded, found)
+    pairs = zip(recorded, found, strict=False)  # Rows may have been cut off or added.
     first = next((i for i, (then, now) in enumerate(pairs) if then != now), None)
-    if first is None:
-        return None
-    first = min(first, len(looks) - 1)
-    return looks[max(first - 1, 0)], looks[first]
+    return None if first is None else (looks[max(first - 1, 0)], looks[first])
 
 
 def _differences(checks: Checks, game: Integration, emulator: str) -> tuple[str, ...]:

@@ -172,12 +172,17 @@ def later_state():
         return env.unwrapped.retro_env.em.get_state()
 
 
-def test_rows_cut_off_or_added_are_a_departure(movie):
+def test_rows_cut_off_or_added_are_told(movie):
     with zipfile.ZipFile(movie) as archive:
         lines = archive.read("Input Log.txt").decode().split("\n")
-    for rows, where in ((lines[:-30], (300, 302)), ([*lines[:-1], *lines[3:90]], (300, 360))):
+    for rows, where in (
+        (lines[:-30], (300, 302)),
+        (lines[:-32], None),  # To just after a check, so that nothing seen differs.
+        ([*lines[:-1], *lines[3:90]], (300, 360)),
+    ):
         log = "\n".join([*rows, "[/Input]"])
-        assert replay_movie(changed(movie, **{"Input Log.txt": log})).departed == where
+        replayed = replay_movie(changed(movie, **{"Input Log.txt": log}))
+        assert (replayed.departed, replayed.edited) == (where, True)
 
 
 def test_a_savestate_that_the_emulator_refuses_and_checks_of_others_are_refused(movie):
@@ -255,7 +260,8 @@ def test_each_episode_is_a_movie_when_it_ends_at_reset_and_at_close(tmp_path):
 
 def test_where_the_end_comes_within_a_macro_the_movie_is_the_same_as_were_all_drawn(tmp_path):
     # Steps that no observation shows are not drawn; at a surprising end they are run again.
-    settings = {"macros": MacroSet(NAMES, ((0,) * 97,)), "k": None, "scenario": scenario(tmp_path)}
+    long = tuple(np.random.default_rng(2).integers(len(NAMES), size=97).tolist())
+    settings = {"macros": MacroSet(NAMES, (long,)), "k": None, "scenario": scenario(tmp_path)}
     for name, stack_size in (("again", 4), ("once", 97)):
         with make(tmp_path / name, stack_size=stack_size, frameskip=1, **settings) as env:
             env.reset(seed=3)
@@ -266,6 +272,21 @@ def test_where_the_end_comes_within_a_macro_the_movie_is_the_same_as_were_all_dr
     np.testing.assert_array_equal(load_movie(again).held, load_movie(once).held)
     assert load_checks(again) == load_checks(once)
     assert replay_movie(again).departed is None
+
+
+def test_where_the_emulator_went_back_the_movie_holds_the_way_that_it_took_then(tmp_path):
+    with make(tmp_path, frameskip=1) as env:
+        play(env, 43)
+        emulator = env.unwrapped._emulator
+        saved = emulator.save()
+        for action in (NAMES.index("LEFT"), NAMES.index("RIGHT+B")):
+            emulator.restore(saved)
+            for _ in range(151):
+                env.step(action)
+        memory = env.unwrapped.retro_env.get_ram().copy()
+    replayed = replay_movie(tmp_path / FIRST)
+    assert (replayed.departed, replayed.checks, len(replayed.rewards)) == (None, 5, 194)
+    np.testing.assert_array_equal(replayed.memory, memory)
 
 
 def test_a_copy_in_the_middle_of_an_episode_goes_on_with_its_movie(tmp_path):
