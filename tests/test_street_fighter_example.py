@@ -144,17 +144,16 @@ def test_every_algorithm_takes_the_settings(example, algorithm):
 
 
 def test_all_of_it_runs_on_the_game_that_ships_and_goes_on_where_it_was(example, tmp_path, capsys):
-    settings = example.Settings(game=AIRSTRIKER, k=0, seeds=(3, 5), output=tmp_path, smoke=True)
+    settings = example.Settings(game=AIRSTRIKER, k=0, seeds=(3,), output=tmp_path, smoke=True)
     example.main(settings)
     results = json.loads((tmp_path / "masp-dqn-score.json").read_text())
-    names = [f"seed {seed}, {name}" for seed in (3, 5) for name in ("trained", "random")]
-    assert list(results) == names
+    assert list(results) == ["seed 3, trained", "seed 3, random"]
     assert all(len(result["score"]["scores"]) == 2 for result in results.values())
     folder = tmp_path / "masp-dqn-score"
-    assert len(list(folder.glob("seed?/video/*.mp4"))) == 2
+    assert len(list(folder.glob("seed3/video/*.mp4"))) == 1
     capsys.readouterr()
-    trained = {path: path.stat().st_mtime_ns for path in folder.glob("seed?/model.zip")}
+    trained = (folder / "seed3" / "model.zip").stat().st_mtime_ns
     example.main(example.replace(settings, video=False))
-    assert trained == {path: path.stat().st_mtime_ns for path in folder.glob("seed?/model.zip")}
-    assert capsys.readouterr().out.count("score") == 4
+    assert (folder / "seed3" / "model.zip").stat().st_mtime_ns == trained
+    assert capsys.readouterr().out.count("over 2 episodes") == 2
     assert json.loads((tmp_path / "masp-dqn-score.json").read_text()) == results
