@@ -2,20 +2,25 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from macro_gym.demonstrations.actions import ALE_ACTIONS
+from macro_gym.demonstrations.allowed import known_retro_game
 from macro_gym.demonstrations.atari_sandbox import known_rom
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.environments import frameskip_of
+from macro_gym.demonstrations.planner import PlannerSettings
 from macro_gym.demonstrations.replay import begin
+from macro_gym.demonstrations.retro_sandbox import RetroGame
+from macro_gym.demonstrations.translate import union
 from macro_gym.errors import InvalidMacroError, MacroGymError
 from macro_gym.files import replacing
 from macro_gym.macro_set import MacroSet
@@ -23,6 +28,8 @@ from macro_gym.report.pictures import draw_strip, new_figure
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from macro_gym.retro import MacroRetroEnv
 
 Screen = NDArray[np.uint8]
 
@@ -66,7 +73,7 @@ def animate(
     steps were resampled, is played from the game's start, with sticky actions off.
 
     Args:
-        macro_set: The set, of an Atari game.
+        macro_set: The set, of a game of ale-py or stable-retro.
         rank: Which macro, the first being 1.
         path: The animation to write, a ``.gif``.
         play: Play of the game.
@@ -76,7 +83,9 @@ def animate(
 
     Raises:
         InvalidMacroError: There is no such macro, or a primitive is none of the emulator's.
-        UnknownGameError: The set is of no Atari game.
+        UnknownGameError: The set is of no game of ale-py or stable-retro.
+        MissingRomError: The game's ROM was not imported to stable-retro.
+        EnvironmentSettingError: The game's console lacks a button.
         DemonstrationError: The play cannot be played as its settings say.
         MacroGymError: ``path`` does not end in ``.gif``.
         MissingDependencyError: matplotlib is not installed.
@@ -105,7 +114,9 @@ def require_animation(
 
     Raises:
         InvalidMacroError: There is no such macro, or a primitive is none of the emulator's.
-        UnknownGameError: The set is of no Atari game.
+        UnknownGameError: The set is of no game of ale-py or stable-retro.
+        MissingRomError: The game's ROM was not imported to stable-retro.
+        EnvironmentSettingError: The game's console lacks a button.
         MacroGymError: ``path`` does not end in ``.gif``.
         MissingDependencyError: matplotlib is not installed.
     """
@@ -113,15 +124,19 @@ def require_animation(
         raise MacroGymError(f"{path} is no animation to write; it must end in .gif")
     if not 1 <= rank <= len(macro_set.macros):
         raise InvalidMacroError(f"there is no macro {rank}; the set has 1..{len(macro_set.macros)}")
-    known_rom(macro_set.provenance.game)
+    game = macro_set.provenance.game
     names = tuple(macro_set.primitives[p] for p in macro_set.macros[rank - 1])
+    new_figure(1, 1)
+    if known_retro_game(game):
+        RetroGame(game, buttons=names)
+        return names
+    known_rom(game)
     unknown = sorted(set(names) - set(ALE_ACTIONS))
     if unknown:
         raise InvalidMacroError(
             f"the primitives {', '.join(unknown)} are no actions of the emulator, which has "
             f"{', '.join(ALE_ACTIONS)}"
         )
-    new_figure(1, 1)
     return names
 
 
@@ -142,7 +157,7 @@ def _says_how(demonstration: Demonstration) -> bool:
     """Whether play says how to play it again in the emulator, and its steps are those it ran."""
     id, kwargs = (demonstration.settings.get(name) for name in ("id", "kwargs"))
     return (
-        str(id).startswith(("ALE/", "MacroALE/"))
+        str(id).startswith(("ALE/", "MacroALE/", "MacroRetro/"))
         and isinstance(kwargs, dict)
         and kwargs.get("frameskip") == demonstration.frameskip
     )
@@ -169,22 +184,58 @@ def _screens(before: Demonstration, names: Sequence[str]) -> Iterator[tuple[int,
 
     The first screen is that before them, its step -1.
     """
+    with _console(before, names) as (console, frameskip):
+        for action in before.actions.tolist():
+            for _ in range(frameskip):
+                console.act(before.primitives[action])
+        yield -1, console.screen()
+        for step, name in enumerate(names):
+            for _ in range(frameskip):
+                if console.over():
+                    return
+                console.act(name)
+                yield step, console.screen()
+
+
+class _Console(NamedTuple):
+    """An emulator, frame by frame: what it does with an action's name, its screen and its end."""
+
+    act: Callable[[str], object]
+    screen: Callable[[], Screen]
+    over: Callable[[], bool]
+
+
+@contextmanager
+def _console(before: Demonstration, names: Sequence[str]) -> Iterator[tuple[_Console, int]]:
+    """The emulator where play begins, and how many of its frames are a step.
+
+    The environment's steps are the emulator's frames, so those are run directly, one at a time.
+    """
+    if known_retro_game(before.game):
+        buttons = union([before.primitives, names])
+        with closing(begin(_with_buttons(before, buttons))[0]) as env:
+            emulator = cast("MacroRetroEnv", env)._emulator
+            index = {name: code for code, name in enumerate(buttons)}
+            console = _Console(
+                lambda name: emulator.act(index[name]), emulator.screen, emulator.over
+            )
+            yield console, before.frameskip
+        return
     from ale_py import Action
 
-    codes = Action.__members__
     env, _ = begin(before)
-    # The environment's steps are the emulator's frames, so those are run directly, one at a time.
-    ale, frameskip = env.get_wrapper_attr("ale"), frameskip_of(env)
-    for action in before.actions.tolist():
-        for _ in range(frameskip):
-            ale.act(codes[before.primitives[action]])
-    yield -1, ale.getScreenRGB()
-    for step, name in enumerate(names):
-        for _ in range(frameskip):
-            if ale.game_over():
-                return
-            ale.act(codes[name])
-            yield step, ale.getScreenRGB()
+    ale, codes = env.get_wrapper_attr("ale"), Action.__members__
+    console = _Console(lambda name: ale.act(codes[name]), ale.getScreenRGB, ale.game_over)
+    yield console, frameskip_of(env)
+
+
+def _with_buttons(before: Demonstration, buttons: tuple[str, ...]) -> Demonstration:
+    """Play of a game of stable-retro that says to play it with other actions, too."""
+    settings = before.settings or RetroGame(before.game).to_replay(
+        PlannerSettings(frameskip=before.frameskip), seed=0
+    )
+    kwargs = {**settings["kwargs"], "k": 0, "buttons": buttons}
+    return replace(before, settings={**settings, "kwargs": kwargs})
 
 
 def _strip(names: Sequence[str], now: int, width: int) -> "Image":
