@@ -1,0 +1,97 @@
+"""What experiments compare: arms, each with the strengths of its penalty that it chooses from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch as th
+from stable_baselines3.common.utils import LinearSchedule
+
+from examples.experiments.table import Values
+from sb3_masp.similarity import FixedSimilarity
+from sb3_masp.similarity.matrices import distance_logits
+from sb3_masp.similarity_learning import AuxiliaryHead
+from sb3_masp.similarity_learning.auxiliary import action_distances
+
+ETAS = ("0.1", "0.3", "1", "3", "annealed")
+"""Strengths of a penalty; annealed is from 3 to 0.3, in a straight line over the steps."""
+
+DECAYS = ("0.01", "0.1", "1", "10")
+"""Strengths of weight decay (AdamW's)."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One thing that is compared.
+
+    Args:
+        about: What it is, for readers.
+        arguments: Of `MASPDQN`, beside the experiment's own.
+        strengths: What it chooses from, on seeds that are not reported.
+        has_macros: Whether its environment has the macros.
+        decays: Whether its strength is of weight decay rather than η.
+    """
+
+    about: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    strengths: tuple[str, ...] = ETAS
+    has_macros: bool = True
+    decays: bool = False
+
+    def learner_arguments(self, strength: str) -> dict[str, Any]:
+        """Arguments of `MASPDQN` at one of its strengths."""
+        if self.decays:
+            optimizer = {
+                "optimizer_class": th.optim.AdamW,
+                "optimizer_kwargs": {"weight_decay": float(strength)},
+            }
+            return self.arguments | {"policy_kwargs": optimizer}
+        return self.arguments | {"eta": eta(strength)}
+
+
+def eta(strength: str) -> float | LinearSchedule:
+    """The η that a strength stands for; 0 for none."""
+    if strength == "annealed":
+        return LinearSchedule(3.0, 0.3, end_fraction=1.0)
+    return float(strength or 0)
+
+
+NONE = ("",)
+OVERLAP_START = {"similarity_start": "overlap"}
+WITHOUT = {"eta": 0.0, "similarity": "uniform"}
+
+ARMS: dict[str, Arm] = {
+    "primitives": Arm("Primitives only: DQN.", WITHOUT, NONE, has_macros=False),
+    "macros": Arm("Primitives and macros, no penalty.", WITHOUT, NONE),
+    "weight decay": Arm("The same with weight decay.", WITHOUT, DECAYS, decays=True),
+    "uniform": Arm("Σ uniform: shrinkage of advantages.", {"similarity": "uniform"}),
+    "overlap": Arm("Σ handcrafted: overlap of primitives.", {"similarity": "overlap"}),
+    "permuted": Arm("Σ of overlap, of the wrong actions.", {"similarity": "permuted"}),
+    "meta": Arm("Σ meta-learned, dense, from uniform."),
+    "meta, from overlap": Arm("Σ meta-learned, dense, from overlap.", OVERLAP_START),
+    "meta, conditioned": Arm(
+        "Σ meta-learned, dense, from uniform; Q conditioned on it, as the paper has it.",
+        {"embedding_dim": 32},
+    ),
+    "kernel": Arm("Σ meta-learned, a kernel, from uniform.", {"similarity": "kernel"}),
+    "kernel, from overlap": Arm(
+        "Σ meta-learned, a kernel, from overlap.", {"similarity": "kernel"} | OVERLAP_START
+    ),
+    "auxiliary": Arm("Σ of an auxiliary head.", {"similarity_learning": "auxiliary"}),
+    "auxiliary, prior": Arm(
+        "Σ of an auxiliary head with overlap as its prior.",
+        {"similarity_learning": AuxiliaryHead(prior=0.5)},
+    ),
+    "oracle": Arm("Σ of the distances of true values, which nobody knows beforehand."),
+}
+
+
+def oracle_similarity(q_values: Values, temperature: float = 0.1) -> FixedSimilarity:
+    """Σ of Q* itself: the softmax of minus the actions' distances in it, off the diagonal.
+
+    Args:
+        q_values: Q*, shape ``(states, actions)``; states weigh the same.
+        temperature: In units of the mean distance.
+    """
+    distances = action_distances(th.as_tensor(q_values))
+    logits = distance_logits(distances, temperature)
+    return FixedSimilarity(logits.fill_diagonal_(float("-inf")).softmax(dim=1).float())

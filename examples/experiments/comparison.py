@@ -1,0 +1,121 @@
+"""How arms compare: interquartile means, and what follows from them, with bootstrap intervals.
+
+Scores have the shape ``(seeds, problems)``; bootstrap samples redraw seeds within each problem, of
+each arm for itself (rliable's stratified bootstrap, 2,000 samples, 95% by percentiles, seeded).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from rliable.library import get_interval_estimates
+from rliable.metrics import aggregate_iqm, probability_of_improvement
+
+from examples.experiments.runs import Cell, Run, chosen_strength, home
+from examples.experiments.table import Values
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and its interval.
+
+    Args:
+        point: Of the scores themselves.
+        low: Where 95% begin.
+        high: Where they end.
+    """
+
+    point: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """``0.12 [0.05, 0.20]``."""
+        return f"{self.point:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def iqm(scores: Values) -> float:
+    """Mean of the middle half of all scores."""
+    return float(aggregate_iqm(scores))
+
+
+def improvement(scores: Values, others: Values) -> float:
+    """P(score > other's), over problems on average; ties count half."""
+    return float(probability_of_improvement(scores, others))
+
+
+def difference(scores: Values, others: Values) -> float:
+    """Difference of the interquartile means."""
+    return iqm(scores) - iqm(others)
+
+
+def headroom_share(scores: Values, control: Values, oracle: Values) -> float:
+    """Of what the oracle gains over the control, what share the scores gain.
+
+    It means nothing unless the oracle gains.
+    """
+    headroom = difference(oracle, control)
+    return difference(scores, control) / headroom if headroom else float("nan")
+
+
+def interval(statistic: Callable[..., float], *scores: Values, seed: int = 0) -> Interval:
+    """A statistic of one arm's scores or several arms', with its interval.
+
+    Args:
+        statistic: One of those above.
+        scores: Its arguments.
+        seed: Of the samples: the same scores give the same interval.
+    """
+    with _numpy_seeded(seed):
+        points, ends = get_interval_estimates(
+            {"": scores}, lambda *drawn: np.array([statistic(*drawn)]), reps=RESAMPLES
+        )
+    (low,), (high,) = ends[""]
+    return Interval(float(points[""][0]), float(low), float(high))
+
+
+def scores_of(
+    rows: Mapping[Run, Mapping[str, float]],
+    cells: Sequence[Cell],
+    arm: str,
+    measure: str = "area",
+) -> Values:
+    """Scores of an arm at the strengths that it has chosen, ``(seeds, problems)``.
+
+    Args:
+        rows: The table.
+        cells: One for each problem.
+        arm: Its name.
+        measure: A column.
+
+    Returns:
+        The scores of the seeds that are there in all cells; none where a strength is not chosen.
+    """
+    of_cells = []
+    for cell in cells:
+        strength, own = chosen_strength(rows, cell, arm), home(cell, arm)
+        of_cells.append(
+            {
+                run.seed: row[measure]
+                for run, row in rows.items()
+                if (run.cell, run.arm, run.strength) == (own, arm, strength) and run.is_reported
+            }
+        )
+    seeds = sorted(set.intersection(*(set(of_cell) for of_cell in of_cells)))
+    return np.array([[of_cell[seed] for of_cell in of_cells] for seed in seeds]).reshape(
+        len(seeds), len(cells)
+    )
+
+
+@contextmanager
+def _numpy_seeded(seed: int) -> Iterator[None]:
+    """Seed NumPy's global generator, from which rliable draws, and leave it as it was."""
+    before = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
