@@ -214,8 +214,6 @@ class MacroRetroEnv(EmulatorEnv):
             self._emulator.total_frames = 0
         self._finish_movie()
         self._emulator.reset()
-        if self._recorder is not None:
-            self._recorder.begin(self._emulator)
         return self._game_info()
 
     def _game_info(self) -> dict[str, Any]:

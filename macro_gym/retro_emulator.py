@@ -86,7 +86,7 @@ class RetroEmulator:
         self.frames = 0
         self.total_frames = 0
         self.on_frame: Callable[[RetroEmulator, int], None] | None = None
-        """Called after each frame with the action that was run in it."""
+        """Called before each frame with the action that is run in it."""
         # Looked up once: a frame calls all of them.
         data = self.env.data
         self._step, self._update = self.env.em.step, data.update_ram
@@ -105,12 +105,13 @@ class RetroEmulator:
             action = self._held
         if action != self._held:
             self._hold(action)
-        self._step()
-        self._update()
-        self.frames += 1
-        self.total_frames += 1
         if self.on_frame is not None:
             self.on_frame(self, action)
+        # Counted before it is run, since Ctrl-C is heard as soon as it was.
+        self.frames += 1
+        self.total_frames += 1
+        self._step()
+        self._update()
         self._over = self._is_done()
         return float(self._reward())
 

@@ -59,28 +59,23 @@ class MovieRecorder:
                 "buttons=['NOOP', 'LEFT', ...]"
             )
 
-    def begin(self, emulator: "RetroEmulator") -> None:
-        """Take the emulator's present state, just reset, as an episode's start."""
-        self._actions, self._memory = [], [memory_checksum(emulator.env)]
-
     def frame(self, emulator: "RetroEmulator", action: int) -> None:
-        """Note a frame that the emulator has just run, and the action that it was given."""
-        if not self._memory:
-            return
+        """Note the action with which the emulator is about to run a frame."""
         frame = emulator.frames
-        del self._actions[frame - 1 :]
-        self._actions.append(action)
+        if frame > len(self._actions):
+            return  # Of an episode that was written already.
         if frame % EVERY == 0:
             del self._memory[frame // EVERY :]
             self._memory.append(memory_checksum(emulator.env))
+        del self._actions[frame:]
+        self._actions.append(action)
 
     def finish(self, emulator: "RetroEmulator") -> None:
         """Write the episode up to the emulator's present state, if any of it was played."""
-        frames = emulator.frames
-        if self._memory and frames:
-            movie = self._movie(self._actions[:frames], emulator.env.initial_state)
+        actions, self._actions = self._actions[: emulator.frames], []
+        if actions:
+            movie = self._movie(actions, emulator.env.initial_state)
             store_movie(movie, self._checks(movie, emulator), self._folder, emulator.env.em)
-        self._actions, self._memory = [], []
 
     def _movie(self, actions: Sequence[int], state: bytes) -> Movie:
         """The episode: the frame that sets the game up, and the actions."""
@@ -89,11 +84,11 @@ class MovieRecorder:
 
     def _checks(self, movie: Movie, emulator: "RetroEmulator") -> Checks:
         """What is known of the episode besides."""
-        last = [] if emulator.frames % EVERY == 0 else [memory_checksum(emulator.env)]
+        before = self._memory[: (emulator.frames - 1) // EVERY + 1]
         scenario, name = Path(self._scenario), emulator.env.statename or "none"
         return Checks(
             EVERY,
-            (*self._memory[: emulator.frames // EVERY + 1], *last),
+            (*before, memory_checksum(emulator.env)),
             checksum(movie.held),
             rom_sha1(self._integration),
             emulator_name(emulator.env),

@@ -92,6 +92,11 @@ class Checks:
     state: str
     scenario: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be compared with."""
+        if self.every < 1 or not isinstance(self.scenario, str | None):
+            raise DemonstrationError(f"every is {self.every}, and scenario {self.scenario!r}")
+
 
 def check_frames(frames: int, every: int) -> list[int]:
     """Return after which frames the memory is looked at; 0 is the one that sets the game up.
@@ -152,7 +157,8 @@ def load_checks(path: Path) -> Checks | None:
         return None
     try:
         values = json.loads(zip_member(path, CHECKS))
-        return Checks(**values | {"memory": tuple(map(int, values["memory"]))})
+        memory = tuple(map(int, values["memory"]))
+        return Checks(**values | {"memory": memory, "every": int(values["every"])})
     except (ValueError, TypeError, KeyError) as error:
         raise DemonstrationError(
             f"{path}: {CHECKS} holds no checks as this version writes them ({error!r})"

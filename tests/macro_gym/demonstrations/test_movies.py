@@ -186,8 +186,13 @@ def test_rows_cut_off_or_added_are_told(movie):
 
 
 def test_a_savestate_that_the_emulator_refuses_and_checks_of_others_are_refused(movie):
-    with pytest.raises(DemonstrationError, match=r"000000\.bk2: Checks\.json holds no checks as"):
-        replay_movie(changed(movie, **{CHECKS: '{"every": 60}'}))
+    with zipfile.ZipFile(movie) as archive:
+        good = json.loads(archive.read(CHECKS))
+    bad = [{"every": 60}, good | {"every": 0}, good | {"every": None}, good | {"scenario": 5}]
+    bad += [good | {"memory": 5}, good | {"more": 1}, ["every"]]
+    for checks in bad:
+        with pytest.raises(DemonstrationError, match=r"00\.bk2: Checks\.json holds no checks as"):
+            load_checks(changed(movie, **{CHECKS: json.dumps(checks)}))
     with pytest.raises(DemonstrationError, match=r"refuses its savestate; was it .* another ver"):
         replay_movie(changed(movie, **{CHECKS: None, "Core.bin": b"a savestate"}))
 
@@ -286,6 +291,21 @@ def test_where_the_emulator_went_back_the_movie_holds_the_way_that_it_took_then(
         memory = env.unwrapped.retro_env.get_ram().copy()
     replayed = replay_movie(tmp_path / FIRST)
     assert (replayed.departed, replayed.checks, len(replayed.rewards)) == (None, 5, 194)
+    np.testing.assert_array_equal(replayed.memory, memory)
+
+
+@pytest.mark.parametrize("seconds", [0.011, 0.023, 0.037, 0.053])
+def test_a_movie_cut_by_ctrl_c_holds_every_frame_that_was_run(seconds, tmp_path):
+    with make(tmp_path, k=None, macros=MACROS) as env:
+        env.reset(seed=1)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            while True:
+                env.step(5)
+        memory = env.unwrapped.retro_env.get_ram().copy()
+    replayed = replay_movie(tmp_path / FIRST)
+    assert replayed.departed is None
     np.testing.assert_array_equal(replayed.memory, memory)
 
 
