@@ -146,7 +146,7 @@ def plan_episode(
     rewards = game.paid(settings, seed, play.actions, play.rewards)
     return Demonstration(
         primitives=sandbox.primitives,
-        actions=np.array(play.actions[: len(rewards)], dtype=np.uint8),
+        actions=np.array(play.actions[: len(rewards)], np.min_scalar_type(len(sandbox.primitives))),
         rewards=np.array(rewards, dtype=np.float32),
         game=game.name,
         frameskip=settings.frameskip,

@@ -4,6 +4,7 @@ Random play of Airstriker loses its first life after some 80 steps of 4 frames.
 """
 
 import hashlib
+import itertools
 import json
 import subprocess
 import sys
@@ -226,6 +227,24 @@ def test_the_play_says_what_it_is():
 def test_without_buttons_named_the_actions_are_all_that_the_integration_allows():
     assert len(RetroGame(AIRSTRIKER).primitives) == 126
     assert plan_episode(RetroGame(AIRSTRIKER), replace(SMALL, steps=2)).primitives[0] == "NOOP"
+
+
+def test_hundreds_of_combinations_as_a_super_nintendo_has_are_told_apart():
+    together = [c for n in range(6) for c in itertools.combinations("ABCXYZ", n)]
+    names = (
+        "+".join([*d, *b])
+        for d in ((), ("UP",), ("LEFT",), ("DOWN",), ("RIGHT",))
+        for b in together
+    )
+    game = RetroGame(AIRSTRIKER, buttons=tuple(name or "NOOP" for name in names))
+    assert len(game.primitives) == 315
+    careless = replace(SMALL, trials=0, rescue_trials=0)
+    play = plan_episode(game, careless)
+    with game.begun(careless, 0) as (_, scratch):
+        search = Search(scratch, careless, np.random.default_rng(0))
+        first = search.draw(careless.horizon)
+    assert max(first) > 255
+    assert play.actions[: careless.horizon].tolist() == first.tolist()
 
 
 def test_rewards_that_savestates_spoilt_are_those_of_play_in_one_go():
