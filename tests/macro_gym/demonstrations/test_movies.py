@@ -294,6 +294,30 @@ def test_where_the_emulator_went_back_the_movie_holds_the_way_that_it_took_then(
     np.testing.assert_array_equal(replayed.memory, memory)
 
 
+def test_an_episode_that_is_written_is_not_written_again_from_its_middle(tmp_path):
+    with make(tmp_path / "movies", scenario=scenario(tmp_path)) as env:
+        env.reset(seed=1)
+        env.step(0)
+        saved, terminated = env.unwrapped._emulator.save(), False
+        while not terminated:
+            _, _, terminated, _, _ = env.step(0)
+        env.unwrapped._emulator.restore(saved)
+        env.step(0)
+    assert [path.name for path in (tmp_path / "movies").iterdir()] == [FIRST]
+
+
+def test_environments_in_processes_record_into_one_folder(tmp_path):
+    env = gym.make_vec(f"MacroRetro/{GAME}", num_envs=2, k=0, record=tmp_path)
+    with closing(env):
+        env.reset(seed=[3, 5])
+        for actions in ([1, 2], [3, 4], [5, 6]):
+            env.step(np.array(actions))
+    one, two = sorted(tmp_path.iterdir())
+    rows = {load_movie(path).held[1:, 0].tobytes() for path in (one, two)}
+    assert len(rows) == 2
+    assert all(len(load_movie(path).held) == 1 + 3 * 4 for path in (one, two))
+
+
 @pytest.mark.parametrize("seconds", [0.011, 0.023, 0.037, 0.053])
 def test_a_movie_cut_by_ctrl_c_holds_every_frame_that_was_run(seconds, tmp_path):
     with make(tmp_path, k=None, macros=MACROS) as env:
