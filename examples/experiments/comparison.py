@@ -4,15 +4,15 @@ Scores have the shape ``(seeds, problems)``; bootstrap samples redraw seeds with
 each arm for itself (rliable's stratified bootstrap, 2,000 samples, 95% by percentiles, seeded).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from rliable.library import get_interval_estimates
-from rliable.metrics import aggregate_iqm, probability_of_improvement
 
-from examples.experiments.runs import Cell, Run, chosen_strength, home
+from examples.experiments.rows import Cell, Rows
+from examples.experiments.runs import chosen_strength, home
 from examples.experiments.table import Values
 
 RESAMPLES = 2_000
@@ -38,13 +38,15 @@ class Interval:
 
 
 def iqm(scores: Values) -> float:
-    """Mean of the middle half of all scores."""
-    return float(aggregate_iqm(scores))
+    """Mean of the middle half of all scores: rliable's, at a sixth of its time."""
+    ordered = np.sort(scores, axis=None)
+    cut = len(ordered) // 4
+    return float(ordered[cut : len(ordered) - cut].mean())
 
 
 def improvement(scores: Values, others: Values) -> float:
     """P(score > other's), over problems on average; ties count half."""
-    return float(probability_of_improvement(scores, others))
+    return float((1 + np.sign(scores[:, None] - others).mean()) / 2)
 
 
 def difference(scores: Values, others: Values) -> float:
@@ -78,7 +80,7 @@ def interval(statistic: Callable[..., float], *scores: Values, seed: int = 0) ->
 
 
 def scores_of(
-    rows: Mapping[Run, Mapping[str, float]],
+    rows: Rows,
     cells: Sequence[Cell],
     arm: str,
     measure: str = "area",

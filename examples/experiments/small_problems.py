@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from examples.experiments.arms import ARMS, oracle_similarity
 from examples.experiments.problems import GAMMA, PROBLEMS, macro_env, macros
-from examples.experiments.runs import Cell, Results, Run, complete, estimate, missing
+from examples.experiments.rows import Cell, Results, Run
+from examples.experiments.runs import complete, estimate, missing
 from examples.experiments.table import (
     Table,
     Values,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rliable import metrics
 
 from examples.experiments.comparison import (
     difference,
@@ -11,7 +12,7 @@ from examples.experiments.comparison import (
     iqm,
     scores_of,
 )
-from examples.experiments.runs import Cell, Run
+from examples.experiments.rows import Cell, Run
 
 CELLS = [Cell(problem, 5, 0.5, "decision") for problem in ("chain", "key and door")]
 
@@ -25,6 +26,15 @@ def test_figures_are_those_by_hand():
     # Of 2·3 pairs of the first problem 4 are won and one is even; of the second, 6.
     first, second = [[2.0, 5.0], [3.0, 6.0]], [[1.0, 0.0], [2.0, 1.0], [3.5, 2.0]]
     assert improvement(np.array(first), np.array(second)) == pytest.approx(((3 + 0.5) / 6 + 1) / 2)
+
+
+def test_figures_are_rliables():
+    rng = np.random.default_rng(6)
+    for shape in ((7, 3), (11, 2), (1, 5)):
+        ours, theirs = rng.integers(5, size=(2, *shape)).astype(float)
+        assert iqm(ours) == pytest.approx(metrics.aggregate_iqm(ours))
+        expected = metrics.probability_of_improvement(ours, theirs)
+        assert improvement(ours, theirs) == pytest.approx(expected)
 
 
 def test_intervals_are_percentiles_of_samples_that_redraw_seeds_within_problems():

@@ -11,16 +11,12 @@ from gymnasium.utils.env_checker import check_env
 
 from examples.experiments.arms import ARMS, eta, oracle_similarity
 from examples.experiments.problems import GAMMA, PROBLEMS, TableEnv, macro_env, macros, play
+from examples.experiments.rows import Cell, ExperimentError, Results, Run, read_rows
 from examples.experiments.runs import (
-    Cell,
-    ExperimentError,
-    Results,
-    Run,
     chosen_strength,
     complete,
     estimate,
     missing,
-    read_rows,
     reported_runs,
 )
 from examples.experiments.small_problems import Budget, Looks, Settings, arguments, cells, learn

@@ -1,0 +1,77 @@
+"""docs/evidence.md says what the tables say, and of what is missing that it is."""
+
+from pathlib import Path
+
+import pytest
+
+from examples.experiments import small_problems
+from examples.experiments.arms import ARMS
+from examples.experiments.comparison import difference, headroom_share, interval, scores_of
+from examples.experiments.evidence import draw, page
+from examples.experiments.problems import PROBLEMS
+from examples.experiments.rows import Cell, Run, read_rows
+from examples.experiments.runs import home
+
+ROOT = Path(__file__).parents[2]
+CELLS = [Cell(problem, 64, 0.5, "decision") for problem in PROBLEMS]
+LEVELS = {"uniform": 0.2, "overlap": 0.3, "meta": 0.35, "macros": 0.1, "oracle": 0.6}
+
+
+def made_up(arms=LEVELS, cells=CELLS, seeds=5):
+    rows = {}
+    for arm, cell in ((arm, cell) for arm in arms for cell in cells):
+        for strength in ARMS[arm].strengths:
+            tuned = float(strength == ARMS[arm].strengths[-1])
+            rows[Run(home(cell, arm), arm, strength, 100)] = {"area": tuned}
+        for seed in range(seeds):
+            score = LEVELS[arm] + 0.01 * seed + 0.1 * CELLS.index(cell)
+            rows[Run(home(cell, arm), arm, ARMS[arm].strengths[-1], seed)] = {"area": score}
+    return rows
+
+
+def test_the_page_is_the_one_that_the_table_gives():
+    assert (ROOT / "docs" / "evidence.md").read_text() == page(read_rows(small_problems.OUTPUT))
+
+
+def test_a_page_of_nothing_says_that_nothing_was_run():
+    text = page({})
+    assert ", 0 of 2496 runs have been run" in text
+    assert "###" not in text
+    assert "![" not in text
+
+
+def test_arms_stand_beside_their_controls():
+    rows = made_up()
+    text = page(rows)
+    scores = {arm: scores_of(rows, CELLS, arm) for arm in LEVELS}
+    (line,) = (x for x in text.splitlines() if x.startswith("| meta | 5 |"))
+    assert str(interval(difference, scores["meta"], scores["uniform"])) in line
+    assert str(interval(difference, scores["meta"], scores["overlap"])) in line
+    share = interval(headroom_share, scores["meta"], scores["uniform"], scores["oracle"])
+    assert share.point == pytest.approx(0.15 / 0.4)
+    assert line.endswith(f"| {share} |")
+    assert "| uniform | 0.22 (5, annealed) | 0.32 (5, annealed) |" in text
+    assert "| macros | 0.12 (5) |" in text
+
+
+def test_what_has_not_been_run_in_all_problems_is_not_averaged():
+    rows = made_up() | {}
+    rows = {run: row for run, row in rows.items() if (run.cell, run.arm) != (CELLS[2], "meta")}
+    text = page(rows)
+    assert "| meta | 5 |" not in text
+    assert "| meta | 0.37 (5, annealed) | 0.47 (5, annealed) |  | 0.67 (5, annealed) |" in text
+
+
+def test_without_headroom_there_is_no_share_of_it():
+    rows = made_up()
+    for run in rows:
+        if run.arm == "oracle" and run.is_reported:
+            rows[run] = {"area": rows[Run(run.cell, "uniform", "annealed", run.seed)]["area"]}
+    assert "| no clear headroom |" in page(rows)
+
+
+def test_the_figure_has_a_panel_for_each_k(tmp_path):
+    draw({}, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+    draw(made_up(), tmp_path / "some.png")
+    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
