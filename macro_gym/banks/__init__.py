@@ -47,7 +47,7 @@ def load_bank(game: str) -> MacroSet:
         name = bare_name(game)
         raise MissingBankError(
             f"there is no bank for {game!r}.{did_you_mean(game, bank_names())} `macro-gym bank "
-            "list` names those that there are. For another Atari game make your own in a few "
+            "list` names those that there are. For another game make your own in some "
             "minutes: run "
             f"`macro-gym plan {name} --steps 6000 --output play/{name}`, then "
             f"`macro-gym extract play/{name} --k 512 --output {name}.json`, and give the "
