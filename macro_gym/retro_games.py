@@ -158,6 +158,36 @@ class Integration:
         return _json(self.folder / file)
 
 
+def is_moved_by_variables(scenario: Path) -> bool:
+    """Return whether a scenario pays, and ends, only as what it reads from memory changes.
+
+    Then a frame in which no variable changes pays nothing and ends nothing. It is not so where time
+    is paid, a script is asked, or a condition is put on a change.
+
+    Args:
+        scenario: Its file.
+    """
+    content = _json(scenario)
+    paid = (content.get("reward", {}), *content.get("rewards", ()))
+    variables = (terms for reward in paid for terms in reward.get("variables", {}).values())
+    return (
+        "scripts" not in content
+        and all(reward.keys() <= {"variables"} for reward in paid)
+        and all(terms.keys() <= {"reward", "penalty"} for terms in variables)
+        and _looks_at_values(content.get("done", {}))
+    )
+
+
+def _looks_at_values(done: dict[str, Any]) -> bool:
+    """Whether conditions, and those within them, are all on variables' values."""
+    variables, nodes = done.get("variables", {}), done.get("nodes", {})
+    return (
+        done.keys() <= {"condition", "nodes", "variables"}
+        and all(terms.get("measurement", "absolute") == "absolute" for terms in variables.values())
+        and all(map(_looks_at_values, nodes.values()))
+    )
+
+
 def integration(game: str) -> Integration:
     """Return what stable-retro knows of a game.
 

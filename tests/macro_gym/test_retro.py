@@ -200,6 +200,37 @@ def test_memory_is_what_the_console_holds_after_each_decision():
         np.testing.assert_array_equal(expected, result[0], strict=True)
 
 
+def test_nobody_can_tell_that_memory_is_copied_only_where_a_variable_changed(tmp_path):
+    scenario = tmp_path / "losing.json"
+    paid = {"score": {"reward": 3.0}, "lives": {"penalty": 50.0}, "gameover": {"reward": 0.5}}
+    done = {"variables": {"lives": {"op": "less-than", "reference": 2}}}
+    scenario.write_text(json.dumps({"reward": {"variables": paid}, "done": done}))
+    rng = np.random.default_rng(1)
+    actions = rng.integers(len(NAMES), size=2_400)
+    plays, behind = [], 0
+    for must_see_all in (True, False):
+        settings = {"scenario": str(scenario), "repeat_action_probability": 0.0}
+        with closing(MacroRetroEnv(GAME, macros=MacroSet(NAMES), **settings)) as env:
+            emulator = env._emulator
+            assert not emulator._must_see_all
+            emulator._must_see_all = must_see_all
+            emulator.reset()
+            play = []
+            for number, action in enumerate(actions.tolist()):
+                play.append((emulator.act(action), emulator.over(), emulator.info()))
+                behind += emulator._is_behind
+                if number % 37 == 0:
+                    play.append(emulator.env.get_ram().tobytes())
+                if emulator.over():
+                    emulator.reset()
+            plays.append(play)
+    assert plays[0] == plays[1]
+    assert behind > 2_000
+    rewards = {frame[0] for frame in plays[0] if isinstance(frame, tuple)}
+    assert min(rewards) < 0 < max(rewards)
+    assert any(frame[1] for frame in plays[0] if isinstance(frame, tuple))
+
+
 # Laws 1, 3, 9, 10
 
 

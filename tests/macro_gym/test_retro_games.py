@@ -1,5 +1,6 @@
 """What is known of a game of stable-retro without importing it or having its ROM."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,12 @@ from macro_gym.errors import (
     MissingRomError,
     UnknownGameError,
 )
-from macro_gym.retro_games import _package_folder, integration, retro_games
+from macro_gym.retro_games import (
+    _package_folder,
+    integration,
+    is_moved_by_variables,
+    retro_games,
+)
 
 STREET_FIGHTER = "StreetFighterIISpecialChampionEdition-Genesis-v0"
 
@@ -113,3 +119,37 @@ def test_without_stable_retro_there_are_no_games(monkeypatch):
     finally:
         monkeypatch.undo()
         _package_folder.cache_clear()
+
+
+SCORE = {"score": {"reward": 1.0, "penalty": 2.0}}
+ENDED = {"condition": "any", "variables": {"lives": {"op": "zero"}}}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "moved"),
+    [
+        ({"reward": {"variables": SCORE}, "done": ENDED}, True),
+        ({"rewards": [{"variables": SCORE}, {"variables": SCORE}], "done": {}}, True),
+        (
+            {"reward": {}, "done": {"nodes": {"a": ENDED}, "variables": {}}, "crop": [0, 0, 9, 9]},
+            True,
+        ),
+        ({"reward": {"variables": SCORE, "time": {"penalty": 0.1}}, "done": ENDED}, False),
+        ({"reward": {"script": "lua:f"}, "scripts": ["a.lua"], "done": ENDED}, False),
+        ({"reward": {"variables": {"x": {"reward": 1, "op": "equal"}}}, "done": ENDED}, False),
+        ({"reward": {"variables": {"x": {"reward": 1, "measurement": "absolute"}}}}, False),
+        ({"rewards": [{"variables": SCORE}, {"time": {"reward": 1}}]}, False),
+        ({"done": {"variables": {"x": {"op": "zero", "measurement": "delta"}}}}, False),
+        ({"done": {"nodes": {"a": {"variables": {"x": {"measurement": "delta"}}}}}}, False),
+        ({"done": {"script": "lua:f"}}, False),
+    ],
+)
+def test_scenarios_that_only_changes_move_are_told_from_others(tmp_path, scenario, moved):
+    path = tmp_path / "scenario.json"
+    path.write_text(json.dumps(scenario))
+    assert is_moved_by_variables(path) is moved
+
+
+def test_most_scenarios_are_moved_by_changes_only():
+    found = [is_moved_by_variables(integration(game).scenario_file()) for game in retro_games()]
+    assert 0.9 < sum(found) / len(found) < 1
