@@ -27,9 +27,12 @@ from sb3_masp.environments import (
 )
 from sb3_masp.graphs import Eager, Graphs
 from sb3_masp.overlap import WhileStepping
-from sb3_masp.speed import channels_last, fuse
+from sb3_masp.speed import channels_last, drop_vanishing, fuse
 from sb3_masp.train_freq import TrainsByDecisions
 from sb3_masp.vec_env import GymnasiumVecEnv
+
+UPDATES_TO_VANISH = 100
+"""Updates from one look for vanishing moments to the next; in so many 1e-30 becomes 1e-35."""
 
 
 def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
@@ -169,6 +172,8 @@ class MacroLearner(TrainsByDecisions, ABC):
             self._begin_update()
             self._update(batch_size)
             self._n_updates += 1
+            if self._n_updates % UPDATES_TO_VANISH == 0 and not self._is_sb3s:
+                drop_vanishing(self.policy.optimizer)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def _begin_update(self) -> None:

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium.spaces import Box, Dict, Discrete
+from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow, Rainbow
 from sb3_masp.samples import MacroReplaySamples
-from sb3_masp.speed import channels_last, fuse
+from sb3_masp.speed import channels_last, drop_vanishing, fuse
 
 SB3S = {
     "noisy": False,
@@ -111,3 +112,40 @@ def test_the_faster_updates_are_the_slower_ones_to_rounding(monkeypatch):
     assert not all(map(th.equal, fast, slow))
     for quick, steady in zip(fast, slow, strict=True):
         th.testing.assert_close(quick, steady, rtol=0, atol=2e-4)
+
+
+def moments(optimizer, name="exp_avg"):
+    return th.cat([state[name].flatten() for state in optimizer.state.values()])
+
+
+def test_vanishing_moments_are_dropped_and_no_others():
+    weight = nn.Parameter(th.zeros(6))
+    optimizer = Adam([weight])
+    weight.grad = th.zeros(6)
+    optimizer.step()
+    state = optimizer.state[weight]
+    state["exp_avg"][:] = th.tensor([1e-42, -1e-31, 2e-30, -0.5, 0.0, 1e-29])
+    state["exp_avg_sq"][:] = th.tensor([1e-39, 1e-40, 0.0, 0.25, 2e-30, 1e-20])
+    step = state["step"].clone()
+    drop_vanishing(optimizer)
+    expected = th.tensor([0.0, 0.0, 2e-30, -0.5, 0.0, 1e-29])
+    th.testing.assert_close(state["exp_avg"], expected, rtol=0, atol=0)
+    expected = th.tensor([0.0, 0.0, 0.0, 0.25, 2e-30, 1e-20])
+    th.testing.assert_close(state["exp_avg_sq"], expected, rtol=0, atol=0)
+    assert state["step"] == step
+    drop_vanishing(th.optim.SGD([weight], momentum=0.9))
+
+
+@pytest.mark.parametrize(("eta", "left"), [(0.3, 0), (0.0, 1)])
+def test_a_learner_drops_them_unless_it_is_to_equal_sb3s(eta, left):
+    kwargs = {"eta": eta, "embedding_dim": 0, "learning_starts": 10, "buffer_size": 200}
+    model = MASPDQN("MlpPolicy", "CartPole-v1", train_freq=1, seed=0, **kwargs)
+    model.learn(20)
+    weight = model.q_net.q_net[0].weight
+    weight.data[0], model.q_net.q_net[0].bias.data[0] = 0, -1  # a unit that is dead
+    planted = model.policy.optimizer.state[weight]["exp_avg"]
+    planted[0] = 1e-36
+    # The next look is at the 100th update.
+    model.learn(100 - model._n_updates, reset_num_timesteps=False)
+    assert model._n_updates == 100
+    assert int((planted[0] != 0).any()) == left
