@@ -20,7 +20,7 @@ def register_envs() -> None:
         gym.register(
             id=f"MacroALE/{game_name(game)}-v5",
             entry_point="macro_gym.atari:MacroAtariEnv",
-            vector_entry_point="macro_gym.vector:make_atari",
+            vector_entry_point="macro_gym.make_vec:make_atari",
             kwargs={"game": game},
         )
     for game in retro_games():
@@ -28,7 +28,7 @@ def register_envs() -> None:
         spec = EnvSpec(
             id=f"MacroRetro/{game}",
             entry_point="macro_gym.retro:MacroRetroEnv",
-            vector_entry_point="macro_gym.vector:make_retro",
+            vector_entry_point="macro_gym.make_vec:make_retro",
             kwargs={"game": game},
         )
         gym.registry[spec.id] = spec

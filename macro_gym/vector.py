@@ -15,14 +15,11 @@ from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 from numpy.typing import NDArray
 
 from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError, VectorEnvError
-from macro_gym.games import game_name
+from macro_gym.vector_infos import are_alike, columns
 from macro_gym.vector_lanes import EnvMaker
 from macro_gym.vector_processes import Processes, number_of_processes
 
 SHARED_MEMORY = Path("/dev/shm")
-
-VECTOR_SETTINGS = ("num_workers", "copy", "autoreset_mode", "context")
-"""Arguments of `MacroVectorEnv` that ``gym.make_vec`` can be given beside those of a game."""
 
 PROCESSES = ("_processes", "_stepping")
 """Attributes that are not pickled."""
@@ -290,6 +287,8 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     def _batched(self, infos: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
         """Infos of environments as Gymnasium batches them."""
+        if len(infos) == self.num_envs and are_alike(infos.values()):
+            return columns(list(infos.values()))
         batched: dict[str, Any] = {}
         for index, info in infos.items():
             batched = self._add_info(batched, info, index)
@@ -326,40 +325,3 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
             )
         rest = {name: value for name, value in options.items() if name != "reset_mask"}
         return [int(index) for index in np.flatnonzero(mask)], rest
-
-
-def make_atari(num_envs: int, *, game: str, **settings: Any) -> MacroVectorEnv:
-    """Make ``num_envs`` times ``MacroALE/<Game>-v5``: what ``gym.make_vec`` calls.
-
-    Args:
-        num_envs: Environments.
-        game: The game, in snake_case.
-        settings: What `MacroVectorEnv` takes, and what ``gym.make`` takes for the game.
-    """
-    return _made(num_envs, f"MacroALE/{game_name(game)}-v5", settings)
-
-
-def make_retro(num_envs: int, *, game: str, **settings: Any) -> MacroVectorEnv:
-    """Make ``num_envs`` times ``MacroRetro/<Game>-v0``, each in a process of its own.
-
-    Args:
-        num_envs: Environments.
-        game: The game, as in ``Airstriker-Genesis-v0``.
-        settings: What `MacroVectorEnv` takes, and what ``gym.make`` takes for the game.
-
-    Raises:
-        EnvironmentSettingError: ``num_workers`` would have a process run two games.
-    """
-    workers = settings.pop("num_workers", None)
-    if workers is not None and workers < num_envs:
-        raise EnvironmentSettingError(
-            f"num_workers is {workers} for {num_envs} environments, but stable-retro can run only "
-            "one game in a process; leave num_workers out"
-        )
-    return _made(num_envs, f"MacroRetro/{game}", settings | {"num_workers": num_envs})
-
-
-def _made(num_envs: int, id: str, settings: dict[str, Any]) -> MacroVectorEnv:
-    """A vector of environments of an id."""
-    of_vector = {name: settings.pop(name) for name in VECTOR_SETTINGS if name in settings}
-    return MacroVectorEnv([partial(gym.make, id, **settings)] * num_envs, **of_vector)
