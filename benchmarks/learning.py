@@ -65,12 +65,13 @@ def arguments(name: str, learner: str) -> dict[str, Any]:
     return given | (asked.rainbow if "Rainbow" in learner else exploration)
 
 
-def learn(name: str, learner: str, seed: int, steps: int) -> dict[str, Any]:
-    """Learn once, and score the policy that came out, without exploration."""
+def learn(name: str, learner: str, seed: int, steps: int, **more: Any) -> dict[str, Any]:
+    """Learn once, with ``more`` arguments, and score the policy that came out, unexploring."""
     begun = time.perf_counter()
     asked = problem(name)
     env = make_vec_env(asked.make, seed=seed)
-    model = LEARNERS[learner]("MlpPolicy", env, seed=seed, **arguments(name, learner))
+    given = arguments(name, learner) | more
+    model = LEARNERS[learner]("MlpPolicy", env, seed=seed, **given)
     model.learn(steps, callback=FrameBudget(steps))
     score = evaluate(model, make_vec_env(asked.make), 30, epsilon=0.0, seed=1_000 + seed)
     return {
@@ -82,7 +83,7 @@ def learn(name: str, learner: str, seed: int, steps: int) -> dict[str, Any]:
         "decisions": model.num_timesteps,
         "updates": model._n_updates,
         "seconds": round(time.perf_counter() - begun, 1),
-        "arguments": repr(arguments(name, learner)),
+        "arguments": repr(given),
     }
 
 
