@@ -217,8 +217,9 @@ def test_nobody_can_tell_that_memory_is_copied_only_where_a_variable_changed(tmp
             emulator.reset()
             play = []
             for number, action in enumerate(actions.tolist()):
-                play.append((emulator.act(action), emulator.over(), emulator.info()))
-                behind += emulator._is_behind
+                reward = emulator.act(action)
+                behind += emulator._is_behind  # until somebody asks
+                play.append((reward, emulator.over(), emulator.info() if number % 3 else {}))
                 if number % 37 == 0:
                     play.append(emulator.env.get_ram().tobytes())
                 if emulator.over():
