@@ -128,6 +128,7 @@ def test_a_process_killed_in_the_middle_of_a_run_is_not_waited_for_by_others(how
     for process in envs.processes:
         process.kill()
         process.join()
+    envs.closed = True  # Neither of the two can be closed after that as usual.
 
 
 def test_a_process_cannot_be_given_two_games():
