@@ -63,6 +63,29 @@ def chosen_strength(rows: Rows, cell: Cell, arm: str, measure: str = "area") -> 
     return max(strengths, key=lambda strength: mean(scores[strength].values()))
 
 
+def carry_out(
+    results: Results,
+    cells: Sequence[Cell],
+    arms: Sequence[str],
+    seeds: tuple[int, int],
+    work: Callable[[Run], Mapping[str, float]],
+    workers: int,
+    go: bool,
+) -> None:
+    """Say what is missing and how long that takes, and run it if it is to ``go``.
+
+    Other arguments are those of `complete`.
+    """
+    todo = missing(results.rows, cells, arms, seeds)
+    seconds = estimate(todo, results.rows)
+    time = "none done yet to tell how long they take"
+    if seconds is not None:
+        time = f"about {seconds / workers / 60:.0f} minutes in {workers} processes"
+    print(f"{len(todo)} runs to do, {time}")
+    if go:
+        complete(results, cells, arms, seeds, work, workers)
+
+
 def complete(
     results: Results,
     cells: Sequence[Cell],

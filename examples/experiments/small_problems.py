@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from examples.experiments.arms import ARMS, oracle_similarity
 from examples.experiments.problems import GAMMA, PROBLEMS, macro_env, macros
 from examples.experiments.rows import Cell, Results, Run
-from examples.experiments.runs import complete, estimate, missing
+from examples.experiments.runs import carry_out
 from examples.experiments.table import (
     Table,
     Values,
@@ -56,7 +56,7 @@ class Budget:
         learner: Arguments of the learner that all arms share.
     """
 
-    steps: int = 8_000
+    steps: int = 12_000
     looks: int = 20
     learner: dict[str, Any] = field(
         default_factory=lambda: {
@@ -101,7 +101,7 @@ class Settings:
     updates: tuple[str, ...] = ("decision",)
     arms: tuple[str, ...] = tuple(ARMS)
     seeds: int = 10
-    tuning_seeds: int = 3
+    tuning_seeds: int = 5
     workers: int | None = None
     output: Path = OUTPUT
     smoke: bool = False
@@ -209,7 +209,6 @@ def cells(settings: Settings) -> list[Cell]:
 
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
-    workers = settings.workers or os.cpu_count() or 1
     if settings.smoke:
         settings = replace(
             settings,
@@ -217,26 +216,20 @@ def main(settings: Settings) -> None:
             k=(16,),
             seeds=1,
             tuning_seeds=1,
+            workers=settings.workers or 1,
             arms=("macros", "uniform", "meta", "oracle"),
             budget=replace(settings.budget, steps=600, looks=3),
         )
-        workers = settings.workers or 1
     common = {"steps": settings.budget.steps, "looks": settings.budget.looks, "epsilon": EPSILON}
-    results = Results(settings.output, common | settings.budget.learner)
-    seeds = settings.tuning_seeds, settings.seeds
-    todo = missing(results.rows, cells(settings), settings.arms, seeds)
-    seconds = estimate(todo, results.rows)
-    print(f"{len(todo)} runs to do, {expected(seconds, workers)}")
-    if settings.smoke or settings.full:
-        work = partial(learn, settings.budget)
-        complete(results, cells(settings), settings.arms, seeds, work, workers)
-
-
-def expected(seconds: float | None, workers: int) -> str:
-    """How long it takes, in words."""
-    if seconds is None:
-        return "none done yet to tell how long they take: the bar will"
-    return f"about {seconds / workers / 60:.0f} minutes on {workers} cores"
+    carry_out(
+        Results(settings.output, common | settings.budget.learner),
+        cells(settings),
+        settings.arms,
+        (settings.tuning_seeds, settings.seeds),
+        partial(learn, settings.budget),
+        settings.workers or os.cpu_count() or 1,
+        go=settings.smoke or settings.full,
+    )
 
 
 if __name__ == "__main__":

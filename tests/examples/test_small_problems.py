@@ -265,6 +265,16 @@ def test_what_was_stopped_goes_on_and_comes_to_the_same_rows(tmp_path):
     assert json.loads((tmp_path / "stopped.json").read_text())["settings"] == {"steps": 1}
 
 
+def test_rows_stand_in_the_order_of_the_runs_whichever_ended_first(tmp_path):
+    runs = [Run(CELL, "uniform", "1", seed) for seed in (0, 1, 2, 10, 100)]
+    for name, order in (("first", runs), ("second", runs[::-1])):
+        results = Results(tmp_path / f"{name}.csv", {})
+        for run in order:
+            results.add(run, made_up(run))
+    assert (tmp_path / "first.csv").read_text() == (tmp_path / "second.csv").read_text()
+    assert list(read_rows(tmp_path / "second.csv").items()) == [(r, made_up(r)) for r in runs]
+
+
 def test_runs_in_processes_come_to_the_same_rows(tmp_path):
     rows = []
     for workers in (1, 2):

@@ -1,0 +1,209 @@
+"""Do macros alone get worse with k, and does sharing credit make up for it? MinAtar's five games.
+
+Macros are the most frequent n-grams of play by a DQN that learned each game from primitives, with a
+seed of its own; all arms and seeds have the same ones. Each arm chooses its strength on seeds from
+100 on; seeds 0, 1, 2, ... are reported. Scores are returns of training episodes, over the whole run
+and over its last 30%.
+
+Each run is a row of the table as soon as it ends, so the same command goes on after an
+interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+"""
+
+import itertools
+import os
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import numpy as np
+import tyro
+from stable_baselines3.common.monitor import Monitor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.problems import SmallImages
+from examples.experiments.arms import ARMS
+from examples.experiments.rows import Cell, Results, Run
+from examples.experiments.runs import carry_out
+from macro_gym import MacroAction, MacroSet
+from macro_gym.demonstrations import read_play
+from macro_gym.extraction import frequent_ngrams
+from macro_gym.files import replacing
+from sb3_masp import MASPDQN
+from sb3_masp.callbacks import EpisodeLog, FrameBudget
+from sb3_masp.sweeps.results import area_under_curve, final_score
+
+RESULTS = Path(__file__).parent / "results"
+GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+NAMES = {"n": "NOOP", "l": "LEFT", "u": "UP", "r": "RIGHT", "d": "DOWN", "f": "FIRE"}
+PLAYERS_SEED = 1_000
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every run of the experiment has.
+
+    Args:
+        steps: Of the environment (primitives).
+        play: Steps of play that macros are mined from.
+        learner: Arguments of the learner that all arms share.
+    """
+
+    steps: int = 200_000
+    play: int = 20_000
+    learner: dict[str, Any] = field(
+        default_factory=lambda: {
+            "learning_rate": 2.5e-4,
+            "buffer_size": 100_000,
+            "learning_starts": 1_000,
+            "batch_size": 32,
+            "gamma": 0.99,
+            "train_freq": 4,
+            "target_update_interval": 1_000,
+            "exploration_fraction": 0.3,
+            "exploration_final_eps": 0.1,
+            "double_q": True,
+            "embedding_dim": 0,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is run.
+
+    Args:
+        games: Which of MinAtar's.
+        k: Numbers of macros.
+        arms: What is compared.
+        seeds: Runs of each arm that are reported.
+        tuning_seeds: Runs of each strength that arms choose by.
+        workers: Processes, of one thread each; as many as there are cores by default.
+        output: Folder of the table and of the play.
+        smoke: So small that it only shows that it runs.
+        full: Run it.
+    """
+
+    games: tuple[str, ...] = GAMES
+    k: tuple[int, ...] = (16, 64, 256)
+    arms: tuple[str, ...] = tuple(arm for arm in ARMS if arm != "oracle")
+    seeds: int = 5
+    tuning_seeds: int = 2
+    workers: int | None = None
+    output: Path = RESULTS
+    smoke: bool = False
+    full: bool = False
+    budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
+
+
+class NamedActions(gym.Wrapper[Any, Any, Any, Any]):
+    """Tells what a game's minimal actions are called."""
+
+    def get_action_meanings(self) -> list[str]:
+        """Names of the actions."""
+        game = self.unwrapped
+        return [NAMES[game.game.env.action_map[number]] for number in game.action_set]
+
+
+def make(game: str) -> gym.Env[Any, Any]:
+    """A game with its minimal actions, sticky in a tenth of the steps."""
+    return NamedActions(gym.make(f"MinAtar/{game}-v1"))
+
+
+def learner(env: gym.Env[Any, Any], budget: Budget, seed: int, own: dict[str, Any]) -> MASPDQN:
+    """The learner that all arms share, with an arm's own arguments."""
+    shared = budget.learner | {"train_freq": (budget.learner["train_freq"], "decision")}
+    policy = {"net_arch": [], "features_extractor_class": SmallImages}
+    policy |= own.get("policy_kwargs", {})
+    given = shared | own | {"policy_kwargs": policy}
+    return MASPDQN("MlpPolicy", Monitor(env), seed=seed, device="cpu", **given)
+
+
+def record_play(game: str, budget: Budget, path: Path) -> None:
+    """Learn a game from primitives and write play of what came out, once."""
+    if path.exists():
+        return
+    env, frames = make(game), FrameBudget(budget.steps, progress_bar=True, label=f"{game}'s player")
+    model = learner(env, budget, PLAYERS_SEED, ARMS["primitives"].learner_arguments(""))
+    model.learn(budget.steps, callback=frames)
+    rng, actions, ends = np.random.default_rng(PLAYERS_SEED), [], []
+    observation, _ = env.reset(seed=PLAYERS_SEED)
+    for _ in range(budget.play):
+        greedy = int(model.predict(observation, deterministic=True)[0])
+        actions.append(int(rng.integers(env.action_space.n)) if rng.random() < 0.05 else greedy)
+        observation, _, ended, cut, _ = env.step(actions[-1])
+        ends.append(ended or cut)
+        if ends[-1]:
+            observation, _ = env.reset()
+    with replacing(path) as file:
+        names = np.array(env.get_action_meanings())
+        np.savez_compressed(file, actions=np.array(actions), terminals=ends, primitives=names)
+
+
+def macros(play: Path, k: int) -> MacroSet:
+    """The most frequent n-grams of a game's play."""
+    demonstrations = list(read_play(play))
+    names = demonstrations[0].primitives
+    return frequent_ngrams(demonstrations, k, primitives=names) if k else MacroSet(names)
+
+
+def learn(budget: Budget, plays: Path, run: Run) -> dict[str, float]:
+    """One run.
+
+    Returns:
+        ``area``, the mean over steps of the returns while it learned; ``final``, of the episodes in
+        its last 30%; what it took; and the seconds.
+    """
+    begun = time.perf_counter()
+    game, k = run.cell.problem, run.cell.k
+    env = MacroAction(make(game), macros(plays / f"{game}.npz", k))
+    model = learner(env, budget, run.seed, ARMS[run.arm].learner_arguments(run.strength))
+    frames = FrameBudget(budget.steps)
+    log = EpisodeLog(frames)
+    model.learn(budget.steps, callback=[frames, log], log_interval=1_000_000)
+    return {
+        "area": area_under_curve(log.episodes) or 0.0,
+        "final": final_score(log.episodes, budget.steps, 0.3) or 0.0,
+        "steps": frames.frames,
+        "decisions": model.num_timesteps,
+        "updates_taken": model._n_updates,
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def main(settings: Settings) -> None:
+    """Run what has not been run, if that is asked for."""
+    if settings.smoke:
+        tiny = Budget().learner | {"learning_starts": 100, "buffer_size": 1_000}
+        settings = replace(
+            settings,
+            games=("Breakout",),
+            k=(16,),
+            arms=("primitives", "macros", "uniform"),
+            seeds=1,
+            tuning_seeds=1,
+            workers=settings.workers or 1,
+            budget=Budget(steps=300, play=500, learner=tiny),
+        )
+    plays = settings.output / "minatar_play"
+    if settings.smoke or settings.full:
+        for game in settings.games:
+            record_play(game, settings.budget, plays / f"{game}.npz")
+    common = {"steps": settings.budget.steps, "play": settings.budget.play}
+    carry_out(
+        Results(settings.output / "minatar_games.csv", common | settings.budget.learner),
+        [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)],
+        settings.arms,
+        (settings.tuning_seeds, settings.seeds),
+        partial(learn, settings.budget, plays),
+        settings.workers or os.cpu_count() or 1,
+        go=settings.smoke or settings.full,
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
