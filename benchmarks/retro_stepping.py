@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import gymnasium as gym
@@ -26,9 +26,8 @@ from gymnasium.wrappers import (
     StickyAction,
     TransformAction,
 )
-from tqdm import tqdm
 
-from benchmarks.report import write_report
+from benchmarks.frame_rates import Turn, compare
 from macro_gym import MacroAction, MacroSet
 from macro_gym.buttons import button_row
 from macro_gym.retro import MacroRetroEnv
@@ -38,9 +37,6 @@ GAME = "Airstriker-Genesis-v0"
 BARE = "em.step alone"
 FRAMESKIP = 4
 STICKY = 0.25
-
-Turn: TypeAlias = tuple[int, float]
-"""Frames that were run, and the seconds that they took."""
 
 
 @dataclass(frozen=True)
@@ -164,27 +160,12 @@ def main(settings: Settings) -> None:
     if settings.smoke:
         settings = replace(settings, rounds=2, frames=160, episode=96)
     cv2.setNumThreads(1)
-    contestants = arms(settings)
-    for turn in contestants.values():
-        turn()
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in tqdm(range(settings.rounds), desc="rounds", unit="round"):
-        for name, turn in contestants.items():
-            frames, seconds = turn()
-            rates[name].append(frames / seconds)
-    bare = np.array(rates[BARE])
-    ratios = {name: float(np.median(np.array(rate) / bare)) for name, rate in rates.items()}
-    for name, ratio in ratios.items():
-        print(f"{name:45} {np.median(rates[name]):8.0f} frames/s   {ratio:5.3f}")
-    write_report(
-        settings.output,
-        {
-            "what": "emulator frames per second; ratio: median over rounds to em.step alone",
-            "frames_per_turn": settings.frames,
-            "rounds": settings.rounds,
-            "ratios": ratios,
-            "frames_per_second": rates,
-        },
+    compare(
+        arms(settings),
+        BARE,
+        rounds=settings.rounds,
+        frames=settings.frames,
+        output=settings.output,
     )
 
 

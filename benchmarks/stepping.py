@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import ale_py
 import cv2
@@ -21,10 +21,9 @@ import gymnasium as gym
 import numpy as np
 import tyro
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
-from tqdm import tqdm
 
 import macro_gym
-from benchmarks.report import write_report
+from benchmarks.frame_rates import Turn, compare
 from macro_gym import MacroSet
 
 gym.register_envs(ale_py)
@@ -33,9 +32,6 @@ gym.register_envs(macro_gym)
 BARE = "ALE.act alone"
 FRAMESKIP = 4
 STICKY = 0.25
-
-Turn: TypeAlias = tuple[int, float]
-"""Frames that were run, and the seconds that they took."""
 
 
 @dataclass(frozen=True)
@@ -152,27 +148,12 @@ def main(settings: Settings) -> None:
     if settings.smoke:
         settings = replace(settings, rounds=2, frames=200)
     cv2.setNumThreads(1)
-    contestants = arms(settings)
-    for turn in contestants.values():
-        turn()
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in tqdm(range(settings.rounds), desc="rounds", unit="round"):
-        for name, turn in contestants.items():
-            frames, seconds = turn()
-            rates[name].append(frames / seconds)
-    bare = np.array(rates[BARE])
-    ratios = {name: float(np.median(np.array(rate) / bare)) for name, rate in rates.items()}
-    for name, ratio in ratios.items():
-        print(f"{name:45} {np.median(rates[name]):8.0f} frames/s   {ratio:5.3f}")
-    write_report(
-        settings.output,
-        {
-            "what": "emulator frames per second; ratio: median over rounds to ALE.act alone",
-            "frames_per_turn": settings.frames,
-            "rounds": settings.rounds,
-            "ratios": ratios,
-            "frames_per_second": rates,
-        },
+    compare(
+        arms(settings),
+        BARE,
+        rounds=settings.rounds,
+        frames=settings.frames,
+        output=settings.output,
     )
 
 
