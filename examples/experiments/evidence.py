@@ -1,12 +1,12 @@
 """Write docs/evidence.md from the tables of the experiments: no figure without its runs."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from examples.experiments import small_problems
+from examples.experiments import minatar_games, small_problems
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import (
     difference,
@@ -68,8 +68,36 @@ over uniform, where the oracle's gain is clear of zero.
 """
 
 
-def page(rows: Rows) -> str:
-    """The page, from the rows of the experiment on small problems."""
+MINATAR = """\
+## MinAtar
+
+`python examples/experiments/minatar_games.py --full` runs what is missing and says how long it
+takes: macros mined from play of a DQN that learned each game from primitives, the same for all
+arms; {steps:,} steps a run, one update for every four decisions; the score is the mean over steps
+of the returns while it learned.
+"""
+
+
+def page(rows: Rows, minatar: Rows) -> str:
+    """The page.
+
+    Args:
+        rows: Of the experiment on small problems.
+        minatar: Of the one on MinAtar.
+    """
+    games = _groups(minatar, minatar_games.GAMES)
+    return "\n".join(
+        [
+            _small_problems(rows),
+            MINATAR.format(steps=minatar_games.Budget().steps),
+            *(_title(cells[0]) + _by_problem_table(minatar, cells) for cells in games),
+            *([] if games else ["Not run yet.\n"]),
+        ]
+    )
+
+
+def _small_problems(rows: Rows) -> str:
+    """The section on small problems."""
     budget = small_problems.Budget()
     parts = [
         INTRODUCTION.format(
@@ -81,7 +109,7 @@ def page(rows: Rows) -> str:
         ),
         _standing(rows),
     ]
-    groups = _groups(rows)
+    groups = _groups(rows, PROBLEMS)
     if any(_complete_arms(rows, group) for group in groups):
         parts += [f"![Scores of the arms]({FIGURE})\n", LEGEND]
     return "\n".join([*parts, *(_group_section(rows, group) for group in groups)])
@@ -100,11 +128,12 @@ def _standing(rows: Rows) -> str:
     )
 
 
-def _groups(rows: Rows) -> list[list[Cell]]:
-    """The cells that there are rows of, one list for each k, share and unit of updates."""
-    kinds = {(run.cell.updates, run.cell.share, run.cell.k) for run in rows if run.cell.k}
+def _groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
+    """The cells of reported runs with macros, one list for each k, share and unit of updates."""
+    reported = (run.cell for run in rows if run.is_reported and run.cell.k)
+    kinds = {(cell.updates, cell.share, cell.k) for cell in reported}
     return [
-        [Cell(problem, k, share, updates) for problem in PROBLEMS]
+        [Cell(problem, k, share, updates) for problem in problems]
         for updates, share, k in sorted(kinds)
     ]
 
@@ -117,17 +146,25 @@ def _complete_arms(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:
 
 def _group_section(rows: Rows, cells: Sequence[Cell]) -> str:
     """Everything about one k, share and unit of updates."""
-    cell = cells[0]
-    lines = [
-        f"### k = {cell.k}, {cell.share:.0%} mined, one update for every two {cell.updates}s\n"
-    ]
     scores = _complete_arms(rows, cells)
-    if scores:
-        lines += [HEAD, *(_line(arm, scores) for arm in scores), ""]
-    lines += ["By problem, interquartile means, the number of seeds, and the strength chosen:\n"]
-    lines += [f"| arm | {' | '.join(PROBLEMS)} |", "|---" * (len(cells) + 1) + "|"]
+    table = [HEAD, *(_line(arm, scores) for arm in scores), ""] if scores else []
+    return _title(cells[0]) + "\n".join([*table, _by_problem_table(rows, cells)])
+
+
+def _title(cell: Cell) -> str:
+    """What the tables below are of."""
+    return f"### k = {cell.k}, {cell.share:.0%} mined, updates by {cell.updates}s\n\n"
+
+
+def _by_problem_table(rows: Rows, cells: Sequence[Cell]) -> str:
+    """Every arm that there are reported rows of, problem by problem."""
+    lines = [
+        "By problem, interquartile means, the number of seeds, and the strength chosen:\n",
+        f"| arm | {' | '.join(cell.problem for cell in cells)} |",
+        "|---" * (len(cells) + 1) + "|",
+    ]
     for arm in ARMS:
-        said = [_by_problem(rows, of_problem, arm) for of_problem in cells]
+        said = [_by_problem(rows, cell, arm) for cell in cells]
         if any(said):
             lines.append(f"| {arm} | {' | '.join(said)} |")
     return "\n".join([*lines, ""])
@@ -179,7 +216,7 @@ def draw(rows: Rows, path: Path) -> None:
         DrawnInterval(
             f"k = {cells[0].k}", arm, "score", len(own), found.point, found.low, found.high
         )
-        for cells in _groups(rows)
+        for cells in _groups(rows, PROBLEMS)
         if (cells[0].share, cells[0].updates) == (0.5, "decision")
         for arm, own in _complete_arms(rows, cells).items()
         for found in [interval(iqm, own)]
@@ -191,5 +228,5 @@ def draw(rows: Rows, path: Path) -> None:
 if __name__ == "__main__":
     found = read_rows(small_problems.OUTPUT)
     with replacing(DOCS / "evidence.md") as file:
-        file.write(page(found).encode())
+        file.write(page(found, read_rows(minatar_games.OUTPUT)).encode())
     draw(found, DOCS / FIGURE)

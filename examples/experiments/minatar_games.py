@@ -37,7 +37,7 @@ from sb3_masp import MASPDQN
 from sb3_masp.callbacks import EpisodeLog, FrameBudget
 from sb3_masp.sweeps.results import area_under_curve, final_score
 
-RESULTS = Path(__file__).parent / "results"
+OUTPUT = Path(__file__).parent / "results" / "minatar_games.csv"
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 NAMES = {"n": "NOOP", "l": "LEFT", "u": "UP", "r": "RIGHT", "d": "DOWN", "f": "FIRE"}
 PLAYERS_SEED = 1_000
@@ -83,7 +83,7 @@ class Settings:
         seeds: Runs of each arm that are reported.
         tuning_seeds: Runs of each strength that arms choose by.
         workers: Processes, of one thread each; as many as there are cores by default.
-        output: Folder of the table and of the play.
+        output: The table; the play goes beside it.
         smoke: So small that it only shows that it runs.
         full: Run it.
     """
@@ -94,7 +94,7 @@ class Settings:
     seeds: int = 5
     tuning_seeds: int = 2
     workers: int | None = None
-    output: Path = RESULTS
+    output: Path = OUTPUT
     smoke: bool = False
     full: bool = False
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
@@ -189,13 +189,13 @@ def main(settings: Settings) -> None:
             workers=settings.workers or 1,
             budget=Budget(steps=300, play=500, learner=tiny),
         )
-    plays = settings.output / "minatar_play"
+    plays = settings.output.parent / "minatar_play"
     if settings.smoke or settings.full:
         for game in settings.games:
             record_play(game, settings.budget, plays / f"{game}.npz")
     common = {"steps": settings.budget.steps, "play": settings.budget.play}
     carry_out(
-        Results(settings.output / "minatar_games.csv", common | settings.budget.learner),
+        Results(settings.output, common | settings.budget.learner),
         [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)],
         settings.arms,
         (settings.tuning_seeds, settings.seeds),

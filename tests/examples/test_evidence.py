@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.experiments import small_problems
+from examples.experiments import minatar_games, small_problems
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import difference, headroom_share, interval, scores_of
 from examples.experiments.evidence import draw, page
@@ -30,19 +30,39 @@ def made_up(arms=LEVELS, cells=CELLS, seeds=5):
 
 
 def test_the_page_is_the_one_that_the_table_gives():
-    assert (ROOT / "docs" / "evidence.md").read_text() == page(read_rows(small_problems.OUTPUT))
+    assert (ROOT / "docs" / "evidence.md").read_text() == page(
+        read_rows(small_problems.OUTPUT), read_rows(minatar_games.OUTPUT)
+    )
 
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
-    text = page({})
+    text = page({}, {})
     assert ", 0 of 3440 runs have been run" in text
     assert "###" not in text
     assert "![" not in text
+    assert text.endswith("Not run yet.\n")
+
+
+def test_runs_that_only_choose_a_strength_are_counted_and_not_shown():
+    tuning = {run: row for run, row in made_up().items() if not run.is_reported}
+    text = page(tuning, {})
+    planned = sum(run.arm != "macros" for run in tuning)
+    assert f", {planned} of 3440 runs" in text
+    assert "###" not in text
+
+
+def test_minatars_games_stand_beside_each_other():
+    cells = [Cell(game, 16, 1.0, "decision") for game in minatar_games.GAMES]
+    rows = {Run(cells[1], "macros", "", seed): {"area": 7.0 + seed} for seed in range(3)}
+    text = page({}, rows)
+    assert "| arm | Asterix | Breakout | Freeway | Seaquest | SpaceInvaders |" in text
+    assert "| macros |  | 8.00 (3) |  |  |  |" in text
+    assert "Not run yet" not in text
 
 
 def test_arms_stand_beside_their_controls():
     rows = made_up()
-    text = page(rows)
+    text = page(rows, {})
     scores = {arm: scores_of(rows, CELLS, arm) for arm in LEVELS}
     (line,) = (x for x in text.splitlines() if x.startswith("| meta | 5 |"))
     assert str(interval(difference, scores["meta"], scores["uniform"])) in line
@@ -57,7 +77,7 @@ def test_arms_stand_beside_their_controls():
 def test_what_has_not_been_run_in_all_problems_is_not_averaged():
     rows = made_up() | {}
     rows = {run: row for run, row in rows.items() if (run.cell, run.arm) != (CELLS[2], "meta")}
-    text = page(rows)
+    text = page(rows, {})
     assert "| meta | 5 |" not in text
     assert "| meta | 0.37 (5, annealed) | 0.47 (5, annealed) |  | 0.67 (5, annealed) |" in text
 
@@ -67,7 +87,7 @@ def test_without_headroom_there_is_no_share_of_it():
     for run in rows:
         if run.arm == "oracle" and run.is_reported:
             rows[run] = {"area": rows[Run(run.cell, "uniform", "annealed", run.seed)]["area"]}
-    assert "| no clear headroom |" in page(rows)
+    assert "| no clear headroom |" in page(rows, {})
 
 
 def test_the_figure_has_a_panel_for_each_k(tmp_path):
