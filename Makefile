@@ -59,7 +59,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/ablation.py --smoke --output build/ablation
 	$(BIN)/masp sweep examples/sweep.toml --dry-run
 	$(BIN)/python examples/experiments/small_problems.py --smoke --output build/small_problems.csv
-	$(BIN)/python examples/experiments/minatar_games.py --smoke --output build/minatar
+	$(BIN)/python examples/experiments/minatar_games.py --smoke --output build/minatar_games.csv
 	$(BIN)/python examples/demo.py --smoke --output build/demo
 	$(BIN)/python examples/street_fighter.py --smoke --game Airstriker-Genesis-v0 --k 0 --output build/street_fighter
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
