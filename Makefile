@@ -29,6 +29,7 @@ lint: $(INSTALLED)  ## style and types
 bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.stepping
 	$(BIN)/python -m benchmarks.retro_stepping
+	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/python -m benchmarks.vector
 	$(BIN)/python -m benchmarks.update
 	$(BIN)/python -m benchmarks.rainbow
@@ -43,6 +44,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.similarity_size
 	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python -m benchmarks.shared_batches
+	$(BIN)/python -m benchmarks.retro_learning
 	$(BIN)/python -m benchmarks.soak
 	$(BIN)/python -m benchmarks.gpu_throughput
 	$(BIN)/python -m benchmarks.page
@@ -64,6 +66,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/street_fighter.py --smoke --game Airstriker-Genesis-v0 --k 0 --output build/street_fighter
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
 	$(BIN)/python -m benchmarks.retro_stepping --smoke --output build/retro_stepping.json
+	$(BIN)/python -m benchmarks.import_time --smoke --output build/import_time.json
 	$(BIN)/python -m benchmarks.vector --smoke --output build/vector.json
 	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
 	$(BIN)/python -m benchmarks.rainbow --smoke --output build/rainbow.json
@@ -77,6 +80,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.similarity_size --smoke --output build/similarity_size.json
 	$(BIN)/python -m benchmarks.learning --smoke --output build/learning_smoke.json
 	$(BIN)/python -m benchmarks.shared_batches --smoke --output build/shared_batches.json
+	$(BIN)/python -m benchmarks.retro_learning --smoke --folder build/retro_learning_smoke --output build/retro_learning.json
 	$(BIN)/python -m benchmarks.soak --smoke --output build/soak.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 	$(BIN)/python -m benchmarks.planner --smoke --output build/planner.json
