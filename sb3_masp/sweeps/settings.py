@@ -34,6 +34,8 @@ def converted(value: Any, hint: Any) -> Any:
     Example:
         >>> converted([7, 13], tuple[int, ...] | None), converted(1, float | None)
         ((7, 13), 1.0)
+        >>> converted({"screen_size": 42, "state": "Level1"}, dict[str, int | str])
+        {'screen_size': 42, 'state': 'Level1'}
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
