@@ -23,7 +23,7 @@ import numpy as np
 import tyro
 
 from macro_gym.banks.street_fighter import GAME
-from macro_gym.errors import MacroGymError
+from macro_gym.errors import EnvironmentSettingError, MacroGymError
 from macro_gym.files import replacing
 from macro_gym.retro_games import integration
 from sb3_masp import run
@@ -204,6 +204,11 @@ def main(settings: Settings) -> None:
     if settings.smoke:
         settings = replace(settings, frames=1_500, n_envs=2, episodes=2)
     known = integration(settings.game)
+    if settings.reward == "health" and known.game != GAME:
+        raise EnvironmentSettingError(
+            f"--reward health is by a scenario of {GAME}, but the game is {known.game}; write one "
+            f"like {HEALTH.name} for it"
+        )
     known.require_rom()
     counts = set(COUNTERS) <= set(known.variables)
     results: dict[str, Any] = {}

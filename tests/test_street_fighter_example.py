@@ -133,6 +133,11 @@ def test_without_the_rom_it_says_which_one_is_wanted(example):
             example.main(example.Settings())
 
 
+def test_the_reward_by_health_is_refused_for_games_that_it_does_not_know(example):
+    with pytest.raises(example.MacroGymError, match="--reward health .* the game is Airstriker-"):
+        example.main(example.Settings(game="Airstriker-Genesis", reward="health"))
+
+
 @pytest.mark.parametrize("algorithm", ["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"])
 def test_every_algorithm_takes_the_settings(example, algorithm):
     settings = example.Settings(algorithm=algorithm, reward="health", seeds=(3, 5))
