@@ -134,7 +134,7 @@ def test_without_the_rom_it_says_which_one_is_wanted(example):
 
 
 def test_the_reward_by_health_is_refused_for_games_that_it_does_not_know(example):
-    with pytest.raises(example.MacroGymError, match="--reward health .* the game is Airstriker-"):
+    with pytest.raises(example.MacroGymError, match=r"--reward health .* the game is Airstriker-"):
         example.main(example.Settings(game="Airstriker-Genesis", reward="health"))
 
 
