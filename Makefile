@@ -38,6 +38,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.readers
 	$(BIN)/python -m benchmarks.banks
 	$(BIN)/python -m benchmarks.planner
+	$(BIN)/python -m benchmarks.retro_planner
 	$(BIN)/python -m benchmarks.checkpoints
 	$(BIN)/python -m benchmarks.similarity_forms
 	$(BIN)/python -m benchmarks.similarity_learning
@@ -84,6 +85,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.soak --smoke --output build/soak.json
 	$(BIN)/python -m benchmarks.banks --smoke --output build/banks.json
 	$(BIN)/python -m benchmarks.planner --smoke --output build/planner.json
+	$(BIN)/python -m benchmarks.retro_planner --smoke --output build/retro_planner.json
 
 banks: $(INSTALLED)  ## play every game and mine its bank; what is there is kept (hours)
 	$(BIN)/python -m macro_gym.banks.make

@@ -21,9 +21,9 @@ macro-gym bank rebuild breakout --replan            # let the planner play anew,
 
 `macro-gym show` does the same for a macro-set file, and with `--play` for any play.
 
-{n} games; the planner's play scores above a human's mean in {above} of the {tabled} that have a
-human score. The median over games of the share of steps that the first 32, 128 and 512 macros
-cover is {covered}.
+{n} games, {retro} of them stable-retro's; the planner's play scores above a human's mean in
+{above} of the {tabled} that have a human score. The median over games of the share of steps that
+the first 32, 128 and 512 macros cover is {covered}.
 
 - *score*: mean over the episodes played. The planner sees the future of an emulator without sticky
   actions, and its episodes are cut (`macro-gym bank show` says when, as `steps` under *source*), so
@@ -60,6 +60,7 @@ def banks_page(result: Mapping[str, Any], about: str) -> str:
     lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *rows]
     return PAGE.format(
         n=len(banks),
+        retro=sum("-" in game for game in banks),
         above=sum(value > 1 for value in tabled),
         tabled=len(tabled),
         covered=", ".join(f"{share:.1%}" for share in medians),
@@ -73,7 +74,8 @@ def _row(game: str, bank: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of one bank."""
     human = bank["human_normalised"]
     return (
-        game_name(game),
+        # stable-retro's games are called in the banks as in its ids.
+        game if "-" in game else game_name(game),
         f"{bank['mean_score']:,.1f}",
         "" if human is None else f"{human:.2f}",
         f"{bank['episodes']}",

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import tyro
 
+from benchmarks import retro_planner
 from benchmarks.checkpoints import table
 from benchmarks.page import pages
 from macro_gym.banks import bank_names, load_bank
+from macro_gym.banks.make import BUTTONS
 from macro_gym.registration import atari_games
 from sb3_masp.run_config import TrainConfig
 
@@ -67,4 +69,11 @@ def test_the_readmes_folder_is_the_one_that_its_command_writes():
 def test_the_readme_counts_the_banks():
     readme = (ROOT / "README.md").read_text()
     (counted,) = re.findall(r"512 macros for all (\d+) games", readme)
-    assert int(counted) == len(bank_names()) == len(atari_games())
+    assert int(counted) == len(atari_games()) == len(set(bank_names()) - set(BUTTONS))
+
+
+def test_the_planners_scores_on_airstriker_are_those_of_the_result():
+    assert (
+        retro_planner.table(results("retro_planner")["arms"])
+        in (ROOT / "docs/retro.md").read_text()
+    )

@@ -5,19 +5,30 @@ is there already is kept, so that an interrupted run goes on; ``--fresh`` starts
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.planner import DEFAULTS
+from macro_gym.demonstrations.retro_sandbox import RetroGame
 from macro_gym.extraction.ngrams import frequent_ngrams
 from macro_gym.macro_set import MacroSet
 from macro_gym.registration import atari_games
 
 FOLDER = Path(__file__).parent
-GAMES = tuple(atari_games())
 STEPS = 20_000
 """Steps of play for each game, at least."""
+
+BUTTONS = {"Airstriker-Genesis-v0": ("NOOP", "LEFT", "RIGHT", "B", "LEFT+B", "RIGHT+B")}
+"""Games of stable-retro whose ROM is free, with the buttons that do anything in them."""
+
+EPISODE_STEPS = {"Airstriker-Genesis-v0": 1300}
+"""Where episodes are cut, if not as usual: this game is beaten after so many, but not over."""
+
+FEWER_STEPS = {"Airstriker-Genesis-v0": 10_000}
+"""Steps of play, if not as usual: a frame of a Genesis takes ten times one of an Atari."""
+
+GAMES = (*atari_games(), *BUTTONS)
 MACROS = 512
 
 SKIPPED_SEEDS = {"video_chess": (1, 5)}
@@ -29,7 +40,7 @@ class Options:
     """Make the banks that macro-gym ships.
 
     Args:
-        games: Games to make banks for, by ale-py's ids.
+        games: Games to make banks for, by ale-py's or stable-retro's ids.
         folder: Where the banks go; their play goes into play/ there.
         workers: Episodes to plan at the same time.
         fresh: Plan anew what is there already.
@@ -46,14 +57,15 @@ def make(options: Options) -> None:
     from macro_gym.play import plan_play
 
     for game in options.games:
+        buttons = BUTTONS.get(game)
         if options.fresh:
             for path in (options.folder / "play").glob(f"{game}-*"):
                 path.unlink()
         play = plan_play(
-            game,
+            game if buttons is None else RetroGame(game, buttons=buttons),
             options.folder / "play",
-            STEPS,
-            settings=DEFAULTS,
+            FEWER_STEPS.get(game, STEPS),
+            settings=replace(DEFAULTS, steps=EPISODE_STEPS.get(game, DEFAULTS.steps)),
             skip_seeds=SKIPPED_SEEDS.get(game, ()),
             workers=options.workers,
         )
