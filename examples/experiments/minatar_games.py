@@ -12,11 +12,12 @@ interruption. Without --smoke and --full it says what is to be run, and how long
 import itertools
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -83,18 +84,19 @@ class Settings:
         seeds: Runs of each arm that are reported.
         tuning_seeds: Runs of each strength that arms choose by.
         workers: Processes, of one thread each; as many as there are cores by default.
-        output: The table; the play goes beside it.
+        output: The table, by default the one in results, or with --smoke one that is not kept;
+            the play goes beside it.
         smoke: So small that it only shows that it runs.
         full: Run it.
     """
 
-    games: tuple[str, ...] = GAMES
+    games: tuple[Literal[*GAMES], ...] = GAMES
     k: tuple[int, ...] = (16, 64, 256)
-    arms: tuple[str, ...] = tuple(arm for arm in ARMS if arm != "oracle")
+    arms: tuple[Literal[*ARMS], ...] = tuple(arm for arm in ARMS if arm != "oracle")
     seeds: int = 5
     tuning_seeds: int = 2
     workers: int | None = None
-    output: Path = OUTPUT
+    output: Path | None = None
     smoke: bool = False
     full: bool = False
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
@@ -177,6 +179,7 @@ def learn(budget: Budget, plays: Path, run: Run) -> dict[str, float]:
 
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
+    output = settings.output or OUTPUT
     if settings.smoke:
         tiny = Budget().learner | {"learning_starts": 100, "buffer_size": 1_000}
         settings = replace(
@@ -189,13 +192,14 @@ def main(settings: Settings) -> None:
             workers=settings.workers or 1,
             budget=Budget(steps=300, play=500, learner=tiny),
         )
-    plays = settings.output.parent / "minatar_play"
+        output = settings.output or Path(tempfile.mkdtemp(), OUTPUT.name)
+    plays = output.parent / "minatar_play"
     if settings.smoke or settings.full:
         for game in settings.games:
             record_play(game, settings.budget, plays / f"{game}.npz")
     common = {"steps": settings.budget.steps, "play": settings.budget.play}
     carry_out(
-        Results(settings.output, common | settings.budget.learner),
+        Results(output, common | settings.budget.learner),
         [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)],
         settings.arms,
         (settings.tuning_seeds, settings.seeds),

@@ -12,11 +12,12 @@ interruption. Without --smoke and --full it says what is to be run, and how long
 import itertools
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch as th
@@ -90,20 +91,21 @@ class Settings:
         seeds: Runs of each arm that are reported.
         tuning_seeds: Runs of each strength that arms choose by.
         workers: Processes, of one thread each; as many as there are cores by default.
-        output: The table.
+        output: The table, by default the one in results, or with --smoke one that
+            is not kept.
         smoke: So small that it only shows that it runs.
         full: Run it.
     """
 
-    problems: tuple[str, ...] = tuple(PROBLEMS)
+    problems: tuple[Literal[*PROBLEMS], ...] = tuple(PROBLEMS)
     k: tuple[int, ...] = (64, 256)
     shares: tuple[float, ...] = (0.5,)
-    updates: tuple[str, ...] = ("decision",)
-    arms: tuple[str, ...] = tuple(ARMS)
+    updates: tuple[Literal["decision", "step"], ...] = ("decision",)
+    arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
     seeds: int = 10
     tuning_seeds: int = 5
     workers: int | None = None
-    output: Path = OUTPUT
+    output: Path | None = None
     smoke: bool = False
     full: bool = False
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
@@ -209,6 +211,7 @@ def cells(settings: Settings) -> list[Cell]:
 
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
+    output = settings.output or OUTPUT
     if settings.smoke:
         settings = replace(
             settings,
@@ -220,9 +223,10 @@ def main(settings: Settings) -> None:
             arms=("macros", "uniform", "meta", "oracle"),
             budget=replace(settings.budget, steps=600, looks=3),
         )
+        output = settings.output or Path(tempfile.mkdtemp(), OUTPUT.name)
     common = {"steps": settings.budget.steps, "looks": settings.budget.looks, "epsilon": EPSILON}
     carry_out(
-        Results(settings.output, common | settings.budget.learner),
+        Results(output, common | settings.budget.learner),
         cells(settings),
         settings.arms,
         (settings.tuning_seeds, settings.seeds),
