@@ -166,7 +166,7 @@ class _Reader:
             if not isinstance(values, list) or not values:
                 self.refuse(f"{where} {key}", values, "a list of values")
             axes[key] = [self.setting(where, key, value) for value in values]
-            if len(set(axes[key])) < len(values):
+            if any(value in axes[key][:index] for index, value in enumerate(axes[key])):
                 self.refuse(f"{where} {key}", values, "a list of different values")
         points: dict[str, dict[str, Any]] = {}
         for values in itertools.product(*axes.values()):

@@ -87,4 +87,6 @@ def shown(value: Any) -> str:
     """A value in an arm's name."""
     if isinstance(value, tuple):
         return "-".join(map(str, value))
+    if isinstance(value, dict):
+        return "-".join(f"{name} {part}" for name, part in value.items())
     return value.name if isinstance(value, Path) else str(value)

@@ -152,6 +152,7 @@ def test_every_setting_of_a_run_can_be_swept_or_is_said_elsewhere():
         "macros_unmapped": "drop",
         "obs_type": "ram",
         "net_arch": [5],
+        "options": {"screen_size": 37},
         "device": "cpu",
         "similarity_unmapped": "uniform",
     }
@@ -161,6 +162,15 @@ def test_every_setting_of_a_run_can_be_swept_or_is_said_elsewhere():
             continue
         sweep = make_sweep(SMALL | {"fixed": {name: values.get(name, 2)}}, OUTPUT)
         assert getattr(sweep.runs[0].config, name) != getattr(config, name), name
+
+
+def test_options_of_the_environment_can_be_swept():
+    options = [{"screen_size": 37, "frameskip": 5}, {"screen_size": 41}]
+    sweep = make_sweep(SMALL | {"grid": {"options": options}}, OUTPUT)
+    assert [run.config.options for run in sweep.runs[:: len(sweep.runs) // 2]] == options
+    assert sweep.runs[0].arm == "options=screen_size 37-frameskip 5"
+    with pytest.raises(SweepError, match="a list of different values"):
+        make_sweep(SMALL | {"grid": {"options": options[:1] * 2}}, OUTPUT)
 
 
 def test_the_example_is_a_sweep_whose_plan_counts_its_frames(tmp_path):
