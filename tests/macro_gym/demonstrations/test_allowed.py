@@ -67,7 +67,12 @@ def test_both_players_are_translated_each_by_themselves():
 
 
 def record(folder, decisions, **kwargs):
-    env = gym.make(f"MacroRetro/{GAME}", record=folder, repeat_action_probability=0.0, **kwargs)
+    env = gym.make(
+        f"MacroRetro/{GAME}",
+        record=folder,
+        repeat_action_probability=0.0,
+        **({"buttons": "all"} | kwargs),
+    )
     with closing(env):
         env.reset(seed=1)
         for decision in decisions:

@@ -32,7 +32,9 @@ MACROS = MacroSet(("NOOP", "LEFT", "RIGHT", "B"), ((1, 3, 2, 2, 0, 3, 3), (2,) *
 
 
 def make(record=None, k=0, **kwargs):
-    return closing(gym.make(f"MacroRetro/{GAME}", k=k, record=record, **kwargs))
+    """The game with all its actions, whatever its bank uses."""
+    settings = {"buttons": "all"} | kwargs
+    return closing(gym.make(f"MacroRetro/{GAME}", k=k, record=record, **settings))
 
 
 def play(env, decisions, seed=7):
@@ -307,7 +309,7 @@ def test_an_episode_that_is_written_is_not_written_again_from_its_middle(tmp_pat
 
 
 def test_environments_in_processes_record_into_one_folder(tmp_path):
-    env = gym.make_vec(f"MacroRetro/{GAME}", num_envs=2, k=0, record=tmp_path)
+    env = gym.make_vec(f"MacroRetro/{GAME}", num_envs=2, k=0, buttons="all", record=tmp_path)
     with closing(env):
         env.reset(seed=[3, 5])
         for actions in ([1, 2], [3, 4], [5, 6]):
@@ -347,7 +349,7 @@ def test_a_copy_in_the_middle_of_an_episode_goes_on_with_its_movie(tmp_path):
 
 KILLED = """
 import sys, gymnasium as gym, macro_gym
-env = gym.make("MacroRetro/{game}", k=0, record=sys.argv[1])
+env = gym.make("MacroRetro/{game}", k=0, buttons="all", record=sys.argv[1])
 env.reset(seed=1)
 for _ in range(29):
     env.step(1)

@@ -25,7 +25,7 @@ class Fingers(MacroRetroEnv):
     presses = {2: [(DOWN, pygame.K_LEFT), (DOWN, pygame.K_x)], 5: [(UP, pygame.K_LEFT)]}  # noqa: RUF012
 
     def __init__(self, **kwargs):
-        super().__init__(GAME, k=0, **kwargs)
+        super().__init__(GAME, k=0, **({"buttons": "all"} | kwargs))
         self.at = 0
 
     def step(self, action):
@@ -86,7 +86,7 @@ def test_what_a_person_presses_is_played_and_recorded(tmp_path, monkeypatch):
 
 
 def test_keys_are_those_of_stable_retro_and_hold_as_much_as_the_game_allows():
-    with closing(MacroRetroEnv(GAME, k=0)) as env:
+    with closing(MacroRetroEnv(GAME, k=0, buttons="all")) as env:
         named = env.get_action_meanings()
         keys = {frozenset(held): named[action] for held, action in keys_of(env).items()}
     left, up, right = pygame.K_LEFT, pygame.K_UP, pygame.K_RIGHT
