@@ -1,11 +1,12 @@
 """benchmarks/retro_learning.py: its command, and its table by hand."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmarks.retro_learning import Settings, config, table
+from benchmarks.retro_learning import OUTPUT, PAGE, Settings, config, table
 from macro_gym import MacroSet
 
 
@@ -54,3 +55,10 @@ def test_the_macros_for_airstriker_press_the_button_anew_for_each_shot():
         names = [macros.primitives[step] for step in macro]
         shots = [name.endswith("B") for name in names]
         assert not any(now and before for before, now in pairwise(shots))
+
+
+def test_the_table_in_the_page_is_of_the_results():
+    results = json.loads(OUTPUT.read_text())
+    assert table(results) in PAGE.read_text()
+    trained, random = (sum(row[key] for row in results["rows"]) for key in ("trained", "random"))
+    assert trained > 1.5 * random
