@@ -10,6 +10,7 @@ import pytest
 import stable_retro
 
 from macro_gym.banks.street_fighter import GAME
+from macro_gym.retro import MacroRetroEnv
 from macro_gym.retro_games import integration
 from sb3_masp.evaluation import Evaluation
 
@@ -85,6 +86,35 @@ def test_an_episode_begins_without_memory_of_the_last_one(fight):
     fight([(176, 176), (100, 3)])
     fight.env.reset()
     assert fight([(60, 2), (59, 2)]) == pytest.approx([0, -1], abs=1e-4)
+
+
+def test_a_scenario_with_the_script_pays_in_the_frame_also_after_going_back(tmp_path):
+    """Airstriker's lives and score in the place of the player's health and the enemy's."""
+    for source, ending in (("street_fighter_health.lua", "lua"), ("scenario.json", "json")):
+        folder = EXAMPLES if ending == "lua" else integration(AIRSTRIKER).folder
+        text = (folder / source).read_text().replace("enemy_health", "score")
+        (tmp_path / f"lives.{ending}").write_text(text.replace("health", "lives"))
+    scenario = json.loads((tmp_path / "lives.json").read_text())
+    scenario |= {"reward": {"script": "lua:lives_difference"}, "scripts": ["lives.lua"]}
+    (tmp_path / "lives.json").write_text(json.dumps(scenario))
+    env = MacroRetroEnv(AIRSTRIKER, k=0, scenario=str(tmp_path / "lives.json"), obs_type="ram")
+    env.reset(seed=1)
+    lives, rewards, over = [3], [], False
+    while not over:
+        if len(rewards) % 53 == 0:
+            saved = env._emulator.save()
+            env.retro_env.data.set_value("lives", 7)
+            env.step(0)
+            env._emulator.restore(saved)
+        _, reward, over, _, info = env.step(0)
+        rewards.append(reward)
+        lives.append(info["lives"])
+    env.close()
+    lost = -np.diff(lives)
+    assert lost.sum() == 3
+    assert info["score"] == 0
+    lost[np.flatnonzero(lost)[-1]] = 0  # with neither lives nor score it is as between rounds
+    np.testing.assert_allclose(rewards, -lost / 177, atol=1e-7)
 
 
 def test_the_scenario_differs_from_the_integrations_by_the_reward_only():
