@@ -6,13 +6,9 @@
 
 local FULL = 176
 
--- What a variable of the game's memory was, one frame ago; nil at an episode's start. It is kept
--- as a variable of its own, which the emulator forgets when it goes to another state.
-local function before(name)
-  local known, value = pcall(function() return data[name .. "_before"] end)
-  data[name .. "_before"] = data[name]
-  return known and value or nil
-end
+-- What health was, one frame ago. After a reset, or where another state is restored, the script is
+-- called once without being paid.
+local before = {}
 
 -- Health lost; a knockout is 1 more than the last of it.
 local function lost(was, now)
@@ -20,11 +16,12 @@ local function lost(was, now)
 end
 
 function health_difference()
-  local own, enemy = before("health"), before("enemy_health")
-  local both_stood = own and enemy and own >= 0 and enemy >= 0
-  local between_rounds = data.health == 0 and data.enemy_health == 0
+  local was, now = before, { own = data.health, enemy = data.enemy_health }
+  before = now
+  local both_stood = was.own and was.own >= 0 and was.enemy >= 0
+  local between_rounds = now.own == 0 and now.enemy == 0
   if not both_stood or between_rounds then
     return 0
   end
-  return lost(enemy, data.enemy_health) - lost(own, data.health)
+  return lost(was.enemy, now.enemy) - lost(was.own, now.own)
 end
