@@ -115,7 +115,12 @@ def _read_row(row: dict[str, str]) -> tuple[Run, dict[str, float]]:
     """A run and its results."""
     cell = Cell(row["problem"], int(row["k"]), float(row["share"]), row["updates"])
     run = Run(cell, row["arm"], row["strength"], int(row["seed"]))
-    return run, {name: float(value) for name, value in row.items() if name not in KEY}
+    return run, {name: _number(text) for name, text in row.items() if name not in KEY}
+
+
+def _number(text: str) -> float:
+    """A number of the type that was written, so that what is taken up is written as before."""
+    return int(text) if text.isdigit() else float(text)
 
 
 def require_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -228,7 +228,7 @@ def test_annealed_is_from_3_to_0_3_over_the_run():
 def made_up(run):
     """Results that depend on the run, without a run."""
     digest = sum(map(ord, f"{run.arm}{run.strength}{run.cell.problem}")) % 17
-    return {"area": digest / 17 + run.seed % 7 / 100, "seconds": 1.0 + run.seed % 3}
+    return {"area": digest / 17 + run.seed % 7 / 100, "steps": 12, "seconds": 1.0 + run.seed % 3}
 
 
 ARMS_OF_TEST = ("primitives", "uniform", "overlap")
