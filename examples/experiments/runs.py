@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 import torch as th
@@ -141,7 +141,7 @@ def missing(
 
 
 def estimate(todo: Iterable[Run], rows: Rows) -> float | None:
-    """Seconds that runs take one after the other, as others of their kind did.
+    """Seconds that runs take one after the other, as others of their kind did in the median.
 
     Of the same arm, k and unit of updates if there are such; else of the same arm; else of any.
     None if nothing has been run.
@@ -158,7 +158,9 @@ def estimate(todo: Iterable[Run], rows: Rows) -> float | None:
     if not rows:
         return None
     return sum(
-        mean(next(of[kind(run)] for kind, of in zip(kinds, known, strict=True) if kind(run) in of))
+        median(
+            next(of[kind(run)] for kind, of in zip(kinds, known, strict=True) if kind(run) in of)
+        )
         for run in todo
     )
 

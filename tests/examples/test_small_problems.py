@@ -326,9 +326,9 @@ def test_the_time_is_told_from_runs_of_the_same_kind():
     }
     todo = [run("macros", 5, 2), run("macros", 64, 2), run("oracle", 5, 2)]
     assert estimate(todo[:1], rows) == 3.0
-    assert estimate(todo[1:2], rows) == 5.0
-    assert estimate(todo[2:], rows) == 7.0
-    assert estimate(todo, rows) == 15.0
+    assert estimate(todo[1:2], rows) == 4.0
+    assert estimate(todo[2:], rows) == 6.5
+    assert estimate(todo, rows) == 13.5
     assert estimate(todo, {}) is None
 
 
