@@ -121,9 +121,9 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
                 self._watch()
             if terminated or truncated:
                 break
+        info = self._game_info() | decision_info(rewards, self.macro_set.max_length)
         ended_early = unseen > 0 and len(rewards) < len(primitives)
         self._ran(primitives[: len(rewards)], draw_again=ended_early)
-        info = self._game_info() | decision_info(rewards, self.macro_set.max_length)
         return self._frames.observation(self._emulator), sum(rewards), terminated, truncated, info
 
     def render(self) -> RenderFrame | list[RenderFrame] | None:

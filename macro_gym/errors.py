@@ -87,3 +87,7 @@ class MissingRomError(MacroGymError, FileNotFoundError):
 
 class EmulatorInUseError(MacroGymError, RuntimeError):
     """A second game in a process whose emulator can run only one."""
+
+
+class EnvironmentClosedError(MacroGymError, RuntimeError):
+    """An environment that is used after it was closed."""

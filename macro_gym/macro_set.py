@@ -21,6 +21,9 @@ from macro_gym.errors import (
 )
 from macro_gym.files import replacing
 
+SHOWN = 20
+"""At most so many names are listed in an error."""
+
 SCHEMA = 1
 
 ROWS_AT_ONCE = 32
@@ -165,9 +168,9 @@ class MacroSet:
             hit = sum(any(self.primitives[p] in lost for p in macro) for macro in self.macros)
             raise RemapError(
                 f"{hit} of {len(self.macros)} macros{self._of_game()} need {', '.join(lost)}, "
-                f"but the other action set has only {', '.join(names)}. Is the set for another "
-                "game, or was it mined with full_action_space=True? Then build the environment "
-                "with full_action_space=True too."
+                f"but the other action set has only {_some(names)}. Is the set for another game, "
+                "or was it mined with more actions? Then build the environment with them too: "
+                "full_action_space=True on Atari, other buttons on consoles."
             )
         macros = tuple(
             tuple(index[self.primitives[primitive]] for primitive in macro) for macro in self.macros
@@ -378,6 +381,12 @@ def _digest(content: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON of ``content``."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names, the first of them where they are many."""
+    few = ", ".join(names[:SHOWN])
+    return few if len(names) <= SHOWN else f"{few}, ... ({len(names)} in all)"
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """MacroRetroEnv: a game of stable-retro with macros, what ``MacroRetro/<Game>-v0`` makes."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from gymnasium.core import RenderFrame
 from gymnasium.utils import seeding
 
@@ -17,7 +19,7 @@ from macro_gym.emulator_env import (
     loaded,
     most_frequent,
 )
-from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError
+from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError, MissingBankError
 from macro_gym.macro_set import MacroSet
 from macro_gym.resize import Image
 from macro_gym.retro_emulator import RetroEmulator
@@ -26,6 +28,10 @@ from macro_gym.settings import require_at_least, require_one_of
 
 if TYPE_CHECKING:
     from macro_gym.demonstrations.movie_recorder import MovieRecorder
+
+
+LACKING_SAVESTATES = frozenset({"Atari2600"})
+"""Consoles of which some games, tried one by one, do not go on from a savestate as they did."""
 
 
 class MacroRetroEnv(EmulatorEnv):
@@ -133,13 +139,14 @@ class MacroRetroEnv(EmulatorEnv):
             render_mode=render_mode,
         )
         self._integration = integration(game)
+        _require_lives(self._integration, terminal_on_life_loss)
+        self._integration.require_rom()
         require_one_of("players", players, (1, 2))
         if max_num_frames_per_episode is not None:
             require_at_least("max_num_frames_per_episode", max_num_frames_per_episode, 1)
         if state is not None:
             self._integration.require_state(state)
-        _require_lives(self._integration, terminal_on_life_loss)
-        given = _given(self._integration.game, k, macros)
+        given = _given(self._integration.game, k, macros, players)
         names = _primitives(self._integration, buttons, scenario, given, players)
         self._emulator_settings: dict[str, Any] = {
             "state": state,
@@ -147,6 +154,11 @@ class MacroRetroEnv(EmulatorEnv):
             "repeat_action_probability": repeat_action_probability,
             "max_frames": max_num_frames_per_episode,
         }
+        self._can_draw_later = (
+            obs_type != "ram"
+            and not terminal_on_life_loss
+            and self._integration.console not in LACKING_SAVESTATES
+        )
         self._held = [_held(name, self._integration.buttons) for name in names]
         self._codes = range(len(names))
         self._recorder = None if record is None else self._movie_recorder(record)
@@ -167,11 +179,14 @@ class MacroRetroEnv(EmulatorEnv):
 
     def close(self) -> None:
         """Leave the process to another game."""
-        self._finish_movie()
-        self._emulator.close()
+        try:
+            self._finish_movie()
+        finally:
+            self._emulator.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the emulator, with its state beside."""
+        self._emulator.require_open()
         state = self.__dict__.copy()
         del state["_emulator"]
         return state | {"_saved": self._emulator.save()}
@@ -181,7 +196,11 @@ class MacroRetroEnv(EmulatorEnv):
         saved = state.pop("_saved")
         self.__dict__.update(state)
         self._load_emulator()
-        self._emulator.restore(saved)
+        try:
+            self._emulator.restore(saved)
+        except BaseException:
+            self._emulator.close()
+            raise
 
     def _load_emulator(self) -> None:
         """Load the game; an episode begins."""
@@ -209,6 +228,7 @@ class MacroRetroEnv(EmulatorEnv):
 
     def _reset_game(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         """Reset the game, and with a seed what draws; return its info."""
+        self._emulator.require_open()
         if seed is not None:
             self._np_random, self._np_random_seed = seeding.np_random(seed)
             self._emulator.total_frames = 0
@@ -244,28 +264,49 @@ class MacroRetroEnv(EmulatorEnv):
         return height, width
 
     def _unseen_steps(self, steps: int) -> int:
-        """All but those in view; the state before them is kept, should the episode end in them."""
+        """All but those in view; the state before them is kept, should the game end in them."""
+        self._emulator.require_open()
         unseen = steps - max(self._stack_size, 2)
-        if unseen <= 0 or self._obs_type == "ram":
+        cut = self._emulator.frames_left() <= steps * self.frameskip
+        if unseen <= 0 or cut or not self._can_draw_later:
             return 0
         self._before = self._emulator.save(), self.np_random.bit_generator.state
         return unseen
 
     def _ran(self, primitives: Sequence[int], *, draw_again: bool) -> None:
         """After a surprising end, run the decision again, drawn; write the movie at an end."""
-        if draw_again:
-            saved, self.np_random.bit_generator.state = self._before
-            self._emulator.restore(saved)
-            for primitive in primitives:
-                self._frames.step(self._emulator, self._codes[primitive])
         if self._emulator.over():
             self._finish_movie()
+        if draw_again:
+            self._run_again(primitives)
+
+    def _run_again(self, primitives: Sequence[int]) -> None:
+        """Run a decision again from the state before it, drawn."""
+        memory = self.retro_env.get_ram()
+        self._emulator.on_frame, on_frame = None, self._emulator.on_frame
+        saved, self.np_random.bit_generator.state = self._before
+        self._emulator.restore(saved)
+        for primitive in primitives:
+            self._frames.step(self._emulator, self._codes[primitive])
+        self._emulator.on_frame = on_frame
+        if not np.array_equal(memory, self.retro_env.get_ram()):
+            self._can_draw_later = False
+            warnings.warn(
+                f"savestates of {self._integration.game} lack something: the last observation of "
+                "this episode may not be what was to be seen. From now on all steps are drawn.",
+                stacklevel=4,
+            )
 
 
-def _given(game: str, k: int | None, macros: Macros) -> MacroSet | None:
+def _given(game: str, k: int | None, macros: Macros, players: int) -> MacroSet | None:
     """The macro set to choose from, also if none of its macros are wanted; None if none is."""
-    if macros is None and k == 0 and not has_bank(game):
+    if macros is None and k == 0 and (players > 1 or not has_bank(game)):
         return None
+    if macros is None and players > 1:
+        raise MissingBankError(
+            f"players is {players}, but the banks are of play by one. Say k=0, or give macros of "
+            "what both do, such as MacroSet(('NOOP|NOOP', 'LEFT|RIGHT+B'), ((1, 1),))"
+        )
     return loaded(macros, lambda: load_bank(game))
 
 
@@ -278,10 +319,12 @@ def _primitives(
 ) -> tuple[str, ...]:
     """Names of the primitives."""
     if buttons is not None and buttons != "all":
-        if isinstance(buttons, str):
+        listed = isinstance(buttons, (list, tuple)) and all(isinstance(b, str) for b in buttons)
+        if not listed or not buttons:
             raise ArgumentTypeError(
                 f"buttons is {buttons!r}; it may be a list of combinations, such as "
-                '["NOOP", "LEFT", "DOWN+RIGHT+B"], or "all", or None'
+                '["NOOP", "LEFT", "DOWN+RIGHT+B"] (of one player\'s: all do the same things), or '
+                '"all", or None'
             )
         return joint([normal_name(name, integration.buttons) for name in buttons], players)
     allowed = joint(integration.combinations(scenario), players)

@@ -10,7 +10,7 @@ import numpy as np
 import stable_retro
 
 from macro_gym.buttons import Held
-from macro_gym.errors import EmulatorInUseError
+from macro_gym.errors import EmulatorInUseError, EnvironmentClosedError, EnvironmentSettingError
 from macro_gym.resize import Image, OpenCVResizer
 from macro_gym.retro_games import Integration, is_moved_by_variables
 
@@ -77,6 +77,7 @@ class RetroEmulator:
     ) -> None:
         """Load the game."""
         integration.require_rom()
+        self._must_see_all = not is_moved_by_variables(Path(scenario))
         self._env = retro_env(integration.game, state, scenario, players=len(held[0]))
         self.random = random
         self.colour = colour
@@ -90,7 +91,6 @@ class RetroEmulator:
         self.total_frames = 0
         self.on_frame: Callable[[RetroEmulator, int], None] | None = None
         """Called before each frame with the action that is run in it."""
-        self._must_see_all = not is_moved_by_variables(Path(scenario))
         self._variables: Any = None
         self._is_behind = False
         # Looked up once: a frame calls all of them.
@@ -105,6 +105,10 @@ class RetroEmulator:
             self._update()
             self._is_behind = False
         return self._env
+
+    def frames_left(self) -> int:
+        """Return after how many frames the episode is truncated at the latest."""
+        return self._limit - self.frames
 
     def reset(self) -> None:
         """Go to the start of an episode."""
@@ -203,6 +207,17 @@ class RetroEmulator:
         self._env.render_mode = "human"
         self._env.render()
 
+    def require_open(self) -> None:
+        """Refuse to go on after `close`.
+
+        Raises:
+            EnvironmentClosedError: It was called.
+        """
+        if not hasattr(self._env, "em"):
+            raise EnvironmentClosedError(
+                "the environment is closed, and its game may be another's by now; make a new one"
+            )
+
     def close(self) -> None:
         """Leave the process to another game."""
         vars(self).pop("_step", None)
@@ -227,6 +242,7 @@ def retro_env(game: str, state: str | None, scenario: str, players: int) -> Any:
 
     Raises:
         EmulatorInUseError: This process has a game of stable-retro already.
+        EnvironmentSettingError: The scenario asks for what the game does not have.
     """
     try:
         env = stable_retro.RetroEnv(
@@ -248,8 +264,17 @@ def retro_env(game: str, state: str | None, scenario: str, players: int) -> Any:
             "SubprocVecEnv. (Processes that are forked from one with a game have that game too: "
             'context="forkserver" avoids that.)'
         ) from error
-    if env.initial_state is None:
-        # RetroEnv goes on with the last episode where there is no savestate to go back to.
-        env.initial_state = env.em.get_state()
-    env.reset()
+    try:
+        if env.initial_state is None:
+            # RetroEnv goes on with the last episode where there is no savestate to go back to.
+            env.initial_state = env.em.get_state()
+        env.reset()
+    except BaseException as error:
+        env.close()
+        if not isinstance(error, (ValueError, RuntimeError)):
+            raise
+        raise EnvironmentSettingError(
+            f"scenario is {scenario!r}, which does not work with {game}: {error}. Does it name a "
+            "variable that the integration does not have, or is its script wrong?"
+        ) from error
     return env

@@ -1,6 +1,7 @@
 """What stable-retro integrates, read from its files: it is slow to import and needs the ROMs."""
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -10,12 +11,16 @@ from typing import Any
 
 from macro_gym.buttons import allowed_combinations
 from macro_gym.errors import (
+    ArgumentTypeError,
     EnvironmentSettingError,
     MissingDependencyError,
     MissingRomError,
     UnknownGameError,
 )
 from macro_gym.games import did_you_mean, find_game
+
+SCENARIOS_SAY = frozenset({"done", "reward", "rewards"})
+"""At least one of which is in any scenario."""
 
 
 def retro_games() -> list[str]:
@@ -45,6 +50,11 @@ class Integration:
     extensions: tuple[str, ...]
 
     @property
+    def console(self) -> str:
+        """The console, as in ``Genesis``."""
+        return _console_name(self.game)
+
+    @property
     def states(self) -> tuple[str, ...]:
         """Names of the savestates that an episode can start from."""
         names = (path.stem for path in self.folder.glob("*.state"))
@@ -54,8 +64,7 @@ class Integration:
     def scenarios(self) -> tuple[str, ...]:
         """Names of what says what is rewarded and when the game is over."""
         files = self.folder.glob("*.json")
-        telling = {"done", "reward", "rewards"}
-        return tuple(sorted(file.stem for file in files if telling & _json(file).keys()))
+        return tuple(sorted(file.stem for file in files if SCENARIOS_SAY & _json(file).keys()))
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -75,7 +84,7 @@ class Integration:
         """SHA-1 of the ROMs of which one is wanted; stable-retro lacks that of a few games."""
         return tuple((self.folder / "rom.sha").read_text().split())
 
-    def combinations(self, scenario: str | None = None) -> tuple[str, ...]:
+    def combinations(self, scenario: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
         """Return the button combinations that are allowed, as ``Actions.DISCRETE`` orders them.
 
         Args:
@@ -86,7 +95,7 @@ class Integration:
         """
         return allowed_combinations(self.groups(scenario), self.buttons)
 
-    def groups(self, scenario: str | None = None) -> list[list[list[str]]]:
+    def groups(self, scenario: str | os.PathLike[str] | None = None) -> list[list[list[str]]]:
         """Return what can be held of buttons that exclude each other, group by group.
 
         Args:
@@ -98,25 +107,38 @@ class Integration:
         own: list[list[list[str]]] = _json(self.scenario_file(scenario)).get("actions", [])
         return own or list(_console(self.game)["actions"])
 
-    def scenario_file(self, scenario: str | None = None) -> Path:
+    def scenario_file(self, scenario: str | os.PathLike[str] | None = None) -> Path:
         """Return the file that says what is rewarded and when the game is over.
 
         Args:
             scenario: A name among the game's, or the path of a JSON file; None for its usual one.
 
         Raises:
-            EnvironmentSettingError: There is none.
+            EnvironmentSettingError: There is none, or the file is none.
+            ArgumentTypeError: It is neither a name nor a path.
         """
-        name = "scenario" if scenario is None else scenario
-        path = Path(name) if name.endswith(".json") else self.folder / f"{name}.json"
-        if not path.is_file():
-            others = (
-                file for file in self.folder.glob("*.json") if {"done", "reward"} & {*_json(file)}
-            )
+        if scenario is None:
+            return self.folder / "scenario.json"
+        if not isinstance(scenario, (str, os.PathLike)):
+            raise ArgumentTypeError(f"scenario is {scenario!r}; it must be a name or a path")
+        name = os.fspath(scenario)
+        path = Path(name)
+        if name in self.scenarios:
+            return self.folder / f"{name}.json"
+        if not name.endswith(".json") or not path.is_file():
             raise EnvironmentSettingError(
-                f"scenario is {scenario!r}, but {self.game} has "
-                f"{_listed(file.stem for file in others)}; the path of a scenario's .json file "
-                "will do as well"
+                f"scenario is {name!r}, but {self.game} has {_listed(self.scenarios)}; the path "
+                "of a scenario's .json file will do as well"
+            )
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            raise EnvironmentSettingError(
+                f"scenario is {name!r}, which is no JSON: {error}"
+            ) from error
+        if not isinstance(content, dict) or not SCENARIOS_SAY & content.keys():
+            raise EnvironmentSettingError(
+                f"scenario is {name!r}, which holds none of {', '.join(sorted(SCENARIOS_SAY))}"
             )
         return path
 
@@ -230,9 +252,14 @@ def _package_folder() -> Path | None:
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
+def _console_name(game: str) -> str:
+    """The console in a game's name: ``Genesis`` in ``Airstriker-Genesis-v0``."""
+    return game.split("-")[-2]
+
+
 def _console(game: str) -> dict[str, Any]:
     """What stable-retro knows of the console in a game's name."""
-    name = game.split("-")[-2]
+    name = _console_name(game)
     # It calls arcade machines by the emulator's name.
     return _consoles()["FBNeo" if name == "Arcade" else name]
 

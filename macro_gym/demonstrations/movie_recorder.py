@@ -33,7 +33,8 @@ class MovieRecorder:
         scenario: Path of the scenario.
 
     Raises:
-        EnvironmentSettingError: An action holds a button that movies leave out.
+        EnvironmentSettingError: An action holds a button that movies leave out, or the folder
+            cannot be made.
     """
 
     def __init__(
@@ -45,6 +46,12 @@ class MovieRecorder:
     ) -> None:
         """Make sure that movies can hold every action."""
         self._folder = Path(folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentSettingError(
+                f"record is {os.fspath(folder)!r}, which cannot be a folder for movies: {error}"
+            ) from error
         self._integration = integration
         self._held = np.array(held, np.bool_)
         self._scenario = scenario

@@ -7,6 +7,7 @@ import copy
 import json
 import pickle
 from contextlib import closing
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -28,12 +29,14 @@ from macro_gym import MacroAction, MacroSet, Provenance
 from macro_gym.errors import (
     ArgumentTypeError,
     EmulatorInUseError,
+    EnvironmentClosedError,
     EnvironmentSettingError,
     FrameSkipError,
     InvalidMacroError,
     MacroSetFileError,
     MissingBankError,
     MissingFileError,
+    MissingRomError,
     RemapError,
 )
 from macro_gym.retro import MacroRetroEnv
@@ -136,6 +139,7 @@ def assert_same_play(expected, found, *, infos=("duration", "primitive_rewards",
         {},
         {"repeat_action_probability": 0.0, "noop_max": 30, "max_num_frames_per_episode": 331},
         {"terminal_on_life_loss": True, "noop_max": 7},
+        {"terminal_on_life_loss": True, "stack_size": 2},
         {"obs_type": "rgb", "max_num_frames_per_episode": 123},
         {"stack_size": 1, "max_num_frames_per_episode": 150},
         {"frameskip": 2, "screen_size": (50, 70), "max_num_frames_per_episode": 97},
@@ -152,6 +156,24 @@ def test_deferred_drawing_is_invisible(settings):
     assert_same_play(expected, found)
     if "max_num_frames_per_episode" in settings:
         assert any(result[3] for result in expected if len(result) == 5)
+
+
+def test_a_life_lost_anywhere_in_a_macro_ends_the_episode():
+    macros = random_macros(lengths=(28, 29, 30, 31))
+    settings = {"terminal_on_life_loss": True}
+    rng = np.random.default_rng(2)
+    actions = len(NAMES) + rng.integers(4, size=14)
+    results = []
+    for make in (partial(gymnasium_stack, macros), partial(gym.make, ID, macros=macros)):
+        with closing(make(**settings)) as env:
+            results.append([env.reset(seed=2)])
+            for action in actions:
+                results[-1].append(env.step(action))
+                if results[-1][-1][2]:
+                    results[-1].append(env.reset())
+    assert_same_play(*results)
+    ends = [result[-1]["duration"] for result in results[0] if len(result) == 5 and result[2]]
+    assert min(ends) < 24
 
 
 def test_an_episode_may_end_at_any_primitive_of_a_macro():
@@ -360,6 +382,42 @@ def test_bad_settings_are_refused_and_leave_the_emulator_free(settings, error, m
     gym.make(ID, macros=random_macros()).close()
 
 
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"buttons": 5}, ArgumentTypeError, "a list of combinations"),
+        ({"buttons": [1]}, ArgumentTypeError, "a list of combinations"),
+        ({"buttons": []}, ArgumentTypeError, "a list of combinations"),
+        ({"scenario": 42}, ArgumentTypeError, "a name or a path"),
+        ({"scenario": "data"}, EnvironmentSettingError, "has scenario; the path"),
+        ({"scenario": "list.json"}, EnvironmentSettingError, "holds none of done, reward"),
+        ({"scenario": "cut.json"}, EnvironmentSettingError, "is no JSON"),
+        ({"scenario": "unknown.json"}, EnvironmentSettingError, "does not work with Airstriker"),
+        ({"record": "cut.json"}, EnvironmentSettingError, "cannot be a folder for movies"),
+        ({"players": 2, "k": None}, MissingBankError, "the banks are of play by one. Say k=0"),
+        ({"buttons": ["NOOP", "LEFT"], "k": None}, RemapError, "other buttons on consoles"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused_and_leaves_the_emulator_free(
+    tmp_path, monkeypatch, settings, error, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "cut.json").write_text('{"done": ')
+    paid = {"variables": {"nope": {"reward": 1}}}
+    (tmp_path / "unknown.json").write_text(json.dumps({"reward": paid}))
+    with pytest.raises(error, match=message) as caught:
+        gym.make(ID, **{"k": 0} | settings)
+    gym.make(ID, k=0).close()
+    assert caught.value  # kept as interactive sessions do, with all that its frames refer to
+
+
+def test_a_scenario_may_be_a_path(tmp_path):
+    path = tmp_path / "scenario.json"
+    path.write_text(integration(GAME).scenario_file().read_text())
+    gym.make(ID, k=0, scenario=path).close()
+
+
 def test_lives_are_watched_only_where_they_are_counted():
     with pytest.raises(
         EnvironmentSettingError, match="does not count lives; it knows continuetimer"
@@ -369,9 +427,47 @@ def test_lives_are_watched_only_where_they_are_counted():
         )
 
 
-def test_games_without_a_bank_need_macros():
-    with pytest.raises(MissingBankError, match="SonicTheHedgehog-Genesis-v0"):
+def test_a_missing_rom_is_told_before_a_missing_bank():
+    with pytest.raises(MissingRomError, match="SonicTheHedgehog-Genesis-v0"):
         gym.make("MacroRetro/SonicTheHedgehog-Genesis-v0")
+
+
+def test_a_closed_environment_says_so():
+    env = MacroRetroEnv(GAME, macros=random_macros())
+    env.reset(seed=0)
+    env.close()
+    for use in (env.reset, partial(env.step, 0), partial(pickle.dumps, env)):
+        with pytest.raises(EnvironmentClosedError, match="make a new one"):
+            use()
+
+
+def test_closing_frees_the_emulator_also_if_the_movie_cannot_be_written(tmp_path):
+    env = MacroRetroEnv(GAME, macros=random_macros(), record=tmp_path / "movies")
+    env.reset(seed=0)
+    env.step(0)
+    (tmp_path / "movies").rmdir()
+    (tmp_path / "movies").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        env.close()
+    gym.make(ID, k=0).close()
+
+
+def test_savestates_that_lack_something_are_noticed_and_not_relied_on_again(monkeypatch):
+    shooting = NAMES.index("B")
+    env = MacroRetroEnv(GAME, macros=MacroSet(NAMES, ((shooting,) * 30,)))
+    with closing(env):
+        env.reset(seed=1)
+        emulator = env._emulator
+        restore = emulator.restore
+
+        def restore_amiss(state):
+            restore(state)
+            emulator.act(0)
+
+        monkeypatch.setattr(emulator, "restore", restore_amiss)
+        with pytest.warns(UserWarning, match="savestates of Airstriker-Genesis-v0 lack something"):
+            any(env.step(len(NAMES))[2] for _ in range(100))
+        assert env._unseen_steps(30) == 0
 
 
 def test_damaged_macro_files_are_refused(tmp_path):
