@@ -6,12 +6,13 @@ ships for this game, or those of ``--macros``. Rewards are the score, as integra
 ``--reward health`` what the enemy loses of its health less what Ryu loses. An episode lasts until
 a match is lost.
 
-A run that was stopped goes on where it was when the same command is given again. With ``--game`` it
-trains on another game of stable-retro; rounds are counted where the integration knows them.
+A run that was stopped goes on where it was when the same command is given again; with other
+settings it is refused, unless ``--output`` is another folder. With ``--game`` it trains on another
+game of stable-retro; rounds are counted where the integration knows them.
 """
 
 import json
-import shutil
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ class Settings:
         episodes: Episodes over which each policy is judged.
         output: Folder for the runs, the videos and the results.
         video: Film an episode of each trained policy, up to three minutes; needs macro-gym[video].
-        smoke: So small that it only shows that it runs.
+        smoke: So small that it only shows that it runs; in folders of its own.
     """
 
     game: str = GAME
@@ -73,6 +74,11 @@ class Settings:
     output: Path = Path("runs/street_fighter")
     video: bool = True
     smoke: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the runs go; the results are beside it."""
+        return self.output / f"{self.algorithm}-{self.reward}{'-smoke' * self.smoke}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,9 @@ class Verdict:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the win rate, by percentile bootstrap over episodes."""
+        """95% interval of the win rate, by percentile bootstrap over episodes; NaN as the rate."""
+        if math.isnan(self.win_rate):
+            return math.nan, math.nan
         rng = np.random.default_rng(0)
         picks = rng.integers(len(self.rounds), size=(2_000, len(self.rounds)))
         rates = [_win_rate([self.rounds[i] for i in pick]) for pick in picks]
@@ -163,19 +171,45 @@ def configs(settings: Settings) -> list[run.TrainConfig]:
             options=options | {"screen_size": 42, "max_num_frames_per_episode": 500},
             learner=replace(config.learner, buffer_size=500, learning_starts=50),
         )
-    folder = settings.output / f"{settings.algorithm}-{settings.reward}"
-    return [replace(config, seed=seed, run=folder / f"seed{seed}") for seed in settings.seeds]
+    return [
+        replace(config, seed=seed, run=settings.folder / f"seed{seed}") for seed in settings.seeds
+    ]
+
+
+def require_same(config: run.TrainConfig) -> None:
+    """Refuse to go on with a run that was begun with other settings.
+
+    Raises:
+        RunError: The folder holds one; the message says what differs.
+    """
+    folder = config.folder
+    if not (folder / "config.json").exists():
+        return
+    before, now = (
+        asdict(of) | asdict(of.learner) | {"learner": None, "files": files}
+        for of, files in (
+            (run.read_config(folder), run.read_digests(folder)),
+            (config, run.digests(config)),
+        )
+    )
+    differ = [
+        f"{name} was {before[name]} and is {now[name]}" for name in now if before[name] != now[name]
+    ]
+    if differ:
+        raise run.RunError(
+            f"{folder} was begun with other settings: {'; '.join(differ)}. Give those again to go "
+            "on with it, name another --output, or remove that folder"
+        )
 
 
 def train(config: run.TrainConfig) -> None:
     """Train, or go on with training, or leave what an earlier call has trained."""
     if (config.folder / "model.zip").exists():
         return
-    if (config.folder / run.CHECKPOINT).exists():
+    if (config.folder / "config.json").exists():
         run.resume(config.folder)
-        return
-    shutil.rmtree(config.folder, ignore_errors=True)
-    run.train(config)
+    else:
+        run.train(config)
 
 
 def judge(
@@ -212,7 +246,10 @@ def main(settings: Settings) -> None:
     known.require_rom()
     counts = set(COUNTERS) <= set(known.variables)
     results: dict[str, Any] = {}
-    for config in configs(settings):
+    runs = configs(settings)
+    for config in runs:
+        require_same(config)
+    for config in runs:
         train(config)
         model = ALGORITHMS[config.algorithm].learner.load(
             config.folder / "model.zip", device=config.device
@@ -225,7 +262,7 @@ def main(settings: Settings) -> None:
             limit = min(config.options.get("max_num_frames_per_episode", FILM_FRAMES), FILM_FRAMES)
             options = config.options | {"max_num_frames_per_episode": limit}
             film(replace(config, options=options), model, config.folder / "video", 2_000)
-    with replacing(settings.output / f"{settings.algorithm}-{settings.reward}.json") as file:
+    with replacing(settings.folder.with_name(f"{settings.folder.name}.json")) as file:
         file.write((json.dumps(results, indent=1) + "\n").encode())
     print(f"Runs, videos and every score: {settings.output}/")
 
@@ -235,6 +272,8 @@ def statement(verdict: Verdict) -> str:
     if not verdict.rounds:
         return f"score {verdict.score}"
     won, lost = (sum(getattr(r, name) for r in verdict.rounds) for name in ("won", "lost"))
+    if won + lost == 0:
+        return f"no round was decided; score {verdict.score}"
     low, high = verdict.interval
     return (
         f"won {won} of {won + lost} rounds, {verdict.win_rate:.1%} [{low:.1%}, {high:.1%}]; "
@@ -245,7 +284,7 @@ def statement(verdict: Verdict) -> str:
 def _win_rate(rounds: Sequence[Rounds]) -> float:
     """Share of decided rounds that were won; NaN if there are none."""
     won, lost = sum(r.won for r in rounds), sum(r.lost for r in rounds)
-    return won / (won + lost) if won + lost else float("nan")
+    return won / (won + lost) if won + lost else math.nan
 
 
 if __name__ == "__main__":

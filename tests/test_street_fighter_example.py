@@ -10,9 +10,11 @@ import pytest
 import stable_retro
 
 from macro_gym.banks.street_fighter import GAME
+from macro_gym.macro_set import MacroSet
 from macro_gym.retro import MacroRetroEnv
 from macro_gym.retro_games import integration
 from sb3_masp.evaluation import Evaluation
+from sb3_masp.run import _about, _write_json
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 AIRSTRIKER = "Airstriker-Genesis-v0"
@@ -157,6 +159,14 @@ def test_the_win_rate_is_of_decided_rounds_with_an_interval_over_episodes(exampl
     assert example.statement(example.Verdict(scores, ())).startswith("score 2.0 [")
 
 
+def test_where_no_round_was_decided_it_says_so(example):
+    scores = Evaluation((1.0, 3.0), (10, 11), 0.0)
+    for rounds in ((), (example.Rounds(0, 0), example.Rounds(0, 0))):
+        verdict = example.Verdict(scores, rounds)
+        assert all(map(math.isnan, (verdict.win_rate, *verdict.interval)))
+    assert example.statement(verdict).startswith("no round was decided; score 2.0 [")
+
+
 def test_without_the_rom_it_says_which_one_is_wanted(example):
     if integration(GAME).rom is None:
         with pytest.raises(example.MacroGymError, match="a5aad1d108046d9388e33247610dafb4c6516e0b"):
@@ -178,17 +188,69 @@ def test_every_algorithm_takes_the_settings(example, algorithm):
     assert first.learner_kwargs["clip_rewards"] is False
 
 
+@pytest.fixture
+def begun(example, tmp_path):
+    """Settings, with a macro set, of a run of which there is the configuration and a model."""
+    macros = tmp_path / "macros.json"
+    MacroSet(("NOOP", "LEFT", "B"), ((1, 1, 1), (2, 0))).save(macros)
+    settings = example.Settings(
+        game=AIRSTRIKER, macros=macros, seeds=(2, 3), output=tmp_path / "runs", video=False
+    )
+    folder = settings.folder / "seed3"
+    _write_json(folder / "config.json", _about(example.configs(settings)[1]))
+    (folder / "model.zip").write_bytes(b"precious")
+    yield settings
+    assert (folder / "model.zip").read_bytes() == b"precious"
+    assert not (settings.folder / "seed2").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"frames": 7}, "frames was 20000000 and is 7."),
+        ({"k": 1}, "k was None and is 1."),
+        ({"state": "Level2"}, "options was {} and is {'state': 'Level2'}."),
+        ({"n_envs": 5, "macros": None}, "macros was .*macros.json and is None; n_envs was 8 and"),
+    ],
+)
+def test_a_run_that_was_begun_with_other_settings_is_refused_before_any(
+    example, begun, changes, said, monkeypatch
+):
+    monkeypatch.setattr(example, "train", lambda config: pytest.fail(f"trained {config.folder}"))
+    with pytest.raises(example.run.RunError, match="seed3 was begun with other .*" + said):
+        example.main(example.replace(begun, **changes))
+
+
+def test_a_run_of_another_game_or_other_macros_in_the_file_is_refused(example, begun):
+    of_its_own = example.configs(begun)[1]
+    example.require_same(of_its_own)
+    with pytest.raises(example.run.RunError, match=f"env was MacroRetro/{AIRSTRIKER} and is "):
+        example.require_same(example.replace(of_its_own, env=f"MacroRetro/{GAME}"))
+    otherwise = example.replace(of_its_own.learner, double_q=False)
+    with pytest.raises(example.run.RunError, match="settings: double_q was True and is False"):
+        example.require_same(example.replace(of_its_own, learner=otherwise))
+    MacroSet(("NOOP", "LEFT", "B"), ((1, 1), (2, 0))).save(begun.macros)
+    with pytest.raises(example.run.RunError, match=r"files was {'macros': .* and is {'macros'"):
+        example.require_same(of_its_own)
+
+
+def test_a_smoke_run_has_folders_of_its_own(example):
+    smoke, full = (example.Settings(smoke=smoke).folder for smoke in (True, False))
+    assert (smoke.name, full.name) == ("masp-dqn-score-smoke", "masp-dqn-score")
+
+
 def test_all_of_it_runs_on_the_game_that_ships_and_goes_on_where_it_was(example, tmp_path, capsys):
     settings = example.Settings(game=AIRSTRIKER, k=0, seeds=(3,), output=tmp_path, smoke=True)
     example.main(settings)
-    results = json.loads((tmp_path / "masp-dqn-score.json").read_text())
+    results = json.loads((tmp_path / "masp-dqn-score-smoke.json").read_text())
     assert list(results) == ["seed 3, trained", "seed 3, random"]
     assert all(len(result["score"]["scores"]) == 2 for result in results.values())
-    folder = tmp_path / "masp-dqn-score"
+    folder = tmp_path / "masp-dqn-score-smoke"
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, f"{folder.name}.json"}
     assert len(list(folder.glob("seed3/video/*.mp4"))) == 1
     capsys.readouterr()
     trained = (folder / "seed3" / "model.zip").stat().st_mtime_ns
     example.main(example.replace(settings, video=False))
     assert (folder / "seed3" / "model.zip").stat().st_mtime_ns == trained
     assert capsys.readouterr().out.count("over 2 episodes") == 2
-    assert json.loads((tmp_path / "masp-dqn-score.json").read_text()) == results
+    assert json.loads((tmp_path / "masp-dqn-score-smoke.json").read_text()) == results
