@@ -1,12 +1,13 @@
 """What recording and replaying need to know of an environment, and how to make it again."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 from gymnasium import spaces
 
+from macro_gym.buttons import BETWEEN_PLAYERS, joint
 from macro_gym.errors import ActionSpaceError, EnvironmentSettingError
 from macro_gym.frames import frames_per_step
 
@@ -61,6 +62,8 @@ def frameskip_of(env: gym.Env[Any, Any]) -> int:
 
 def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
     """Return how to make an environment whose primitives do the same; empty if it is unknown."""
+    from macro_gym.retro import MacroRetroEnv
+
     if env.spec is None:
         return {}
     kwargs = dict(env.spec.kwargs)
@@ -70,8 +73,18 @@ def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
         parameters = inspect.signature(type(env)).parameters.values()
         kwargs = {p.name: p.default for p in parameters if p.default is not p.empty} | kwargs
         kwargs |= {"k": 0} if "k" in kwargs else {}
+        # Those of games of stable-retro follow the macros, or a bank, unless buttons name them.
+        if "buttons" in kwargs and isinstance(env, MacroRetroEnv):
+            kwargs["buttons"] = _buttons(action_names(env))
     dropped = ("render_mode", "macros", "record")
     return {
         "id": env.spec.id,
         "kwargs": {name: value for name, value in kwargs.items() if name not in dropped},
     }
+
+
+def _buttons(primitives: Sequence[str]) -> Sequence[str]:
+    """What to name as buttons to have primitives, or more than those if two play only some."""
+    players = 1 + primitives[0].count(BETWEEN_PLAYERS)
+    first = tuple(dict.fromkeys(name.split(BETWEEN_PLAYERS)[0] for name in primitives))
+    return first if joint(first, players) == tuple(primitives) else "all"

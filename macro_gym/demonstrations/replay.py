@@ -86,10 +86,15 @@ def begin(
         DemonstrationError: As `replay` raises it.
     """
     settings = settings_to_replay(demonstration) if env is None else demonstration.settings
-    env = (_make(settings, render_mode) if env is None else env).unwrapped
-    actions = _actions_in(env, demonstration)
-    env.reset(seed=settings.get("seed", 0), options=settings.get("options"))
-    return env, actions
+    playing = (_make(settings, render_mode) if env is None else env).unwrapped
+    try:
+        actions = _actions_in(playing, demonstration)
+        playing.reset(seed=settings.get("seed", 0), options=settings.get("options"))
+    except BaseException:
+        if env is None:
+            playing.close()
+        raise
+    return playing, actions
 
 
 def settings_to_replay(demonstration: Demonstration) -> Mapping[str, Any]:

@@ -6,11 +6,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from macro_gym import MacroSet
 from macro_gym.cli import main
-from macro_gym.demonstrations import Demonstration, replay
+from macro_gym.demonstrations import Demonstration, record, replay
 from macro_gym.demonstrations.movies import load_checks, load_movie
 from macro_gym.demonstrations.person import keys_of
 from macro_gym.demonstrations.replay_movie import replay_movie
+from macro_gym.errors import DemonstrationError
 from macro_gym.retro import MacroRetroEnv
 
 pygame = pytest.importorskip("pygame")
@@ -54,6 +56,54 @@ def test_a_policys_play_is_kept_and_filmed_and_both_go_again_as_they_went(tmp_pa
     assert replay_movie(movie).departed is None
     assert [*(tmp_path / "movies").iterdir()] == [movie]  # Replaying records nothing.
     assert replay(play).sum() == play.score
+
+
+PAIRS = ("NOOP|NOOP", "UP+B|NOOP", "NOOP|UP+B", "UP+B|UP+B")
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "stored"),
+    [
+        # None of the bank's combinations but two; of two players, all pairs or only some.
+        (("NOOP", "UP+B", "LEFT"), {}, ("NOOP", "LEFT", "UP+B")),
+        (("LEFT", "UP+B"), {"buttons": ["UP+B", "LEFT", "DOWN"]}, ("UP+B", "LEFT", "DOWN")),
+        (PAIRS, {"players": 2}, ("NOOP", "UP+B")),
+        (("NOOP|UP+B", "UP+B|LEFT"), {"players": 2}, "all"),
+    ],
+)
+def test_play_is_replayed_with_the_buttons_that_its_macros_brought(tmp_path, names, given, stored):
+    macros = MacroSet(names, ((0, 1, 1), (1, 0)))
+    frames = {"max_num_frames_per_episode": 120}
+    with closing(gym.make(f"MacroRetro/{GAME}", macros=macros, **given, **frames)) as env:
+        last = int(env.action_space.n) - 1
+        [play] = record(env, lambda _: last, episodes=1, seed=3)
+    played = {play.primitives[action] for action in play.actions}
+    assert (len(play.actions), played) == (30, set(names[:2]))
+    assert play.settings["kwargs"]["buttons"] in (stored, list(stored))
+    play.save(tmp_path / "play.npz")
+    np.testing.assert_array_equal(replay(Demonstration.load(tmp_path / "play.npz")), play.rewards)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "error"),
+    [(("NOOP", "A"), None, DemonstrationError), (("NOOP",), {"frame": 3}, ValueError)],
+)
+def test_an_environment_made_for_a_replay_that_cannot_begin_is_closed(
+    monkeypatch, names, options, error
+):
+    def refuse(self, *, seed=None, options=None):
+        raise ValueError(f"options are {options}")
+
+    monkeypatch.setattr(MacroRetroEnv, "reset", refuse)
+    kwargs = {"k": 0, "buttons": ["NOOP", "B"]}
+    settings = {"id": f"MacroRetro/{GAME}", "kwargs": kwargs, "options": options}
+    actions = np.arange(len(names), dtype=np.uint8)
+    play = Demonstration(names, actions, game=GAME, frameskip=4, settings=settings)
+    # The error, as long as it is kept, keeps the environment.
+    with pytest.raises(error, match=r"lacks: A|options are \{'frame': 3\}") as kept:
+        replay(play)
+    MacroRetroEnv(GAME, k=0).close()
+    assert kept.value is not None
 
 
 def test_a_recording_becomes_a_movie_when_it_is_replayed(tmp_path, capsys):
