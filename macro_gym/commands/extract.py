@@ -40,8 +40,8 @@ def extract(
         lengths: Steps in the shortest and in the longest macro.
         method: The paper's frequent sequences; byte-pair merges; the rules of Sequitur's grammar;
             or those of the frequent ones that save most decisions, without near-duplicates.
-        distinct_effects: Of macros that do the same in the emulator choose one; of Atari games, and
-            by the method compression.
+        distinct_effects: Of macros that do the same in the emulator choose one; by the method
+            compression. For a game of stable-retro its ROM must be there.
         min_count: How often a macro must have occurred at least.
         weights: A whole number for each of the paths, all 1 if omitted; what play of weight w
             holds counts w times.

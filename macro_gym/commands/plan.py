@@ -3,6 +3,9 @@
 from pathlib import Path
 
 from macro_gym.demonstrations import Demonstration
+from macro_gym.errors import EnvironmentSettingError
+from macro_gym.games import find_game
+from macro_gym.registration import atari_games
 
 
 def plan(
@@ -49,6 +52,11 @@ def plan(
         repeat_action_probability=repeat_action_probability,
     )
     chosen = state is not None or scenario is not None or bool(buttons)
+    if chosen and find_game(game, atari_games()):
+        raise EnvironmentSettingError(
+            f"--state, --scenario and --buttons are for games of stable-retro, but {game} is one "
+            "of ale-py's; leave them out"
+        )
     play = plan_play(
         RetroGame(game, state, scenario, buttons or None) if chosen else planned_game(game),
         output,

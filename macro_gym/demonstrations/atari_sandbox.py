@@ -12,6 +12,7 @@ from macro_gym.demonstrations.search import Memory, Sandbox
 from macro_gym.errors import UnknownGameError
 from macro_gym.games import did_you_mean, find_game, game_name
 from macro_gym.registration import atari_games
+from macro_gym.retro_games import retro_games
 
 if TYPE_CHECKING:
     from ale_py import Action, ALEInterface, ALEState
@@ -152,8 +153,9 @@ def known_rom(game: str) -> str:
     games = atari_games()
     rom = find_game(game, games)
     if rom is None:
+        close = did_you_mean(game, games) or did_you_mean(game, retro_games())
         raise UnknownGameError(
             f"game is {game!r}, but ale-py has no such game for one player."
-            f"{did_you_mean(game, games)} It has {', '.join(games)}."
+            + (close or f" It has {', '.join(games)}.")
         )
     return rom

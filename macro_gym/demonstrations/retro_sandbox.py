@@ -1,6 +1,7 @@
 """Games of stable-retro as the planner plays them: in the one emulator that a process can have."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from macro_gym.buttons import button_row, normal_name
 from macro_gym.demonstrations.search import Memory, Sandbox, held_actions
+from macro_gym.errors import EnvironmentSettingError
 from macro_gym.retro_games import integration
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class RetroGame:
     Raises:
         UnknownGameError: stable-retro does not integrate the game.
         MissingRomError: Its ROM is not there.
-        EnvironmentSettingError: The game lacks the state, the scenario or a button.
+        EnvironmentSettingError: The game lacks the state, the scenario or a button, or a
+            combination is named twice.
     """
 
     key: str
@@ -57,6 +60,7 @@ class RetroGame:
         object.__setattr__(self, "key", known.game)
         if self.buttons is not None:
             names = tuple(normal_name(name, known.buttons) for name in self.buttons)
+            _require_distinct(names)
             object.__setattr__(self, "buttons", names)
 
     @property
@@ -276,6 +280,16 @@ class _Moment:
 
     emulator: "RetroState"
     memory: Memory
+
+
+def _require_distinct(buttons: Sequence[str]) -> None:
+    """Refuse combinations that are named twice."""
+    repeated = [name for name, times in Counter(buttons).items() if times > 1]
+    if repeated:
+        raise EnvironmentSettingError(
+            f"buttons names {', '.join(repeated)} more than once, in whichever order of buttons; "
+            "each combination must be named once"
+        )
 
 
 def _never() -> float:

@@ -128,7 +128,7 @@ def require_animation(
     names = tuple(macro_set.primitives[p] for p in macro_set.macros[rank - 1])
     new_figure(1, 1)
     if known_retro_game(game):
-        RetroGame(game, buttons=names)
+        RetroGame(game, buttons=tuple(dict.fromkeys(names)))
         return names
     known_rom(game)
     unknown = sorted(set(names) - set(ALE_ACTIONS))

@@ -76,7 +76,23 @@ def test_the_commands_lead_from_a_game_to_an_environment_with_its_macros(tmp_pat
         env.close()
 
 
-def test_options_of_stable_retro_are_refused_for_an_atari_game(tmp_path, capsys):
-    argv = ["plan", "Breakout", "--output", str(tmp_path), "--state", "Level1"]
-    assert main(argv) == 2
-    assert "'Breakout', which stable-retro does not integrate" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "option", [("--state", "Level1"), ("--scenario", "scenario"), ("--buttons", "NOOP", "B")]
+)
+def test_options_of_stable_retro_are_refused_for_an_atari_game(tmp_path, capsys, option):
+    assert main(["plan", "Breakout", "--output", str(tmp_path), *option]) == 2
+    message = "--state, --scenario and --buttons are for games of stable-retro, but Breakout is one"
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Airstriker", "player. Did you mean Airstriker-Genesis-v0?\n"),
+        ("brekout", "player. Did you mean breakout?\n"),
+        ("qqqqq", "player. It has adventure, "),
+    ],
+)
+def test_games_spelled_like_an_unknown_one_are_named_or_else_all(tmp_path, capsys, name, said):
+    assert main(["plan", name, "--output", str(tmp_path)]) == 2
+    assert said in capsys.readouterr().err

@@ -280,6 +280,7 @@ def test_a_game_whose_rom_is_not_there_is_refused_before_anything_is_played():
         ({"scenario": "race"}, "scenario is 'race'"),
         ({"buttons": ("NOOP", "B+TURBO")}, "holds 'TURBO'"),
         ({"buttons": ("LEFT+RIGHT",)}, "holds opposite directions"),
+        ({"buttons": ("B+LEFT", "NOOP", "LEFT+B")}, r"buttons names LEFT\+B more than once"),
     ],
 )
 def test_options_that_the_game_lacks_are_refused(option, message):
