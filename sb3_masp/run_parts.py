@@ -1,6 +1,8 @@
 """What a run's settings stand for: its environments and its learner."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -13,6 +15,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv
 
 from macro_gym import MacroAction, MacroSet
+from macro_gym.buttons import joint
+from macro_gym.retro_games import integration
 from sb3_masp.environments import macro_set_of
 from sb3_masp.features import BytesExtractor
 from sb3_masp.macro_learner import MacroLearner
@@ -43,7 +47,8 @@ def parts(config: TrainConfig) -> Parts:
     """How the run's macros come to its environment.
 
     Raises:
-        RunError: The settings of a game were given for another environment.
+        RunError: The settings of a game were given for another environment, or an option that the
+            environment does not take.
         RemapError: A macro needs a primitive that the environment lacks.
     """
     macros = None if config.macros is None else _macros(config, config.macros)
@@ -67,14 +72,9 @@ def _macros(config: TrainConfig, path: Path) -> MacroSet | Path:
     path = path / MACRO_SET if path.is_dir() else path
     if config.macros_unmapped == "error":
         return path
-    kwargs: dict[str, Any] = dict(config.options)
-    if config.env.startswith("Macro"):
-        kwargs["k"] = 0
-    env: gym.Env[Any, Any] = gym.make(config.env, **kwargs)
-    if not env.has_wrapper_attr("get_action_meanings"):
+    names = _primitives(config)
+    if names is None:
         return path
-    names = env.get_wrapper_attr("get_action_meanings")()
-    env.close()
     macro_set = MacroSet.load(path)
     kept, dropped = split_macros(macro_set, names)
     if dropped:
@@ -82,6 +82,37 @@ def _macros(config: TrainConfig, path: Path) -> MacroSet | Path:
             f"{len(dropped)} macros dropped, of primitives that are none here: {', '.join(dropped)}"
         )
     return kept
+
+
+def _primitives(config: TrainConfig) -> Sequence[str] | None:
+    """Names of the primitives that macros can be made of; None if the environment names none."""
+    kwargs: dict[str, Any] = dict(config.options)
+    if config.env.startswith("MacroRetro/") and kwargs.get("buttons") is None:
+        # Without macros, the environment would have those of the bank only.
+        allowed = integration(config.env).combinations(kwargs.get("scenario"))
+        return joint(allowed, kwargs.get("players", 1))
+    if config.env.startswith("Macro"):
+        kwargs["k"] = 0
+    with _options_named(config), closing(gym.make(config.env, **kwargs)) as env:
+        if not env.has_wrapper_attr("get_action_meanings"):
+            return None
+        names: Sequence[str] = env.get_wrapper_attr("get_action_meanings")()
+        return names
+
+
+@contextmanager
+def _options_named(config: TrainConfig) -> Iterator[None]:
+    """Say so where an environment does not take one of the run's options."""
+    try:
+        yield
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None or unknown[1] not in config.options:
+            raise
+        raise RunError(
+            f"--options has {unknown[1]}, which {config.env} does not take; options are arguments "
+            "of the environment. Is it misspelt?"
+        ) from error
 
 
 def split_macros(macro_set: MacroSet, names: Sequence[str]) -> tuple[MacroSet, tuple[str, ...]]:
@@ -109,12 +140,14 @@ def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
     """
     n_envs = config.n_envs if n_envs is None else n_envs
     kwargs, wrapper = parts(config)
-    if config.env.startswith("MacroRetro/") or (n_envs > 1 and config.env.startswith("MacroALE/")):
-        return make_macro_vec_env(config.env, n_envs, config.seed, **kwargs)
-    # SB3's type asks for a class, and its code for whatever makes one environment of another.
-    return make_vec_env(
-        config.env, n_envs, config.seed, env_kwargs=kwargs, wrapper_class=cast(Any, wrapper)
-    )
+    retro = config.env.startswith("MacroRetro/")
+    with _options_named(config):
+        if retro or (n_envs > 1 and config.env.startswith("MacroALE/")):
+            return make_macro_vec_env(config.env, n_envs, config.seed, **kwargs)
+        # SB3's type asks for a class, and its code for whatever makes one environment of another.
+        return make_vec_env(
+            config.env, n_envs, config.seed, env_kwargs=kwargs, wrapper_class=cast(Any, wrapper)
+        )
 
 
 def make_film_env(config: TrainConfig) -> gym.Env[Any, Any]:

@@ -7,10 +7,11 @@ import pytest
 import torch as th
 
 from macro_gym import MacroSet
+from macro_gym.banks import load_bank
 from sb3_masp import run
 from sb3_masp.callbacks import Checkpoints
 from sb3_masp.cli import main
-from sb3_masp.run_parts import make_env, make_film_env
+from sb3_masp.run_parts import make_env, make_film_env, parts
 
 AIRSTRIKER = MacroSet(("NOOP", "LEFT", "RIGHT+B", "B"), ((1, 1, 1), (3, 0), (2, 2, 2, 2, 2)))
 
@@ -102,6 +103,21 @@ def test_macros_that_the_game_cannot_play_are_left_out_if_asked(config, capsys, 
     env.close()
 
 
+@pytest.mark.parametrize("options", [{}, {"players": 2}])
+def test_macros_of_other_buttons_than_the_banks_are_not_dropped(config, capsys, tmp_path, options):
+    rest = "|NOOP" * (options.get("players", 1) - 1)
+    names = tuple(f"{name}{rest}" for name in ("NOOP", "UP+B"))
+    assert "UP+B" not in load_bank(config.env).primitives
+    MacroSet(names, ((1, 1), (0, 1, 1))).save(tmp_path / "others.json")
+    dropping = replace(
+        config, macros=tmp_path / "others.json", macros_unmapped="drop", options=options
+    )
+    assert parts(dropping).kwargs["macros"] == MacroSet.load(tmp_path / "others.json")
+    assert capsys.readouterr().out == ""
+    only = replace(dropping, options={**options, "buttons": ["NOOP", "LEFT"]})
+    assert parts(only).kwargs["macros"].macros == ()
+
+
 def test_the_command_line_trains_and_evaluates_on_the_game(config, tmp_path, capsys):
     folder = str(tmp_path / "by_command")
     words = f"{config.env} --frames 1500 --macros {config.macros} --run {folder} --n-envs 2"
@@ -112,6 +128,19 @@ def test_the_command_line_trains_and_evaluates_on_the_game(config, tmp_path, cap
     trained, random = capsys.readouterr().out.splitlines()[-2:]
     assert trained.startswith("trained")
     assert random.endswith("over 3 episodes")
+
+
+@pytest.mark.parametrize("n_envs", [1, 2])
+@pytest.mark.parametrize("env", ["MacroRetro/Airstriker-Genesis-v0", "MacroALE/Breakout-v5"])
+def test_options_that_the_environment_does_not_take_are_named(config, env, n_envs):
+    misspelt = replace(config, env=env, macros=None, options={"screen_siz": 42}, n_envs=n_envs)
+    with pytest.raises(run.RunError, match=rf"--options has screen_siz, which {env} does not take"):
+        make_env(misspelt)
+
+
+def test_a_wrong_type_of_an_option_is_told_as_it_is(config):
+    with pytest.raises(TypeError, match="screen_size"):
+        make_env(replace(config, options={"screen_size": "large"}))
 
 
 def test_options_that_have_a_name_of_their_own_are_refused():
