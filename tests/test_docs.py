@@ -38,7 +38,7 @@ def test_the_table_of_banks_is_of_the_banks_that_are_shipped():
         assert bank["mean_score"] == pytest.approx(sum(origin.scores) / len(origin.scores))
 
 
-@pytest.mark.parametrize("name", ["update", "stepping"])
+@pytest.mark.parametrize("name", ["update", "stepping", "retro_stepping"])
 def test_the_readmes_ratios_are_those_of_the_results(name):
     readme = (ROOT / "README.md").read_text()
     known = {f"{ratio:.2f}" for ratio in results(name)["ratios"].values()}
