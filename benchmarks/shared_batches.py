@@ -1,8 +1,8 @@
 """What sharing batches does to learning: an outer batch that is the next inner one, or its own.
 
-MASPDQN with an outer step after every update, on two of the problems of ``benchmarks.learning``, with
-settings that were made there for neither. Each run is one row, written as soon as it ends, so an
-interrupted benchmark goes on where it was.
+MASPDQN with an outer step after every update, on two of the problems of ``benchmarks.learning``,
+with settings that were made there for neither. Each run is one row, written as soon as it ends, so
+an interrupted benchmark goes on where it was.
 """
 
 import json
@@ -29,9 +29,10 @@ LEARNER = "MASPDQN"
 SECTION = """\
 ## Sharing batches
 
-What an outer batch that is the next inner one (`similarity_learning="meta_shared"`, `meta_interval=1`) does to
-learning: MASPDQN on problems of [Learning](learning.md), with their settings. Returns as there; intervals are 95%
-t-intervals of the mean over seeds, the last column's of the mean difference between runs of the same seed.
+What an outer batch that is the next inner one (`similarity_learning="meta_shared"`,
+`meta_interval=1`) does to learning: MASPDQN on problems of [Learning](learning.md), with their
+settings. Returns as there; intervals are 95% t-intervals of the mean over seeds, the last column's of
+the mean difference between runs of the same seed.
 
 | problem | seeds | own batches | batches shared | difference |
 |---|---|---|---|---|

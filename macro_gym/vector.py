@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.core import RenderFrame
 from gymnasium.vector import AutoresetMode, VectorEnv
