@@ -31,8 +31,8 @@ SECTION = """\
 
 What an outer batch that is the next inner one (`similarity_learning="meta_shared"`,
 `meta_interval=1`) does to learning: MASPDQN on problems of [Learning](learning.md), with their
-settings. Returns as there; intervals are 95% t-intervals of the mean over seeds, the last column's of
-the mean difference between runs of the same seed.
+settings. Returns as there; intervals are 95% t-intervals of the mean over seeds, the last column's
+of the mean difference between runs of the same seed.
 
 | problem | seeds | own batches | batches shared | difference |
 |---|---|---|---|---|
