@@ -116,7 +116,7 @@ class MacroRetroEnv(EmulatorEnv):
         frameskip: int = 4,
         repeat_action_probability: float = 0.25,
         state: str | None = None,
-        scenario: str | None = None,
+        scenario: str | os.PathLike[str] | None = None,
         players: int = 1,
         buttons: Sequence[str] | Literal["all"] | None = None,
         max_num_frames_per_episode: int | None = 108_000,
@@ -189,6 +189,7 @@ class MacroRetroEnv(EmulatorEnv):
         self._emulator.require_open()
         state = self.__dict__.copy()
         del state["_emulator"]
+        state.pop("_before", None)  # of no use to later decisions
         return state | {"_saved": self._emulator.save()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -313,7 +314,7 @@ def _given(game: str, k: int | None, macros: Macros, players: int) -> MacroSet |
 def _primitives(
     integration: Integration,
     buttons: Sequence[str] | str | None,
-    scenario: str | None,
+    scenario: str | os.PathLike[str] | None,
     given: MacroSet | None,
     players: int,
 ) -> tuple[str, ...]:
