@@ -84,6 +84,7 @@ def scores_of(
     cells: Sequence[Cell],
     arm: str,
     measure: str = "area",
+    tuned_on: Sequence[str] = (),
 ) -> Values:
     """Scores of an arm at the strengths that it has chosen, ``(seeds, problems)``.
 
@@ -92,13 +93,14 @@ def scores_of(
         cells: One for each problem.
         arm: Its name.
         measure: A column.
+        tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
 
     Returns:
         The scores of the seeds that are there in all cells; none where a strength is not chosen.
     """
     of_cells = []
     for cell in cells:
-        strength, own = chosen_strength(rows, cell, arm), home(cell, arm)
+        strength, own = chosen_strength(rows, cell, arm, tuned_on=tuned_on), home(cell, arm)
         of_cells.append(
             {
                 run.seed: row[measure]

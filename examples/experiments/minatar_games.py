@@ -10,9 +10,7 @@ interruption. Without --smoke and --full it says what is to be run, and how long
 """
 
 import itertools
-import os
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,21 +20,20 @@ from typing import Annotated, Any, Literal
 import gymnasium as gym
 import numpy as np
 import tyro
-from stable_baselines3.common.monitor import Monitor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.problems import SmallImages
 from examples.experiments.arms import ARMS
-from examples.experiments.rows import Cell, Results, Run
-from examples.experiments.runs import carry_out
+from examples.experiments.learners import effort, let_learn, make_learner, scores
+from examples.experiments.rows import Cell, Run
+from examples.experiments.settings import GridSettings, conduct
 from macro_gym import MacroAction, MacroSet
 from macro_gym.demonstrations import read_play
 from macro_gym.extraction import frequent_ngrams
 from macro_gym.files import replacing
 from sb3_masp import MASPDQN
-from sb3_masp.callbacks import EpisodeLog, FrameBudget
-from sb3_masp.sweeps.results import area_under_curve, final_score
+from sb3_masp.callbacks import FrameBudget
 
 OUTPUT = Path(__file__).parent / "results" / "minatar_games.csv"
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
@@ -74,31 +71,16 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What is run.
+class Settings(GridSettings):
+    """What is run; the play goes beside the table.
 
     Args:
         games: Which of MinAtar's.
         k: Numbers of macros.
-        arms: What is compared.
-        seeds: Runs of each arm that are reported.
-        tuning_seeds: Runs of each strength that arms choose by.
-        workers: Processes, of one thread each; as many as there are cores by default.
-        output: The table, by default the one in results, or with --smoke one that is not kept;
-            the play goes beside it.
-        smoke: So small that it only shows that it runs.
-        full: Run it.
     """
 
     games: tuple[Literal[*GAMES], ...] = GAMES
     k: tuple[int, ...] = (16, 64, 256)
-    arms: tuple[Literal[*ARMS], ...] = tuple(arm for arm in ARMS if arm != "oracle")
-    seeds: int = 5
-    tuning_seeds: int = 2
-    workers: int | None = None
-    output: Path | None = None
-    smoke: bool = False
-    full: bool = False
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
 
 
@@ -118,11 +100,8 @@ def make(game: str) -> gym.Env[Any, Any]:
 
 def learner(env: gym.Env[Any, Any], budget: Budget, seed: int, own: dict[str, Any]) -> MASPDQN:
     """The learner that all arms share, with an arm's own arguments."""
-    shared = budget.learner | {"train_freq": (budget.learner["train_freq"], "decision")}
     policy = {"net_arch": [], "features_extractor_class": SmallImages}
-    policy |= own.get("policy_kwargs", {})
-    given = shared | own | {"policy_kwargs": policy}
-    return MASPDQN("MlpPolicy", Monitor(env), seed=seed, device="cpu", **given)
+    return make_learner(env, seed, budget.learner, own, policy)
 
 
 def record_play(game: str, budget: Budget, path: Path) -> None:
@@ -165,21 +144,13 @@ def learn(budget: Budget, plays: Path, run: Run) -> dict[str, float]:
     env = MacroAction(make(game), macros(plays / f"{game}.npz", k))
     model = learner(env, budget, run.seed, ARMS[run.arm].learner_arguments(run.strength))
     frames = FrameBudget(budget.steps)
-    log = EpisodeLog(frames)
-    model.learn(budget.steps, callback=[frames, log], log_interval=1_000_000)
-    return {
-        "area": area_under_curve(log.episodes) or 0.0,
-        "final": final_score(log.episodes, budget.steps, 0.3) or 0.0,
-        "steps": frames.frames,
-        "decisions": model.num_timesteps,
-        "updates_taken": model._n_updates,
-        "seconds": time.perf_counter() - begun,
-    }
+    of_returns = scores(let_learn(model, frames), budget.steps)
+    return of_returns | {"steps": frames.frames} | effort(model, begun)
 
 
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
-    output = settings.output or OUTPUT
+    output = settings.table(OUTPUT)
     if settings.smoke:
         tiny = Budget().learner | {"learning_starts": 100, "buffer_size": 1_000}
         settings = replace(
@@ -192,20 +163,17 @@ def main(settings: Settings) -> None:
             workers=settings.workers or 1,
             budget=Budget(steps=300, play=500, learner=tiny),
         )
-        output = settings.output or Path(tempfile.mkdtemp(), OUTPUT.name)
     plays = output.parent / "minatar_play"
-    if settings.smoke or settings.full:
+    if settings.is_to_run:
         for game in settings.games:
             record_play(game, settings.budget, plays / f"{game}.npz")
     common = {"steps": settings.budget.steps, "play": settings.budget.play}
-    carry_out(
-        Results(output, common | settings.budget.learner),
+    conduct(
+        settings,
+        output,
+        common | settings.budget.learner,
         [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)],
-        settings.arms,
-        (settings.tuning_seeds, settings.seeds),
         partial(learn, settings.budget, plays),
-        settings.workers or os.cpu_count() or 1,
-        go=settings.smoke or settings.full,
     )
 
 

@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import wait
 from statistics import mean, median
 from typing import Any
@@ -18,10 +19,18 @@ from examples.experiments.arms import ARMS
 from examples.experiments.rows import FIRST_TUNING_SEED, Cell, Results, Rows, Run
 
 
-def tuning_runs(cell: Cell, arms: Iterable[str], seeds: int) -> list[Run]:
+def tuning_cells(cell: Cell, tuned_on: Sequence[str]) -> list[Cell]:
+    """Where strengths for a cell are chosen: on other problems if any are named, else there."""
+    return [replace(cell, problem=problem) for problem in tuned_on] or [cell]
+
+
+def tuning_runs(
+    cell: Cell, arms: Sequence[str], seeds: int, tuned_on: Sequence[str] = ()
+) -> list[Run]:
     """The runs from which arms of several strengths choose one."""
     return [
-        Run(cell, arm, strength, FIRST_TUNING_SEED + seed)
+        Run(chosen_in, arm, strength, FIRST_TUNING_SEED + seed)
+        for chosen_in in tuning_cells(cell, tuned_on)
         for arm in arms
         if len(ARMS[arm].strengths) > 1
         for strength in ARMS[arm].strengths
@@ -29,12 +38,14 @@ def tuning_runs(cell: Cell, arms: Iterable[str], seeds: int) -> list[Run]:
     ]
 
 
-def reported_runs(cell: Cell, arms: Iterable[str], seeds: int, rows: Rows) -> list[Run]:
+def reported_runs(
+    cell: Cell, arms: Iterable[str], seeds: int, rows: Rows, tuned_on: Sequence[str] = ()
+) -> list[Run]:
     """The runs that arms are compared by, at the strengths that they have chosen."""
     return [
         Run(home(cell, arm), arm, strength, seed)
         for arm in arms
-        if (strength := chosen_strength(rows, cell, arm)) is not None
+        if (strength := chosen_strength(rows, cell, arm, tuned_on=tuned_on)) is not None
         for seed in range(seeds)
     ]
 
@@ -44,21 +55,25 @@ def home(cell: Cell, arm: str) -> Cell:
     return cell if ARMS[arm].has_macros else Cell(cell.problem, 0, 0.0, cell.updates)
 
 
-def chosen_strength(rows: Rows, cell: Cell, arm: str, measure: str = "area") -> str | None:
-    """The strength with the best mean over the tuning seeds, of which each strength needs as many.
+def chosen_strength(
+    rows: Rows, cell: Cell, arm: str, measure: str = "area", tuned_on: Sequence[str] = ()
+) -> str | None:
+    """The strength with the best mean over the tuning runs, of which each strength needs as many.
 
-    Reported seeds have no say in it. None if there are no tuning runs yet, or they are not
-    complete.
+    Reported seeds have no say in it, nor has the cell's problem where strengths are chosen on
+    others. None if there are no tuning runs yet, or they are not complete.
     """
     strengths = ARMS[arm].strengths
     if len(strengths) == 1:
         return strengths[0]
-    scores: dict[str, dict[int, float]] = {strength: {} for strength in strengths}
+    chosen_in = tuning_cells(cell, tuned_on)
+    scores: dict[str, dict[tuple[str, int], float]] = {strength: {} for strength in strengths}
     for run, row in rows.items():
-        if (run.cell, run.arm) == (cell, arm) and not run.is_reported:
-            scores[run.strength][run.seed] = row[measure]
-    seeds = {frozenset(of_strength) for of_strength in scores.values()}
-    if len(seeds) > 1 or not all(scores.values()):
+        if run.cell in chosen_in and run.arm == arm and not run.is_reported:
+            scores[run.strength][run.cell.problem, run.seed] = row[measure]
+    done = {frozenset(of_strength) for of_strength in scores.values()}
+    problems = {problem for of_strength in done for problem, _ in of_strength}
+    if len(done) > 1 or len(problems) < len(chosen_in):
         return None
     return max(strengths, key=lambda strength: mean(scores[strength].values()))
 
@@ -71,19 +86,20 @@ def carry_out(
     work: Callable[[Run], Mapping[str, float]],
     workers: int,
     go: bool,
+    tuned_on: Sequence[str] = (),
 ) -> None:
     """Say what is missing and how long that takes, and run it if it is to ``go``.
 
     Other arguments are those of `complete`.
     """
-    todo = missing(results.rows, cells, arms, seeds)
+    todo = missing(results.rows, cells, arms, seeds, tuned_on)
     seconds = estimate(todo, results.rows)
     time = "none done yet to tell how long they take"
     if seconds is not None:
         time = f"about {seconds / workers / 60:.0f} minutes in {workers} processes"
     print(f"{len(todo)} runs to do, {time}")
     if go:
-        complete(results, cells, arms, seeds, work, workers)
+        complete(results, cells, arms, seeds, work, workers, tuned_on)
 
 
 def complete(
@@ -93,6 +109,7 @@ def complete(
     seeds: tuple[int, int],
     work: Callable[[Run], Mapping[str, float]],
     workers: int,
+    tuned_on: Sequence[str] = (),
 ) -> None:
     """Run what is missing: of each cell first what arms choose from, then what is reported.
 
@@ -103,16 +120,18 @@ def complete(
         seeds: How many to choose on, and how many to report.
         work: What to do for a run, in any process.
         workers: Processes, each with one thread; with 1 it is this one.
+        tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
     """
+    todo = missing(results.rows, cells, arms, seeds, tuned_on)
     with (
-        tqdm(total=len(missing(results.rows, cells, arms, seeds)), unit="run") as bar,
+        tqdm(total=len(todo), unit="run") as bar,
         _executor(workers, work) as execute,
     ):
         results.note_origin()
         for cell in cells:
             for planned in (
-                lambda cell: tuning_runs(cell, arms, seeds[0]),
-                lambda cell: reported_runs(cell, arms, seeds[1], results.rows),
+                lambda cell: tuning_runs(cell, arms, seeds[0], tuned_on),
+                lambda cell: reported_runs(cell, arms, seeds[1], results.rows, tuned_on),
             ):
                 bar.set_description(f"{cell.problem}, k={cell.k}")
                 for run, result in execute([r for r in planned(cell) if r not in results.rows]):
@@ -123,14 +142,15 @@ def complete(
 def missing(
     rows: Rows,
     cells: Iterable[Cell],
-    arms: Collection[str],
+    arms: Sequence[str],
     seeds: tuple[int, int],
+    tuned_on: Sequence[str] = (),
 ) -> list[Run]:
     """What is to be run; its strength is "?" where that is still to be chosen."""
     planned: dict[Run, None] = {}
     for cell in cells:
-        of_cell = tuning_runs(cell, arms, seeds[0])
-        chosen = {arm: chosen_strength(rows, cell, arm) for arm in arms}
+        of_cell = tuning_runs(cell, arms, seeds[0], tuned_on)
+        chosen = {arm: chosen_strength(rows, cell, arm, tuned_on=tuned_on) for arm in arms}
         of_cell += [
             Run(home(cell, arm), arm, "?" if strength is None else strength, seed)
             for arm, strength in chosen.items()

@@ -10,9 +10,7 @@ interruption. Without --smoke and --full it says what is to be run, and how long
 """
 
 import itertools
-import os
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,9 +26,10 @@ from stable_baselines3.common.monitor import Monitor
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from examples.experiments.arms import ARMS, oracle_similarity
+from examples.experiments.learners import LEARNERS, effort, let_learn
 from examples.experiments.problems import GAMMA, PROBLEMS, macro_env, macros
-from examples.experiments.rows import Cell, Results, Run
-from examples.experiments.runs import carry_out
+from examples.experiments.rows import Cell, Run
+from examples.experiments.settings import GridSettings, conduct
 from examples.experiments.table import (
     Table,
     Values,
@@ -38,8 +37,7 @@ from examples.experiments.table import (
     optimal_q_values,
     with_macros,
 )
-from sb3_masp import MASPDQN
-from sb3_masp.callbacks import EpisodeLog, FrameBudget
+from sb3_masp.callbacks import FrameBudget
 from sb3_masp.sweeps.results import area_under_curve
 
 OUTPUT = Path(__file__).parent / "results" / "small_problems.csv"
@@ -78,7 +76,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(GridSettings):
     """What is run.
 
     Args:
@@ -87,45 +85,16 @@ class Settings:
         shares: Of them, how much is mined rather than random.
         updates: What updates are counted in: decision, one for every two; or step, of which a
             macro has several.
-        arms: What is compared.
-        seeds: Runs of each arm that are reported.
-        tuning_seeds: Runs of each strength that arms choose by.
-        workers: Processes, of one thread each; as many as there are cores by default.
-        output: The table, by default the one in results, or with --smoke one that
-            is not kept.
-        smoke: So small that it only shows that it runs.
-        full: Run it.
     """
 
+    arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
+    seeds: int = 10
+    tuning_seeds: int = 5
     problems: tuple[Literal[*PROBLEMS], ...] = tuple(PROBLEMS)
     k: tuple[int, ...] = (64, 256)
     shares: tuple[float, ...] = (0.5,)
     updates: tuple[Literal["decision", "step"], ...] = ("decision",)
-    arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
-    seeds: int = 10
-    tuning_seeds: int = 5
-    workers: int | None = None
-    output: Path | None = None
-    smoke: bool = False
-    full: bool = False
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
-
-
-class StepwiseMASPDQN(MASPDQN):
-    """MASPDQN whose ``train_freq`` counts steps: as many updates a step, however long macros are.
-
-    It needs a buffer that holds the whole run.
-    """
-
-    def _take_trainings_due(self) -> int:
-        """How many of the updates that the steps so far ask for have not been taken."""
-        super()._take_trainings_due()
-        durations = self.replay_buffer.durations[:, 0]
-        steps = durations[self.learning_starts :].sum()
-        return int(steps) // self.train_freq.frequency - self._n_updates
-
-
-LEARNERS = {"decision": MASPDQN, "step": StepwiseMASPDQN}
 
 
 class Looks(BaseCallback):
@@ -177,19 +146,16 @@ def learn(budget: Budget, run: Run) -> dict[str, float]:
     env = Monitor(macro_env(problem, macro_set))
     model = LEARNERS[cell.updates]("MlpPolicy", env, seed=run.seed, device="cpu", **given)
     frames = FrameBudget(budget.steps)
-    looks, log = Looks(frames, budget.looks, table, problem.start), EpisodeLog(frames)
-    model.learn(budget.steps, callback=[frames, looks, log], log_interval=1_000_000)
+    looks = Looks(frames, budget.looks, table, problem.start)
+    episodes = let_learn(model, frames, [looks])
     scores = np.array(looks.scores) / problem.best
     return {
         "area": scores.mean(),
         "final": scores[-max(len(scores) * 3 // 10, 1) :].mean(),
-        "training": area_under_curve(log.episodes) or 0.0,
+        "training": area_under_curve(episodes) or 0.0,
         "spread": looks.q_values().std(axis=1).mean(),
         "steps": frames.frames,
-        "decisions": model.num_timesteps,
-        "updates_taken": model._n_updates,
-        "seconds": time.perf_counter() - begun,
-    }
+    } | effort(model, begun)
 
 
 def arguments(budget: Budget, run: Run, table: Table) -> dict[str, Any]:
@@ -211,7 +177,7 @@ def cells(settings: Settings) -> list[Cell]:
 
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
-    output = settings.output or OUTPUT
+    output = settings.table(OUTPUT)
     if settings.smoke:
         settings = replace(
             settings,
@@ -223,16 +189,13 @@ def main(settings: Settings) -> None:
             arms=("macros", "uniform", "meta", "oracle"),
             budget=replace(settings.budget, steps=600, looks=3),
         )
-        output = settings.output or Path(tempfile.mkdtemp(), OUTPUT.name)
     common = {"steps": settings.budget.steps, "looks": settings.budget.looks, "epsilon": EPSILON}
-    carry_out(
-        Results(output, common | settings.budget.learner),
+    conduct(
+        settings,
+        output,
+        common | settings.budget.learner,
         cells(settings),
-        settings.arms,
-        (settings.tuning_seeds, settings.seeds),
         partial(learn, settings.budget),
-        settings.workers or os.cpu_count() or 1,
-        go=settings.smoke or settings.full,
     )
 
 
