@@ -63,6 +63,8 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/masp sweep examples/sweep.toml --dry-run
 	$(BIN)/python examples/experiments/small_problems.py --smoke --output build/small_problems.csv
 	$(BIN)/python examples/experiments/minatar_games.py --smoke --output build/minatar_games.csv
+	$(BIN)/python examples/experiments/atari_ram.py --smoke --output build/atari_ram.csv
+	$(BIN)/python examples/experiments/atari_pixels.py --smoke --folder build/atari_pixels --output build/atari_pixels.csv
 	$(BIN)/python examples/demo.py --smoke --output build/demo
 	$(BIN)/python examples/street_fighter.py --smoke --game Airstriker-Genesis-v0 --k 0 --output build/street_fighter
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json

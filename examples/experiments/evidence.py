@@ -1,25 +1,31 @@
 """Write docs/evidence.md from the tables of the experiments: no figure without its runs."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from examples.experiments import minatar_games, small_problems
-from examples.experiments.arms import ARMS
-from examples.experiments.comparison import (
-    difference,
-    headroom_share,
-    improvement,
-    interval,
-    iqm,
-    scores_of,
+from examples.experiments import atari_pixels, atari_ram, minatar_games, small_problems
+from examples.experiments.arm_tables import (
+    by_problem_table,
+    complete_arms,
+    group_section,
+    groups,
+    title,
 )
+from examples.experiments.arms import ARMS
+from examples.experiments.atari_page import (
+    NOT_RUN,
+    atari_pixels_section,
+    atari_ram_section,
+    read_pixels,
+)
+from examples.experiments.comparison import interval, iqm
 from examples.experiments.problems import PROBLEMS
-from examples.experiments.rows import Cell, Rows, read_rows
-from examples.experiments.runs import chosen_strength, missing
-from examples.experiments.table import Values
+from examples.experiments.rows import Rows, read_rows
+from examples.experiments.runs import missing
 from macro_gym.files import replacing
 from sb3_masp.sweeps.summary import Interval as DrawnInterval
 from sb3_masp.sweeps.summary import draw_intervals
@@ -55,11 +61,6 @@ reported.
 {arms}
 """
 
-HEAD = (
-    "| arm | seeds | score | − uniform | − overlap | P(> uniform) | of the oracle's headroom |\n"
-    "|---|---|---|---|---|---|---|"
-)
-
 LEGEND = """\
 Scores are interquartile means over seeds and problems with 95% stratified bootstrap intervals
 (`rliable`); next to them differences from Σ uniform and Σ of overlap, each at its own best
@@ -78,20 +79,37 @@ of the returns while it learned.
 """
 
 
-def page(rows: Rows, minatar: Rows) -> str:
+def page(
+    rows: Rows,
+    minatar: Rows,
+    ram: Rows | None = None,
+    pixels: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """The page.
 
     Args:
         rows: Of the experiment on small problems.
         minatar: Of the one on MinAtar.
+        ram: Of the one on Atari's memory.
+        pixels: Of the one on Atari's pixels.
     """
-    games = _groups(minatar, minatar_games.GAMES)
+    sections = (
+        _small_problems(rows),
+        _minatar(minatar),
+        atari_ram_section(ram or {}),
+        atari_pixels_section(pixels),
+    )
+    return "\n".join(sections)
+
+
+def _minatar(rows: Rows) -> str:
+    """The section on MinAtar."""
+    games = groups(rows, minatar_games.GAMES)
     return "\n".join(
         [
-            _small_problems(rows),
             MINATAR.format(steps=minatar_games.Budget().steps),
-            *(_title(cells[0]) + _by_problem_table(minatar, cells) for cells in games),
-            *([] if games else ["Not run yet.\n"]),
+            *(title(cells[0]) + by_problem_table(rows, cells) for cells in games),
+            *([] if games else [NOT_RUN]),
         ]
     )
 
@@ -109,10 +127,10 @@ def _small_problems(rows: Rows) -> str:
         ),
         _standing(rows),
     ]
-    groups = _groups(rows, PROBLEMS)
-    if any(_complete_arms(rows, group) for group in groups):
+    found = groups(rows, PROBLEMS)
+    if any(complete_arms(rows, group) for group in found):
         parts += [f"![Scores of the arms]({FIGURE})\n", LEGEND]
-    return "\n".join([*parts, *(_group_section(rows, group) for group in groups)])
+    return "\n".join([*parts, *(group_section(rows, group) for group in found)])
 
 
 def _standing(rows: Rows) -> str:
@@ -128,105 +146,28 @@ def _standing(rows: Rows) -> str:
     )
 
 
-def _groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
-    """The cells of reported runs with macros, one list for each k, share and unit of updates."""
-    reported = (run.cell for run in rows if run.is_reported and run.cell.k)
-    kinds = {(cell.updates, cell.share, cell.k) for cell in reported}
-    return [
-        [Cell(problem, k, share, updates) for problem in problems]
-        for updates, share, k in sorted(kinds)
-    ]
-
-
-def _complete_arms(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:
-    """Scores of the arms that have two seeds or more in all problems."""
-    scores = {arm: scores_of(rows, cells, arm) for arm in ARMS}
-    return {arm: found for arm, found in scores.items() if len(found) > 1}
-
-
-def _group_section(rows: Rows, cells: Sequence[Cell]) -> str:
-    """Everything about one k, share and unit of updates."""
-    scores = _complete_arms(rows, cells)
-    table = [HEAD, *(_line(arm, scores) for arm in scores), ""] if scores else []
-    return _title(cells[0]) + "\n".join([*table, _by_problem_table(rows, cells)])
-
-
-def _title(cell: Cell) -> str:
-    """What the tables below are of."""
-    return f"### k = {cell.k}, {cell.share:.0%} mined, updates by {cell.updates}s\n\n"
-
-
-def _by_problem_table(rows: Rows, cells: Sequence[Cell]) -> str:
-    """Every arm that there are reported rows of, problem by problem."""
-    lines = [
-        "By problem, interquartile means, the number of seeds, and the strength chosen:\n",
-        f"| arm | {' | '.join(cell.problem for cell in cells)} |",
-        "|---" * (len(cells) + 1) + "|",
-    ]
-    for arm in ARMS:
-        said = [_by_problem(rows, cell, arm) for cell in cells]
-        if any(said):
-            lines.append(f"| {arm} | {' | '.join(said)} |")
-    return "\n".join([*lines, ""])
-
-
-def _line(arm: str, scores: dict[str, Values]) -> str:
-    """An arm beside the controls."""
-    own = scores[arm]
-    found = [
-        _against(difference, own, scores, "uniform"),
-        _against(difference, own, scores, "overlap"),
-        _against(improvement, own, scores, "uniform"),
-        _of_headroom(arm, scores),
-    ]
-    return f"| {arm} | {len(own)} | {interval(iqm, own)} | {' | '.join(found)} |"
-
-
-def _against(
-    statistic: Callable[..., float], own: Values, scores: dict[str, Values], control: str
-) -> str:
-    """A comparison with a control; empty where it has not been run, or is the same."""
-    if control not in scores or own is scores[control]:
-        return ""
-    return str(interval(statistic, own, scores[control]))
-
-
-def _of_headroom(arm: str, scores: dict[str, Values]) -> str:
-    """The share of the oracle's headroom, if there is any."""
-    if not {"uniform", "oracle"} <= scores.keys() or arm in ("uniform", "oracle"):
-        return ""
-    control, oracle = scores["uniform"], scores["oracle"]
-    if interval(difference, oracle, control).low <= 0:
-        return "no clear headroom"
-    return str(interval(headroom_share, scores[arm], control, oracle))
-
-
-def _by_problem(rows: Rows, cell: Cell, arm: str) -> str:
-    """An arm on one problem; empty where it has no runs to report."""
-    own = scores_of(rows, [cell], arm)
-    if not len(own):
-        return ""
-    strength = chosen_strength(rows, cell, arm)
-    return f"{iqm(own):.2f} ({', '.join(filter(None, [str(len(own)), strength]))})"
-
-
 def draw(rows: Rows, path: Path) -> None:
     """Draw each arm's score, a panel for each k, if there is any."""
     drawn = [
         DrawnInterval(
             f"k = {cells[0].k}", arm, "score", len(own), found.point, found.low, found.high
         )
-        for cells in _groups(rows, PROBLEMS)
+        for cells in groups(rows, PROBLEMS)
         if (cells[0].share, cells[0].updates) == (0.5, "decision")
-        for arm, own in _complete_arms(rows, cells).items()
+        for arm, own in complete_arms(rows, cells).items()
         for found in [interval(iqm, own)]
     ]
     if drawn:
         draw_intervals(path, drawn, "score")
 
 
+def tables() -> tuple[Rows, Rows, Rows, list[dict[str, Any]]]:
+    """What the page is of: all tables that there are."""
+    of_runs = (read_rows(made.OUTPUT) for made in (small_problems, minatar_games, atari_ram))
+    return *of_runs, read_pixels(atari_pixels.OUTPUT)
+
+
 if __name__ == "__main__":
-    found = read_rows(small_problems.OUTPUT)
     with replacing(DOCS / "evidence.md") as file:
-        file.write(page(found, read_rows(minatar_games.OUTPUT)).encode())
-    draw(found, DOCS / FIGURE)
+        file.write(page(*tables()).encode())
+    draw(read_rows(small_problems.OUTPUT), DOCS / FIGURE)

@@ -1,15 +1,17 @@
 """docs/evidence.md says what the tables say, and of what is missing that it is."""
 
+import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from examples.experiments import minatar_games, small_problems
+from examples.experiments import atari_ram, minatar_games
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import difference, headroom_share, interval, scores_of
-from examples.experiments.evidence import draw, page
+from examples.experiments.evidence import draw, page, tables
 from examples.experiments.problems import PROBLEMS
-from examples.experiments.rows import Cell, Run, read_rows
+from examples.experiments.rows import Cell, Run
 from examples.experiments.runs import home
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +32,7 @@ def made_up(arms=LEVELS, cells=CELLS, seeds=5):
 
 
 def test_the_page_is_the_one_that_the_table_gives():
-    assert (ROOT / "docs" / "evidence.md").read_text() == page(
-        read_rows(small_problems.OUTPUT), read_rows(minatar_games.OUTPUT)
-    )
+    assert (ROOT / "docs" / "evidence.md").read_text() == page(*tables())
 
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
@@ -40,7 +40,7 @@ def test_a_page_of_nothing_says_that_nothing_was_run():
     assert ", 0 of 3440 runs have been run" in text
     assert "###" not in text
     assert "![" not in text
-    assert text.endswith("Not run yet.\n")
+    assert text.count("\nNot run yet.\n") == 3
 
 
 def test_runs_that_only_choose_a_strength_are_counted_and_not_shown():
@@ -57,7 +57,7 @@ def test_minatars_games_stand_beside_each_other():
     text = page({}, rows)
     assert "| arm | Asterix | Breakout | Freeway | Seaquest | SpaceInvaders |" in text
     assert "| macros |  | 8.00 (3) |  |  |  |" in text
-    assert "Not run yet" not in text
+    assert text.count("\nNot run yet.\n") == 2
 
 
 def test_arms_stand_beside_their_controls():
@@ -95,3 +95,30 @@ def test_the_figure_has_a_panel_for_each_k(tmp_path):
     assert not (tmp_path / "none.png").exists()
     draw(made_up(), tmp_path / "some.png")
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+
+
+def of_memory(arms=("macros", "uniform", "overlap")):
+    rows = {}
+    for arm, game in itertools.product(arms, (*atari_ram.TUNED_ON, *atari_ram.GAMES)):
+        cell = Cell(game, 32, 1.0, "step")
+        for strength, seed in itertools.product(ARMS[arm].strengths, range(3)):
+            tunes = game in atari_ram.TUNED_ON
+            row = {"area": LEVELS[arm] + seed / 100, "points": 100.0 + seed}
+            if tunes:
+                row["area"] = float(strength == "0.3")
+            rows[Run(cell, arm, strength, seed + 100 * tunes)] = row
+    return rows
+
+
+def test_games_from_memory_are_compared_on_one_scale_and_shown_in_points():
+    text = page({}, {}, of_memory())
+    section = text[text.index("## Atari, from the console's memory") :]
+    expected = difference(np.full((3, 5), 0.3), np.full((3, 5), 0.2))
+    (line,) = (x for x in section.splitlines() if x.startswith("| overlap | 3 |"))
+    assert f"| {expected:.2f} [" in line
+    assert line.count("|") == 7
+    assert "| uniform | 101.00 (3, 0.3) | 101.00 (3, 0.3) |" in section
+    assert "| arm | Breakout | Seaquest | MsPacman | Freeway | SpaceInvaders |" in section
+    # Ten strengths of two arms on two games and seeds, and three arms on five games and seeds.
+    assert "\n85 of 2114 runs have been run.\n" in section
+    assert "oracle" not in section

@@ -1,0 +1,133 @@
+"""The sections of docs/evidence.md on Atari."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from examples.experiments import atari_pixels, atari_ram
+from examples.experiments.arm_tables import complete_arms, group_section, groups
+from examples.experiments.rows import Rows
+from examples.experiments.runs import missing
+from sb3_masp.sweeps.summary import MEASURES, OVERALL, Interval, intervals
+
+RAM = """\
+## Atari, from the console's memory
+
+`python examples/experiments/atari_ram.py --full` runs what is missing and says how long it takes.
+Games: {games}.
+Macros are those of the shipped banks. The learner is `MASPDQN` with two layers of 256 units on the
+console's 128 bytes, {frames:,} emulator frames a run for every arm, and one update for every
+decision, or, where it says so, for every {steps} steps. Each arm chooses its strength for each k by
+its mean score on other games, {tuned_on}, with seeds from 100 on, none of
+which is reported. The score is the mean over frames of the returns while it learned: over all games
+on the scale where random play is 0 and a human 1, and game by game in points.
+
+{standing}
+"""
+
+RAM_LEGEND = """\
+Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
+(`rliable`); next to them differences from Σ uniform and Σ of overlap, each at the strength chosen
+for it, and the probability of being better than uniform.
+"""
+
+PIXELS = """\
+## Atari, from pixels
+
+`Rainbow` and `MASPRainbow`, and DQN beside them, {frames:,} emulator frames a run for every arm,
+k = {k}; η is {eta:g}, which has not been chosen on anything. Games: {games}.
+It is a sweep that keeps checkpoints; on a GPU this learns for half an hour, and goes on with it
+when it is called again:
+
+```sh
+{command}
+```
+
+`python examples/experiments/atari_pixels.py` says what is to be run and how long that takes: by the
+benchmarks, {hours:,.0f} hours for the {runs} runs on one {device}, without the outer steps of
+MASPRainbow, which have not been timed.{caveat}
+"""
+
+NOT_RUN = "Not run yet.\n"
+
+
+def atari_ram_section(rows: Rows) -> str:
+    """The section on learning from the console's memory."""
+    budget, tuned_on = atari_ram.Budget(), atari_ram.TUNED_ON
+    found = groups(rows, atari_ram.GAMES)
+    parts = [
+        RAM.format(
+            games=", ".join(atari_ram.GAMES),
+            frames=budget.frames,
+            steps=budget.every["step"],
+            tuned_on=" and ".join(tuned_on),
+            standing=_standing(rows),
+        )
+    ]
+    if any(complete_arms(rows, group, tuned_on) for group in found):
+        parts.append(RAM_LEGEND)
+    parts += [group_section(rows, group, tuned_on, "points") for group in found]
+    return "\n".join([*parts, *([] if found else [NOT_RUN])])
+
+
+def _standing(rows: Rows) -> str:
+    """How much has been run."""
+    settings = atari_ram.Settings()
+    cells, seeds = atari_ram.cells(settings), (settings.tuning_seeds, settings.seeds)
+    total = len(missing({}, cells, settings.arms, seeds, atari_ram.TUNED_ON))
+    left = len(missing(rows, cells, settings.arms, seeds, atari_ram.TUNED_ON))
+    return f"{total - left} of {total} runs have been run."
+
+
+def read_pixels(path: Path) -> list[dict[str, Any]]:
+    """The finished runs of the sweep on pixels, with numbers for their scores."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return [
+            row | {name: float(row[name]) if row[name] else None for name in MEASURES}
+            for row in csv.DictReader(file)
+        ]
+
+
+def atari_pixels_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The section on learning from pixels.
+
+    Args:
+        rows: Of the sweep's finished runs, as `read_pixels` has them.
+    """
+    settings, pace = atari_pixels.Settings(), atari_pixels.Pace.measured()
+    runs = atari_pixels.declared(settings, Path("runs/atari_pixels")).runs
+    text = PIXELS.format(
+        games=", ".join(settings.games),
+        frames=settings.frames,
+        k=settings.k,
+        eta=settings.eta,
+        command=atari_pixels.SLICE.replace(" --full", " \\\n    --full"),
+        runs=len(runs),
+        hours=sum(pace.hours(run.config) for run in runs),
+        device=pace.device,
+        caveat=pace.caveat,
+    )
+    return "\n".join([text, _pixels_table(intervals(rows)) if rows else NOT_RUN])
+
+
+def _pixels_table(found: Sequence[Interval]) -> str:
+    """Final scores, game by game and, where there are several, over all."""
+    games = [game for game in dict.fromkeys(x.game for x in found) if game != OVERALL]
+    shown = [*games, *({x.game for x in found} & {OVERALL})]
+    lines = [
+        "Mean scores of the training episodes that ended in the last 30% of the frames:",
+        "interquartile means over seeds with 95% intervals, and the number of seeds.\n",
+        f"| arm | {' | '.join(game.rpartition('/')[2] for game in shown)} |",
+        "|---" * (len(shown) + 1) + "|",
+    ]
+    said = {
+        (x.arm, x.game): f"{x.iqm:.2f} [{x.low:.2f}, {x.high:.2f}] ({x.runs})"
+        for x in found
+        if x.measure == "final_score"
+    }
+    for arm in dict.fromkeys(x.arm for x in found):
+        lines.append(f"| {arm} | {' | '.join(said.get((arm, game), '') for game in shown)} |")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,165 @@
+"""Does sharing credit help on Atari? Five games, seen as the console's memory, macros of the banks.
+
+All arms have the same emulator frames. Updates are counted in decisions (one for each), and in a
+second table in steps (one for every four), so that there all arms also take as many updates a
+frame. Arms choose their strengths on two other games, with seeds from 100 on; seeds 0, 1, 2, ...
+are reported. Scores are of training episodes, over the whole run and over its last 30%.
+
+Each run is a row of the table as soon as it ends, so the same command goes on after an
+interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+"""
+
+import itertools
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gymnasium as gym
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import macro_gym  # noqa: F401  # registers MacroALE/<Game>-v5
+from examples.experiments.arms import ARMS
+from examples.experiments.learners import effort, let_learn, make_learner, scores
+from examples.experiments.rows import Cell, Run
+from examples.experiments.settings import GridSettings, conduct
+from macro_gym.games import find_game
+from macro_gym.human_scores import RANDOM_AND_HUMAN, human_normalised
+from sb3_masp import MASPDQN
+from sb3_masp.callbacks import FrameBudget
+from sb3_masp.features import BytesExtractor
+
+OUTPUT = Path(__file__).parent / "results" / "atari_ram.csv"
+GAMES = ("Breakout", "Seaquest", "MsPacman", "Freeway", "SpaceInvaders")
+TUNED_ON = ("Assault", "RoadRunner")
+"""Games on which arms choose their strengths, and which are not reported."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every run of the experiment has.
+
+    Args:
+        frames: Of the emulator.
+        episode: Frames after which an episode is cut short, so that an agent that does nothing
+            does not spend the run on one.
+        every: Of each unit of updates, how many there are to an update.
+        learner: Arguments of the learner that all arms share.
+    """
+
+    frames: int = 300_000
+    episode: int = 18_000
+    every: Mapping[str, int] = field(default_factory=lambda: {"decision": 1, "step": 4})
+    learner: dict[str, Any] = field(
+        default_factory=lambda: {
+            "learning_rate": 2.5e-4,
+            "buffer_size": 100_000,
+            "learning_starts": 1_000,
+            "batch_size": 32,
+            "gamma": 0.99,
+            "target_update_interval": 2_000,
+            "exploration_fraction": 0.2,
+            "exploration_final_eps": 0.05,
+            "double_q": True,
+            "embedding_dim": 0,
+        }
+    )
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What all rows of the table have in common."""
+        own = {"frames": self.frames, "episode": self.episode, "every": self.every}
+        return own | {"tuned_on": TUNED_ON} | self.learner
+
+
+@dataclass(frozen=True)
+class Settings(GridSettings):
+    """What is run.
+
+    Args:
+        games: Which of the games.
+        k: Numbers of macros.
+        updates: What updates are counted in.
+    """
+
+    games: tuple[Literal[*GAMES], ...] = GAMES
+    k: tuple[int, ...] = (32, 128)
+    updates: tuple[Literal["decision", "step"], ...] = ("decision", "step")
+    budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
+
+
+def make(game: str, k: int, budget: Budget) -> gym.Env[Any, Any]:
+    """A game with the first macros of its bank."""
+    return gym.make(
+        f"MacroALE/{game}-v5", k=k, obs_type="ram", max_num_frames_per_episode=budget.episode
+    )
+
+
+def learner(env: gym.Env[Any, Any], budget: Budget, run: Run) -> MASPDQN:
+    """The learner of a run: two layers of 256 units on the memory's bytes."""
+    shared = budget.learner | {"train_freq": budget.every[run.cell.updates]}
+    own = ARMS[run.arm].learner_arguments(run.strength)
+    policy = {"net_arch": [256, 256], "features_extractor_class": BytesExtractor}
+    return make_learner(env, run.seed, shared, own, policy, run.cell.updates)
+
+
+def learn(budget: Budget, run: Run) -> dict[str, float]:
+    """One run.
+
+    Returns:
+        ``area``, the mean over frames of the returns while it learned, and ``final``, that of the
+        episodes in its last 30%, where random play is 0 and a human 1; ``points`` and
+        ``final_points``, the same as the game counts them; what it took; and the seconds.
+    """
+    begun = time.perf_counter()
+    game = run.cell.problem
+    model = learner(make(game, run.cell.k, budget), budget, run)
+    frames = FrameBudget(budget.frames)
+    points = scores(let_learn(model, frames), budget.frames)
+    rom = find_game(game, RANDOM_AND_HUMAN)
+    normalised = {name: human_normalised(rom, score) for name, score in points.items()}
+    in_points = {"points": points["area"], "final_points": points["final"]}
+    return normalised | in_points | {"frames": frames.frames} | effort(model, begun)
+
+
+def cells(settings: Settings) -> list[Cell]:
+    """Where arms are compared, in the order in which that is run."""
+    grid = itertools.product(settings.updates, settings.k, settings.games)
+    return [Cell(game, k, 1.0, updates) for updates, k, game in grid]
+
+
+def main(settings: Settings) -> None:
+    """Run what has not been run, if that is asked for."""
+    output = settings.table(OUTPUT)
+    if settings.smoke:
+        settings = replace(
+            settings,
+            games=("Breakout",),
+            k=(32,),
+            arms=("primitives", "macros", "uniform"),
+            seeds=1,
+            tuning_seeds=1,
+            workers=settings.workers or 1,
+            budget=Budget(
+                frames=2_000,
+                episode=1_000,
+                learner=Budget().learner | {"learning_starts": 20, "buffer_size": 1_000},
+            ),
+        )
+    conduct(
+        settings,
+        output,
+        settings.budget.common,
+        cells(settings),
+        partial(learn, settings.budget),
+        TUNED_ON,
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
