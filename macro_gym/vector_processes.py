@@ -6,9 +6,10 @@ import pickle
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
 from gymnasium.vector import AutoresetMode
@@ -24,7 +25,8 @@ class Processes:
     """Starts processes, asks them to do things with environments, and ends them.
 
     Environment ``i`` is in process ``i % number``. Requests are numbered, so that the answers to
-    one whose wait was interrupted are not taken for those to the next.
+    one whose wait was interrupted are not taken for those to the next. What is interrupted in the
+    middle of a message, which takes far less time than waiting, cannot go on.
 
     Args:
         env_fns: What makes each environment.
@@ -49,6 +51,7 @@ class Processes:
         self._channels: list[Connection] = []
         self._owner = os.getpid()
         self._request = 0
+        self._amid_message = False
         start = multiprocessing.get_context(context)
         try:
             for worker in range(number):
@@ -70,15 +73,18 @@ class Processes:
 
     def send(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> list[int]:
         """Begin what `ask` does; return which processes have something to do, for `receive`."""
+        if self._amid_message:
+            raise VectorEnvError(
+                "the vector environment was interrupted, as by Ctrl-C, in the middle of a message "
+                "between processes, and cannot go on; close it and make another"
+            )
         self._request += 1
         parts: dict[int, dict[int, tuple[Any, ...]]] = {}
         for index, arguments in tasks.items():
             parts.setdefault(index % len(self.processes), {})[index] = arguments
         for worker, part in parts.items():
-            try:
-                self._channels[worker].send((self._request, method, part))
-            except OSError:
-                self._report_death(worker)
+            message = ForkingPickler.dumps((self._request, method, part))
+            self._transfer(worker, self._channels[worker].send_bytes, message)
         return list(parts)
 
     def receive(self, workers: Sequence[int]) -> dict[int, Any]:
@@ -88,10 +94,8 @@ class Processes:
         while waiting:
             for channel in wait(waiting):
                 worker = waiting[channel]
-                try:
-                    request, part = self._channels[worker].recv()
-                except (EOFError, OSError):
-                    self._report_death(worker)
+                message = self._transfer(worker, self._channels[worker].recv_bytes)
+                request, part = pickle.loads(message)
                 if request == self._request:
                     # Read now, while other processes are still at work.
                     attempts |= {
@@ -101,13 +105,17 @@ class Processes:
         return {index: outcome(index, *attempts[index]) for index in sorted(attempts)}
 
     def close(self) -> None:
-        """Have the environments closed and end the processes; one that does not end is killed."""
+        """Have the environments closed and end the processes.
+
+        One that does not end is killed, and so are all if a message was interrupted: one of them
+        may wait for the rest of it.
+        """
         if os.getpid() != self._owner:  # a fork of the caller, in which this is a mere copy
             return
         for channel in self._channels:
             with suppress(OSError):
                 channel.send(None)
-        deadline = time.monotonic() + SECONDS_TO_CLOSE
+        deadline = time.monotonic() + (0.0 if self._amid_message else SECONDS_TO_CLOSE)
         for process in self.processes:
             process.join(max(deadline - time.monotonic(), 0))
             if process.is_alive():
@@ -131,6 +139,17 @@ class Processes:
         theirs.close()
         self.processes.append(process)
         self._channels.append(channel)
+
+    def _transfer(self, worker: int, transfer: Callable[..., Any], *message: Any) -> Any:
+        """Send or receive a message, and keep in mind if that is interrupted."""
+        self._amid_message = True
+        try:
+            received = transfer(*message)
+        except (EOFError, OSError):
+            self._amid_message = False
+            self._report_death(worker)
+        self._amid_message = False
+        return received
 
     def _report_death(self, worker: int) -> NoReturn:
         """Raise what is known of a process that is gone."""

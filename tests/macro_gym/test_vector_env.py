@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import gymnasium as gym
@@ -327,6 +328,45 @@ def test_an_interrupted_step_leaves_no_answer_that_another_takes_for_its_own(env
     os.kill(envs.processes[0].pid, signal.SIGCONT)
     reference.step(first)
     assert_same(envs.step(second), reference.step(second))
+
+
+class Verbose(gym.Wrapper):
+    """Has infos that no pipe holds."""
+
+    def step(self, action):
+        *result, info = self.env.step(action)
+        return *result, info | {"much": np.zeros(10**6)}
+
+
+def interrupted_receiving(envs):
+    """Interrupted when the first part of an answer is there."""
+    envs.step_async(np.zeros(1, int))
+    wait(envs._processes._channels)
+    os.kill(envs.processes[0].pid, signal.SIGSTOP)
+    envs.step_wait()
+
+
+def interrupted_sending(envs):
+    """Interrupted when the first part of a request has been sent."""
+    os.kill(envs.processes[0].pid, signal.SIGSTOP)
+    envs.set_attr("much", bytes(10**7))
+
+
+@pytest.mark.parametrize("interrupted", [interrupted_receiving, interrupted_sending])
+def test_what_is_interrupted_in_the_middle_of_a_message_says_so_and_ends(interrupted):
+    envs = MacroVectorEnv([lambda: Verbose(cart_pole())])
+    envs.reset(seed=SEED)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(envs)
+    os.kill(envs.processes[0].pid, signal.SIGCONT)
+    for _ in range(2):
+        with pytest.raises(VectorEnvError, match=r"interrupted.* in the middle of a message"):
+            envs.step(np.zeros(1, int))
+    start = time.monotonic()
+    envs.close()
+    assert time.monotonic() - start < 5
+    assert multiprocessing.active_children() == []
 
 
 def test_a_step_is_waited_for_once_and_before_anything_else(envs):
