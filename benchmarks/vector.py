@@ -75,6 +75,8 @@ def turns(base: Base, macros: MacroSet, settings: Settings) -> Iterator[Turn]:
     while True:
         shape = (settings.decisions, settings.n_envs)
         actions = rng.integers(first, macros.n_actions, size=shape)
+        if base.whole_turns:
+            actions = actions.reshape(1, -1)
         wall, processor = time.perf_counter(), processor_time(base)
         primitives = sum(int(base.decide(row).sum()) for row in actions)
         wall, processor = time.perf_counter() - wall, processor_time(base) - processor

@@ -1,6 +1,7 @@
 """Ways to step many environments with macros, which `benchmarks.vector` times side by side.
 
-Each is a `Base`: the one that `MacroVectorEnv` is built on, and those that lost to it.
+Each is a `Base`: the one that `MacroVectorEnv` is built on, those that lost to it, and what the
+machine would do if no process waited for another.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import cycle
 from typing import Any, TypeAlias
 
 import ale_py
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 import macro_gym
 from macro_gym import MacroSet
+from macro_gym.vector import MacroVectorEnv
 
 gym.register_envs(macro_gym)
 
@@ -35,11 +38,30 @@ class Base:
         decide: Takes an action for each environment, shape ``(environments,)``.
         close: Ends it.
         pids: Processes that it runs besides this one.
+        whole_turns: Whether it takes all decisions of a turn at once, ``decisions`` for each
+            environment one after the other.
     """
 
     decide: Callable[[NDArray[np.int64]], Durations]
     close: Callable[[], object]
     pids: Sequence[int] = ()
+    whole_turns: bool = False
+
+
+class Several(gym.Wrapper[Any, Any, Any, Any]):
+    """Environments that are played by themselves, a turn at a time."""
+
+    def __init__(self, number: int, macros: MacroSet) -> None:
+        """Make and reset them."""
+        self._envs = [gym.make(GAME, macros=macros) for _ in range(number)]
+        for seed, env in enumerate(self._envs):
+            env.reset(seed=seed)
+        super().__init__(self._envs[0])
+
+    def play(self, actions: NDArray[np.int64]) -> Durations:
+        """Take decisions, each environment when it is its turn."""
+        envs = cycle(self._envs)
+        return np.array([_decide(env, action) for env, action in zip(envs, actions, strict=False)])
 
 
 def one(n_envs: int, macros: MacroSet) -> Base:
@@ -63,6 +85,16 @@ def processes(n_envs: int, macros: MacroSet, **settings: Any) -> Base:
         return infos.get("duration", np.zeros(n_envs, np.int64))
 
     return Base(decide, envs.close, [process.pid for process in envs.unwrapped.processes])
+
+
+def independent(n_envs: int, macros: MacroSet, n_cores: int, each: int) -> Base:
+    """A process for each core, with ``each`` environments; none waits for another within a turn."""
+    envs = MacroVectorEnv([partial(Several, each, macros)] * n_cores, num_workers=n_cores)
+
+    def decide(actions: NDArray[np.int64]) -> Durations:
+        return np.concatenate(envs.call("play", actions[::n_cores]))
+
+    return Base(decide, envs.close, [process.pid for process in envs.processes], whole_turns=True)
 
 
 def threads(n_envs: int, macros: MacroSet, n_threads: int) -> Base:
@@ -165,6 +197,10 @@ def bases(n_envs: int, n_cores: int) -> dict[str, Callable[[MacroSet], Base]]:
     """What makes each, by its name; EnvPool only where it is installed."""
     found = {
         "one MacroALE": partial(one, n_envs),
+        "one MacroALE a core, independent": partial(independent, n_envs, n_cores=n_cores, each=1),
+        "several a core, independent": partial(
+            independent, n_envs, n_cores=n_cores, each=-(-n_envs // n_cores)
+        ),
         "MacroVectorEnv": partial(processes, n_envs, num_workers=n_cores),
         "MacroVectorEnv, two processes a core": partial(processes, n_envs, num_workers=2 * n_cores),
         "MacroVectorEnv, a process for each": partial(processes, n_envs, num_workers=n_envs),
