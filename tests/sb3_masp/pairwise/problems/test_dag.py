@@ -35,6 +35,12 @@ def test_states_are_numbered_by_layers_as_in_the_paper():
     assert layers == expected
 
 
+def test_one_episode_at_depth_8_is_as_worked_out_by_hand():
+    states, rewards = episode(8, (0, 1, 0, 0))
+    assert states == [0, 1, 4, 9, 19, 36, 41, 44, 45]
+    assert rewards == [0, 0, 0, 0, -1, 1, 1, 1]
+
+
 def test_every_step_of_the_second_phase_and_no_other_pays_plus_or_minus_one():
     for states, rewards in all_episodes(8).values():
         for state, reward in zip(states, rewards, strict=False):

@@ -96,6 +96,7 @@ def test_the_key_pays_nothing_is_shown_until_taken_and_the_bit_says_so():
         assert len(cell(env, key_to_door.KEY)) == 1
         _, reward, *_ = env.step(move)
         assert reward == 0
+    env.step(DOWN)
     assert cell(env, key_to_door.KEY) == []
     observations, rewards, _ = play(env, with_key(env, 5), 5)
     bits = [int(observation["has_key"]) for observation in observations]
@@ -187,19 +188,20 @@ def test_handcrafted_weights_have_the_values_of_the_paper():
             assert weights[t, k] == pytest.approx(expected, rel=1e-6)
 
 
-def test_walls_stop_the_agent():
+@pytest.mark.parametrize(
+    ("steps", "sides"), [(0, (1, 5, 3, 7)), (15, (1, 5, 1, 9)), (105, (2, 4, 4, 6))]
+)
+def test_walls_stop_the_agent(steps, sides):
     env = KeyToDoor()
-    for seed in range(5):
-        env.reset(seed=seed)
-        for action, edge in [(LEFT, 3), (UP, 1), (RIGHT, 7), (DOWN, 5)]:
-            for _ in range(3 if action != LEFT else 5):
-                env.step(action)
-            axis = int(action in (LEFT, RIGHT))
-            if action == LEFT:
-                assert env._agent[axis] == edge
-        rows, columns = env._agent
-        assert 1 <= rows <= 5
-        assert 3 <= columns <= 7
+    env.reset(seed=71)
+    for _ in range(steps):
+        env.step(DOWN)
+    for action, side in zip((UP, DOWN, LEFT, RIGHT), sides, strict=True):
+        inside = copy.deepcopy(env)
+        for _ in range(9):
+            inside.step(action)
+        (place,) = cell(inside, key_to_door.AGENT)
+        assert place[action // 2] == side
 
 
 def test_seeds_decide_everything_and_rooms_seed_only_the_places():
