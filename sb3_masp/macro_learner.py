@@ -1,56 +1,25 @@
 """What every learner of decisions that last shares: its replay, its environments, its loop."""
 
-import io
-import pathlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
 import torch as th
-from gymnasium.vector import VectorEnv
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.save_util import load_from_zip_file
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from macro_gym import MacroSet
-from macro_gym.errors import LearnerSettingError
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
-from sb3_masp.environments import (
-    macro_set_of,
-    pays_game_scores,
-    require_no_skip_outside,
-    require_same_macros,
-)
+from sb3_masp.environments import pays_game_scores
 from sb3_masp.graphs import Eager, Graphs
+from sb3_masp.macro_model import MacroModel, require_setting
 from sb3_masp.overlap import WhileStepping
 from sb3_masp.speed import channels_last, drop_vanishing, fuse
 from sb3_masp.train_freq import TrainsByDecisions
-from sb3_masp.vec_env import GymnasiumVecEnv
 
 UPDATES_TO_VANISH = 100
 """Updates from one look for vanishing moments to the next; in so many 1e-30 becomes 1e-35."""
-
-
-def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
-    """Refuse a setting that does not fit.
-
-    Raises:
-        LearnerSettingError: It does not; the message says what is allowed.
-    """
-    if not fits:
-        raise LearnerSettingError(f"{name} is {value!r}; it must be {allowed}")
-
-
-def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, from its ``locals()``, to be passed on by name.
-
-    Users read each learner's whole signature, and the classes behind it each take what is theirs.
-    """
-    return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
 
 
 class TDLoss(NamedTuple):
@@ -71,7 +40,7 @@ class TDLoss(NamedTuple):
     targets: Tensor
 
 
-class MacroLearner(TrainsByDecisions, ABC):
+class MacroLearner(MacroModel, TrainsByDecisions, ABC):
     """Makes an SB3 value learner one of decisions: SMDP returns, n-step or prioritised replay.
 
     Subclasses put it before the learner (``class Rainbow(MacroLearner, DQN)``) and say what their
@@ -90,7 +59,6 @@ class MacroLearner(TrainsByDecisions, ABC):
     """
 
     max_grad_norm: Any  # DQN has a number, QR-DQN None too
-    macro_set: MacroSet | None
     replay_buffer: MacroReplayBuffer
     _run: Eager
     """Runs the parts of an update that are the device's."""
@@ -232,12 +200,7 @@ class MacroLearner(TrainsByDecisions, ABC):
 
     def _setup_model(self) -> None:
         """Recognise the environment, choose the buffer, and build it and the networks."""
-        found = None if self.env is None else macro_set_of(self.env)
-        # A loaded model brings the macro set that it was trained with.
-        self.macro_set = self.__dict__.get("macro_set", found)
-        if self.env is not None:
-            require_same_macros(self.macro_set, found)
-            require_no_skip_outside(self.env)
+        self._recognise()
         self._choose_buffer()
         # What was asked for is kept as it was, so that a model loaded with another gamma gets a
         # buffer with it, and SB3 is not told of n_steps, which its own buffers would take.
@@ -320,13 +283,6 @@ class MacroLearner(TrainsByDecisions, ABC):
         finally:
             self._is_learning = False
 
-    @staticmethod
-    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """What SB3 does, and for Gymnasium's vector environments, too."""
-        if isinstance(env, VectorEnv):
-            env = VecMonitor(GymnasiumVecEnv(env)) if monitor_wrapper else GymnasiumVecEnv(env)
-        return OffPolicyAlgorithm._wrap_env(env, verbose, monitor_wrapper)
-
     def dump_logs(self) -> None:
         """Write the log."""
         self._run.log()
@@ -340,46 +296,3 @@ class MacroLearner(TrainsByDecisions, ABC):
     def _excluded_save_params(self) -> list[str]:
         """What is not saved."""
         return [*super()._excluded_save_params(), "_run", "_stepping", "_is_learning"]
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """Go on with another environment of the same actions.
-
-        Raises:
-            MacroSetMismatchError: Its macros are not those that the model was built for.
-            FrameSkipError: It repeats decisions.
-        """
-        wrapped = self._wrap_env(env, self.verbose)
-        require_same_macros(self.macro_set, macro_set_of(wrapped))
-        require_no_skip_outside(wrapped)
-        super().set_env(wrapped, force_reset)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,
-        force_reset: bool = True,
-        **kwargs: Any,
-    ) -> Self:
-        """Load a model; arguments as SB3's.
-
-        Raises:
-            MacroSetMismatchError: ``env`` has other macros than the model was trained with.
-        """
-        data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
-        saved: dict[str, Any] = data or {}
-        if isinstance(path, io.BufferedIOBase):
-            path.seek(0)
-        if env is not None:
-            # Before SB3 compares the spaces, which would not say whose macros they are.
-            env = cls._wrap_env(env)
-            require_same_macros(saved.get("macro_set"), macro_set_of(env))
-        if "policy_kwargs" in kwargs:
-            # SB3 refuses others than those saved, to which constructors added some of their own.
-            kwargs["policy_kwargs"] = saved["policy_kwargs"] | kwargs["policy_kwargs"]
-        return super().load(
-            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
-        )

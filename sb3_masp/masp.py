@@ -18,7 +18,8 @@ from torch.optim import Optimizer
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
-from sb3_masp.macro_learner import MacroLearner, require_setting
+from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.macro_model import require_setting
 from sb3_masp.similarity import SIMILARITIES, Similarity
 from sb3_masp.similarity.diagnostics import findings, penalty_pull
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding

@@ -5,8 +5,8 @@ diagonal that is written down here rather than traced.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch as th
 from torch import Tensor
@@ -70,7 +70,7 @@ def adam_vjp(
     correction = (1 - betas[1] ** step) ** 0.5
     scale = -lr / (1 - betas[0] ** step)
     # m/d, with d = √v̂ + ε, in g: m moves by 1 − β₁ and √v by (1 − β₂) g/√v.
-    root = _positive_root(second)
+    root = positive_root(second)
     slope = (gradient * first).div_(root)
     denominator = root.div_(correction).add_(eps)
     slope.div_(denominator).mul_(scale * (betas[1] - 1) / correction)
@@ -93,7 +93,7 @@ def rmsprop_vjp(
     Returns:
         The cotangent of g, of the same shape.
     """
-    root = _positive_root(second)
+    root = positive_root(second)
     denominator = root + eps
     slope = 1 - (1 - alpha) * gradient.square() / (root * denominator)
     return -lr * cotangent * slope / denominator
@@ -124,6 +124,44 @@ def clip_vjp(
     ]
 
 
+class TakenStep(NamedTuple):
+    """What the step of one parameter was made of.
+
+    Args:
+        optimizer: Class of the optimizer.
+        settings: Of the parameter's group.
+        gradient: As the optimizer saw it; None if it saw none, and nothing moved.
+        state: The optimizer's, after the step.
+        before: The parameter's value before it.
+    """
+
+    optimizer: type[Optimizer]
+    settings: Mapping[str, Any]
+    gradient: Tensor | None
+    state: Mapping[str, Tensor]
+    before: Tensor
+
+
+def taken_steps(
+    optimizer: Optimizer, parameters: Sequence[Tensor], before: Sequence[Tensor]
+) -> list[TakenStep]:
+    """The steps that ``optimizer`` has just taken.
+
+    They hold its state and the parameters' gradients themselves, which the next step changes.
+
+    Args:
+        optimizer: One that `require_supported` lets pass, with the gradients of the step still
+            in place.
+        parameters: Some or all of its parameters.
+        before: Their values before the step.
+    """
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    return [
+        TakenStep(type(optimizer), groups[id(p)], p.grad, optimizer.state.get(p, {}), old)
+        for p, old in zip(parameters, before, strict=True)
+    ]
+
+
 def optimizer_vjp(
     optimizer: Optimizer,
     parameters: Sequence[Tensor],
@@ -133,24 +171,24 @@ def optimizer_vjp(
     """Back through the step that ``optimizer`` has just taken.
 
     Args:
-        optimizer: One that `require_supported` lets pass, with the gradients of the step still
-            in place.
-        parameters: Some or all of its parameters.
+        optimizer: As for `taken_steps`.
+        parameters: As for `taken_steps`.
         cotangents: Gradient of some loss with respect to each, after the step.
-        before: Their values before the step.
+        before: As for `taken_steps`.
 
     Returns:
         Cotangents of the gradients that the optimizer saw, one for each parameter.
     """
-    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    return [
-        _parameter_vjp(optimizer, groups[id(parameter)], parameter, cotangent, old)
-        for parameter, cotangent, old in zip(parameters, cotangents, before, strict=True)
-    ]
+    steps = taken_steps(optimizer, parameters, before)
+    return [step_vjp(step, cotangent) for step, cotangent in zip(steps, cotangents, strict=True)]
 
 
-def require_supported(optimizer: Optimizer) -> None:
+def require_supported(optimizer: Optimizer, otherwise: str) -> None:
     """Refuse, before any training, an optimizer that `optimizer_vjp` cannot go through.
+
+    Args:
+        optimizer: The optimizer.
+        otherwise: Setting of the learner with which it would do.
 
     Raises:
         UnsupportedOptimizerError: See there.
@@ -162,45 +200,52 @@ def require_supported(optimizer: Optimizer) -> None:
         used += ["momentum" for group in optimizer.param_groups if group["momentum"]]
     if not supported or used:
         raise UnsupportedOptimizerError(
-            f"Σ is learned through the optimizer's step, which is written for SGD, Adam, AdamW and "
-            f"RMSprop without {', '.join(options)}; got {type(optimizer).__name__}"
+            f"meta-gradients go through the optimizer's step, which is written for SGD, Adam, "
+            f"AdamW and RMSprop without {', '.join(options)}; got {type(optimizer).__name__}"
             f"{' with ' + ', '.join(used) if used else ''}. Choose another optimizer_class in "
-            "policy_kwargs, or similarity_frozen=True."
+            f"policy_kwargs, or {otherwise}."
         )
 
 
-def _parameter_vjp(
-    optimizer: Optimizer, group: dict[str, Any], parameter: Tensor, cotangent: Tensor, old: Tensor
-) -> Tensor:
-    """`optimizer_vjp` for one parameter."""
-    if parameter.grad is None:
+def step_vjp(step: TakenStep, cotangent: Tensor) -> Tensor:
+    """Back through the step of one parameter, to the gradient that the optimizer saw."""
+    if step.gradient is None:
         return th.zeros_like(cotangent)
-    vjp, moments = _step_vjp(optimizer, group, optimizer.state[parameter])
-    decoupled = isinstance(optimizer, AdamW) or group.get("decoupled_weight_decay", False)
-    decay = 0.0 if decoupled else group["weight_decay"]
+    vjp, moments = _settled_vjp(step)
+    decay = coupled_decay(step)
     pulled = th.empty_like(cotangent, memory_format=th.contiguous_format)
     for to, piece, gradient, value, *rest in _pieces(
-        pulled, cotangent, parameter.grad, old, *moments
+        pulled, cotangent, step.gradient, step.before, *moments
     ):
         to.copy_(vjp(piece, gradient + decay * value if decay else gradient, *rest))
     return pulled
 
 
-def _step_vjp(
-    optimizer: Optimizer, group: dict[str, Any], state: dict[str, Tensor]
-) -> tuple[Callable[..., Tensor], list[Tensor]]:
+def coupled_decay(step: TakenStep) -> float:
+    """The weight decay that is added to the gradient; that of AdamW is not."""
+    decoupled = issubclass(step.optimizer, AdamW) or step.settings.get("decoupled_weight_decay")
+    return 0.0 if decoupled else step.settings["weight_decay"]
+
+
+def _settled_vjp(step: TakenStep) -> tuple[Callable[..., Tensor], list[Tensor]]:
     """The step's derivative as a function of cotangent, gradient and moments; and the moments."""
-    if isinstance(optimizer, SGD):
+    group, state = step.settings, step.state
+    if issubclass(step.optimizer, SGD):
         settings = {name: group[name] for name in ("lr", "momentum", "nesterov")}
         return lambda cotangent, _: sgd_vjp(cotangent, **settings), []
-    if isinstance(optimizer, RMSprop):
+    if issubclass(step.optimizer, RMSprop):
         settings = {name: group[name] for name in ("lr", "alpha", "eps")}
         return functools.partial(rmsprop_vjp, **settings), [state["square_avg"]]
     settings = {name: group[name] for name in ("lr", "betas", "eps")}
-    # A device that counts steps would have to be waited for; torch counts in float32.
-    step = float(state["step"]) if state["step"].is_cpu else state["step"].double()
+    settings["step"] = step_count(state)
     moments = [state["exp_avg"], state["exp_avg_sq"]]
-    return functools.partial(adam_vjp, step=step, **settings), moments
+    return functools.partial(adam_vjp, **settings), moments
+
+
+def step_count(state: Mapping[str, Tensor]) -> float | Tensor:
+    """Number of Adam's step, from one."""
+    # A device that counts steps would have to be waited for; torch counts in float32.
+    return float(state["step"]) if state["step"].is_cpu else state["step"].double()
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -210,6 +255,6 @@ def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(th.split(entries, length) for entries in flat), strict=True)
 
 
-def _positive_root(second: Tensor) -> Tensor:
+def positive_root(second: Tensor) -> Tensor:
     """``√v``, or next to nothing where v is zero, of which processors are slow to take a root."""
     return second.clamp(min=th.finfo(second.dtype).tiny).sqrt_()

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Figure
 
 from macro_gym.errors import ArgumentTypeError
-from sb3_masp.macro_learner import require_setting
+from sb3_masp.macro_model import require_setting
 from sb3_masp.masp import MASP
 from sb3_masp.run_results import action_names
 from sb3_masp.similarity.health import rows_to_look_at

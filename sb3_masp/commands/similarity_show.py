@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sb3_masp.commands.similarity_export import similarity_of
-from sb3_masp.macro_learner import require_setting
+from sb3_masp.macro_model import require_setting
 from sb3_masp.run_results import SIMILARITY
 from sb3_masp.similarity import load_similarity
 from sb3_masp.similarity_callbacks import HISTORY

@@ -15,7 +15,8 @@ from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_masp.losses import Reduction, td_loss, td_target
-from sb3_masp.macro_learner import TDLoss, given
+from sb3_masp.macro_learner import TDLoss
+from sb3_masp.macro_model import given
 from sb3_masp.masp import MASP
 from sb3_masp.similarity import Similarity
 from sb3_masp.similarity.initial import Start

@@ -10,7 +10,7 @@ from stable_baselines3.dqn import policies as sb3
 
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction
-from sb3_masp.macro_learner import given
+from sb3_masp.macro_model import given
 from sb3_masp.masp import MASP
 from sb3_masp.rainbow import policies as plain
 from sb3_masp.rainbow.masp_policies import CnnPolicy, MlpPolicy, MultiInputPolicy

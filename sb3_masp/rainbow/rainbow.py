@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.losses import td_loss
-from sb3_masp.macro_learner import MacroLearner, TDLoss, given, require_setting
+from sb3_masp.macro_learner import MacroLearner, TDLoss
+from sb3_masp.macro_model import given, require_setting
 from sb3_masp.rainbow.losses import categorical_losses, categorical_target
 from sb3_masp.rainbow.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, RainbowNetwork
 

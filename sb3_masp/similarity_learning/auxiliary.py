@@ -10,7 +10,7 @@ import torch as th
 from torch import Tensor, nn
 
 from sb3_masp.losses import td_loss
-from sb3_masp.macro_learner import require_setting
+from sb3_masp.macro_model import require_setting
 from sb3_masp.similarity.base import SimilarityError, off_diagonal
 from sb3_masp.similarity.health import Collapse
 from sb3_masp.similarity.matrices import distance_logits

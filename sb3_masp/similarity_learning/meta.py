@@ -63,7 +63,7 @@ class MetaLearning(SimilarityLearning):
         )
         self.agreement = Agreement(sum(p.numel() for p in parameters)).to(learner.device)
         if learner.learns_similarity:
-            require_supported(learner.policy.optimizer)
+            require_supported(learner.policy.optimizer, "similarity_frozen=True")
 
     def is_due(self, learner: MASP) -> bool:
         """Whether it is the first update or a ``meta_interval``-th after it."""

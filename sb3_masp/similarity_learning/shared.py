@@ -56,7 +56,7 @@ class SharedMetaLearning(MetaLearning):
                 be captured, which a graph that outlives them cannot be.
         """
         # The learner's module imports this package.
-        from sb3_masp.macro_learner import require_setting
+        from sb3_masp.macro_model import require_setting
 
         for name, allowed in (("outer_batch_size", None), ("cuda_graph", False)):
             value = getattr(learner, name)

@@ -15,9 +15,8 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from macro_gym import MacroAction, MacroSet
-from macro_gym.errors import FrameSkipError, MacroSetMismatchError
+from macro_gym.errors import FrameSkipError, LearnerSettingError, MacroSetMismatchError
 from sb3_masp import MASPDQN, MacroReplayBuffer, SoftmaxSimilarity, UnconstrainedSimilarity
-from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
 from sb3_masp.similarity import SimilarityAbout, SimilarityError, save_similarity
 from sb3_masp.similarity.forms import make_similarity

@@ -129,4 +129,4 @@ def test_clip_vjp_matches_autograd_above_and_below_the_limit():
 def test_unsupported_optimizers_are_refused_by_name(make):
     optimizer = make([th.nn.Parameter(th.zeros(2))])
     with pytest.raises(UnsupportedOptimizerError, match=type(optimizer).__name__):
-        require_supported(optimizer)
+        require_supported(optimizer, "similarity_frozen=True")

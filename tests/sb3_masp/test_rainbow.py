@@ -11,8 +11,8 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.dqn import policies as sb3
 
+from macro_gym.errors import LearnerSettingError
 from sb3_masp import MASPDQN, Rainbow
-from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.rainbow import MlpPolicy
 from tests.sb3_masp.poles import (
     MACROS,

@@ -17,9 +17,8 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from macro_gym.errors import ArgumentTypeError
+from macro_gym.errors import ArgumentTypeError, LearnerSettingError
 from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow
-from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.similarity import SimilarityError, initial_similarity
 from sb3_masp.similarity.health import similarity_health
 from sb3_masp.similarity_callbacks import SimilarityHistory

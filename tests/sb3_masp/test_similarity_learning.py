@@ -14,8 +14,8 @@ import torch as th
 
 from benchmarks.similarity_learning import table
 from macro_gym import MacroAction
+from macro_gym.errors import LearnerSettingError
 from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow
-from sb3_masp.macro_learner import LearnerSettingError
 from sb3_masp.similarity import SimilarityError
 from sb3_masp.similarity.matrices import distance_logits
 from sb3_masp.similarity_learning import (

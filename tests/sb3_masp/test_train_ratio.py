@@ -5,8 +5,8 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.type_aliases import TrainFreq
 
+from macro_gym.errors import LearnerSettingError
 from sb3_masp import MASPDQN, Rainbow, run
-from sb3_masp.macro_learner import LearnerSettingError
 from tests.sb3_masp.learners import LEARNERS, macro_cartpole, small
 from tests.sb3_masp.poles import same_weights
 

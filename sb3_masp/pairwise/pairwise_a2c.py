@@ -1,0 +1,419 @@
+"""PairwiseA2C: advantage actor-critic whose credit across time is learned by meta-gradients."""
+
+import copy
+import math
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import A2C
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance, update_learning_rate
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam, Optimizer
+
+from sb3_masp.environments import pays_game_scores
+from sb3_masp.forward_mode import Parameters
+from sb3_masp.macro_model import MacroModel, given, require_setting
+from sb3_masp.optimizer_vjp import require_supported, taken_steps
+from sb3_masp.pairwise.metagradient import (
+    Evaluation,
+    InnerStep,
+    normalized,
+    outer_gradient,
+    policy_loss,
+)
+from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, TrajectoryBuffer
+from sb3_masp.pairwise.trajectory import Trajectory, bootstrapped_rewards, td_errors
+from sb3_masp.pairwise.weighted_returns import WeightedReturns, state_features
+from sb3_masp.pairwise.weights import (
+    WEIGHTS,
+    CreditWeights,
+    WeightsName,
+    make_weights,
+    weighted_sum,
+)
+from sb3_masp.unrolled_vjp import kept
+
+ADVANTAGES = ("pwtd", "pwr")
+
+OURS = (
+    "advantage",
+    "weights",
+    "weights_frozen",
+    "meta_learning_rate",
+    "inner_steps",
+    "redistribute_rewards",
+    "clip_rewards",
+)
+"""Arguments that A2C does not know."""
+
+Evaluated = tuple[Tensor, ...]
+"""Values, log-probabilities and entropy, as `Evaluation` gives them."""
+
+
+class PairwiseA2C(MacroModel, A2C):
+    """SB3's A2C with pairwise weights f_η(S_t, S_k, k − t) for credit, learned as it goes.
+
+    After an update of the policy with advantages that the weights make, the usual policy loss on
+    the next rollout is differentiated, exactly, through that update (optimizer and clipping
+    included) into η; the rollout is then the next update's. With ``weights="geometric"`` it is
+    SB3's A2C, to rounding. On macro environments time is counted in steps: decisions that last τ
+    discount by γ^τ.
+
+    Args:
+        policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
+        env: The environment, or its id.
+        learning_rate: As for A2C; also of the value function of weighted returns.
+        n_steps: Decisions of each environment in a rollout, beyond which no credit goes.
+        gamma: γ, the discount of one *step* (primitive), not of a decision.
+        gae_lambda: λ of the regular advantages, by which weights are judged.
+        ent_coef: As for A2C.
+        vf_coef: As for A2C.
+        max_grad_norm: As for A2C.
+        rms_prop_eps: As for A2C.
+        use_rms_prop: As for A2C.
+        use_sde: As for A2C.
+        sde_sample_freq: As for A2C.
+        rollout_buffer_class: `TrajectoryBuffer`, or that for dictionaries, if None.
+        rollout_buffer_kwargs: Further arguments of the buffer.
+        normalize_advantage: As for A2C; of the weighted advantages and the regular ones.
+        stats_window_size: As for A2C.
+        tensorboard_log: As for A2C.
+        policy_kwargs: As for A2C.
+        verbose: As for A2C.
+        seed: As for A2C.
+        device: As for A2C.
+        advantage: What the weights sum: ``"pwtd"``, TD errors; or ``"pwr"``, rewards, less a value
+            function of such sums.
+        weights: Form of f: ``"table"`` for numbered states, ``"embedding"`` for others;
+            ``"geometric"``, (γλ)^(k−t−1), not learned; ``"state_lambda"``, meta-learned λ(s);
+            ``"sequence"``, one weight for each decision of an episode; or `CreditWeights`, which
+            are copied. If None, by table or embedding as the states are.
+        weights_frozen: Keep the weights as they start.
+        meta_learning_rate: Of the weights' Adam; may be a schedule.
+        inner_steps: Updates of the policy for one of the weights, which is taken through them all.
+        redistribute_rewards: Sum rewards as a recurrent predictor of returns moves them: a control.
+        clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
+            for MacroALE and MacroRetro, whose rewards are game scores.
+
+    Raises:
+        LearnerSettingError: A setting is out of range.
+
+    Source: arXiv 2102.04999. That rollouts which are cut off are bootstrapped, in ``"pwr"`` too, is
+    ours.
+    """
+
+    rollout_buffer: TrajectoryBuffer
+    weights: CreditWeights
+    weights_optimizer: Adam | None
+    weighted_returns: WeightedReturns | None
+    weighted_returns_optimizer: Optimizer
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 7e-4,
+        n_steps: int = 20,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        rms_prop_eps: float = 1e-5,
+        use_rms_prop: bool = True,
+        use_sde: bool = False,
+        sde_sample_freq: int = -1,
+        rollout_buffer_class: type[RolloutBuffer] | None = None,
+        rollout_buffer_kwargs: dict[str, Any] | None = None,
+        normalize_advantage: bool = False,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        advantage: Literal["pwtd", "pwr"] = "pwtd",
+        weights: WeightsName | CreditWeights | None = None,
+        weights_frozen: bool = False,
+        meta_learning_rate: float | Schedule = 1e-3,
+        inner_steps: int = 1,
+        redistribute_rewards: bool = False,
+        clip_rewards: bool | None = None,
+    ) -> None:
+        """Note what is ours, and let A2C build the rest."""
+        self.advantage = advantage
+        self.weights_form = weights
+        self.weights_frozen = weights_frozen
+        self.meta_learning_rate = meta_learning_rate
+        self.inner_steps = inner_steps
+        self.redistribute_rewards = redistribute_rewards
+        self.clip_rewards = clip_rewards
+        self._require_settings()
+        self._window: list[InnerStep] = []
+        self._outcomes: list[Parameters] = []
+        super().__init__(**{n: value for n, value in given(locals()).items() if n not in OURS})
+
+    def _require_settings(self) -> None:
+        """Refuse settings that are out of range.
+
+        Raises:
+            LearnerSettingError: One is.
+        """
+        require_setting(
+            "advantage", self.advantage, self.advantage in ADVANTAGES, "'pwtd' or 'pwr'"
+        )
+        form = self.weights_form
+        known = form is None or isinstance(form, CreditWeights) or form in WEIGHTS
+        require_setting("weights", form, known, f"CreditWeights or one of {', '.join(WEIGHTS)}")
+        rate = self.meta_learning_rate
+        fits = callable(rate) or 0 <= rate < math.inf
+        require_setting("meta_learning_rate", rate, fits, "at least 0, and finite, or a schedule")
+        whole = isinstance(self.inner_steps, int) and self.inner_steps >= 1
+        require_setting("inner_steps", self.inner_steps, whole, "1, 2, 3, ...")
+        moves = self.redistribute_rewards
+        require_setting(
+            "redistribute_rewards", moves, not moves or self.advantage == "pwr", "False with 'pwtd'"
+        )
+
+    @property
+    def learns_weights(self) -> bool:
+        """Whether the weights change."""
+        return self.weights.is_learned and not self.weights_frozen
+
+    def train(self) -> None:
+        """Take an outer step on the rollout, where one is due, and then an inner one."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self._inner_optimizers())
+        trajectory = self.rollout_buffer.trajectory(self._last_obs)
+        evaluated = self._evaluation(trajectory.decided, trajectory.actions)
+        if self._window:
+            self._outcomes.append(self._outer_loss_gradient(trajectory, evaluated))
+        if self._outcomes and len(self._outcomes) == self.inner_steps:
+            self._outer_step()
+        self._inner_step(trajectory, evaluated)
+        self._n_updates += 1
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _outer_loss_gradient(self, trajectory: Trajectory, evaluated: Evaluated) -> Parameters:
+        """Gradient of the usual policy loss, of regular advantages, by the policy's parameters."""
+        loss = policy_loss(self._scaled(trajectory.advantages.flatten()), evaluated[1])
+        self.logger.record("meta/outer_loss", loss.item())
+        names, parameters = zip(*self._evaluation.named_parameters(), strict=True)
+        found = th.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
+        return dict(zip(names, found, strict=True))
+
+    def _outer_step(self) -> None:
+        """Move the weights along the exact gradient of the outer losses since the last time."""
+        parameters = [p for p in self.weights.parameters() if p.requires_grad]
+        gradients = outer_gradient(
+            self._evaluation,
+            self._inner_loss,
+            lambda step: self._advantages(step.trajectory, step.credited, step.baseline),
+            self._window,
+            self._outcomes,
+            parameters,
+        )
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        rate = FloatSchedule(self.meta_learning_rate)(self._current_progress_remaining)
+        update_learning_rate(self.weights_optimizer, rate)
+        self.weights_optimizer.step()
+        self._window, self._outcomes = [], []
+        self.logger.record("meta/gradient_norm", nn.utils.get_total_norm(gradients).item())
+
+    def _inner_step(self, trajectory: Trajectory, evaluated: Evaluated) -> None:
+        """Move the policy along the gradient of A2C's loss, of weighted advantages."""
+        credited, baseline = self._credited(trajectory)
+        with th.no_grad():
+            advantages = self._advantages(trajectory, credited, baseline)
+        before = {n: p.detach().clone() for n, p in self._evaluation.named_parameters()}
+        loss = self._inner_loss(evaluated, trajectory, advantages)
+        self.policy.optimizer.zero_grad()
+        th.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+        self._log(trajectory, evaluated, advantages)
+        if not self.learns_weights:
+            return
+        parameters = list(self._evaluation.parameters())
+        taken = taken_steps(self.policy.optimizer, parameters, list(before.values()))
+        steps = [kept(step) for step in taken]
+        self._window.append(
+            InnerStep(
+                trajectory, credited, baseline, advantages, before, steps, norm, self.max_grad_norm
+            )
+        )
+
+    def _inner_loss(
+        self, evaluated: Evaluated, trajectory: Trajectory, advantages: Tensor
+    ) -> Tensor:
+        """A2C's loss: of the policy, of its entropy and of the values."""
+        values, log_probs, entropy = evaluated
+        randomness = -log_probs.mean() if entropy is None else entropy.mean()
+        value_loss = F.mse_loss(values.flatten(), trajectory.returns.flatten())
+        loss = policy_loss(advantages, log_probs) - self.ent_coef * randomness
+        return loss + self.vf_coef * value_loss
+
+    def _advantages(self, trajectory: Trajectory, credited: Tensor, baseline: Tensor) -> Tensor:
+        """Ψ_η, with a graph to η, shape ``(envs * time,)``."""
+        sums = weighted_sum(self.weights, trajectory, credited)
+        return self._scaled((sums - baseline).flatten())
+
+    def _scaled(self, advantages: Tensor) -> Tensor:
+        """Advantages as losses take them."""
+        return normalized(advantages) if self.normalize_advantage else advantages
+
+    def _credited(self, trajectory: Trajectory) -> tuple[Tensor, Tensor]:
+        """What the weights sum, and what is taken off the sums; v_ψ learns on the way.
+
+        Returns:
+            Both of shape ``(envs, time)``, without a graph.
+        """
+        if self.weighted_returns is None:
+            return td_errors(trajectory), th.zeros_like(trajectory.rewards)
+        rewards, loss = self.weighted_returns.moved(bootstrapped_rewards(trajectory), trajectory)
+        values = self.weighted_returns.values(trajectory.decided).view(rewards.shape)
+        with th.no_grad():
+            sums = weighted_sum(self.weights, trajectory, rewards)
+        loss = loss + F.mse_loss(values, sums)
+        self.weighted_returns_optimizer.zero_grad()
+        th.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.weighted_returns.parameters(), self.max_grad_norm)
+        self.weighted_returns_optimizer.step()
+        self.logger.record("train/weighted_value_loss", loss.item())
+        return rewards, values.detach()
+
+    def _log(self, trajectory: Trajectory, evaluated: Evaluated, advantages: Tensor) -> None:
+        """Log what A2C does, and how much credit the weights give on average."""
+        returns, log_probs, entropy = trajectory.returns.flatten(), evaluated[1], evaluated[2]
+        explained = explained_variance(
+            trajectory.values.flatten().cpu().numpy(), returns.cpu().numpy()
+        )
+        randomness = -log_probs if entropy is None else entropy
+        for name, value in {
+            "train/explained_variance": explained,
+            "train/entropy_loss": -randomness.mean().item(),
+            "train/policy_loss": policy_loss(advantages, log_probs).item(),
+            "train/value_loss": F.mse_loss(evaluated[0].flatten(), returns).item(),
+        }.items():
+            self.logger.record(name, value)
+
+    def _inner_optimizers(self) -> list[Optimizer]:
+        """The optimizers that follow A2C's learning rate."""
+        own = [] if self.weighted_returns is None else [self.weighted_returns_optimizer]
+        return [self.policy.optimizer, *own]
+
+    def _setup_model(self) -> None:
+        """Build the policy, then the weights, and what they need."""
+        self._recognise()
+        asked = self._choose_buffer()
+        super()._setup_model()
+        self.rollout_buffer_kwargs = asked
+        self._evaluation = Evaluation(self.policy)
+        self.weights = self._make_weights().to(self.device)
+        self.weights_optimizer = None
+        if self.weights.is_learned:
+            # Meta-gradients are small, and shrink with the reward's scale.
+            self.weights_optimizer = Adam(self.weights.parameters(), lr=1.0, eps=1e-15)
+        if self.learns_weights:
+            require_supported(self.policy.optimizer, "weights_frozen=True")
+        self.weighted_returns = None
+        if self.advantage == "pwr":
+            predicted = WeightedReturns(self.policy, self.redistribute_rewards).to(self.device)
+            self.weighted_returns = predicted
+            self.weighted_returns_optimizer = self.policy.optimizer_class(
+                predicted.parameters(), lr=self.lr_schedule(1), **self.policy.optimizer_kwargs
+            )
+
+    def _make_weights(self) -> CreditWeights:
+        """The weights as they begin."""
+        form = self.weights_form
+        if form is None:
+            form = "table" if isinstance(self.observation_space, spaces.Discrete) else "embedding"
+        if isinstance(form, CreditWeights):
+            return copy.deepcopy(form)
+        # Decayed, TD errors sum to the λ-advantage, and rewards to the return.
+        decay = self.gae_lambda if self.advantage == "pwtd" else 1.0
+        features = state_features(self.policy)
+        return make_weights(form, self.observation_space, features, self.gamma, decay)
+
+    def _choose_buffer(self) -> dict[str, Any]:
+        """Take a buffer that knows durations; returns the arguments that were asked for.
+
+        Raises:
+            LearnerSettingError: Another one was asked for.
+        """
+        of_dict = isinstance(self.observation_space, spaces.Dict)
+        ours = DictTrajectoryBuffer if of_dict else TrajectoryBuffer
+        self.rollout_buffer_class = chosen = self.rollout_buffer_class or ours
+        fits = issubclass(chosen, TrajectoryBuffer)
+        require_setting("rollout_buffer_class", chosen, fits, "a TrajectoryBuffer")
+        if self.clip_rewards is None and self.env is not None:
+            self.clip_rewards = pays_game_scores(self.env)
+        asked = self.rollout_buffer_kwargs
+        self.rollout_buffer_kwargs = {"clip_rewards": bool(self.clip_rewards)} | asked
+        return asked
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """Let the buffer be told of each decision before the callbacks given."""
+        if callback is None:
+            callback = []
+        elif not isinstance(callback, list):
+            single = isinstance(callback, BaseCallback)
+            callback = [callback if single else ConvertCallback(callback)]
+        return super()._init_callback([NoteDecisions(), *callback], progress_bar)
+
+    def learn(
+        self,
+        total_timesteps: float,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "PairwiseA2C",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn for ``total_timesteps`` *decisions*; arguments as SB3's, 1e6 will do."""
+        return super().learn(
+            int(total_timesteps),
+            callback,
+            log_interval,
+            tb_log_name,
+            reset_num_timesteps,
+            progress_bar,
+        )
+
+    def _excluded_save_params(self) -> list[str]:
+        """What is not saved: the weights' next step begins anew in a loaded model."""
+        return [*super()._excluded_save_params(), "_evaluation", "_window", "_outcomes"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        """What is saved by its parameters."""
+        names, variables = super()._get_torch_save_params()
+        ours = ("weights", "weights_optimizer", "weighted_returns", "weighted_returns_optimizer")
+        return [*names, *(n for n in ours if getattr(self, n, None) is not None)], variables
+
+
+class NoteDecisions(BaseCallback):
+    """Tells the buffer what decisions came to, before SB3 adds bootstraps to rewards."""
+
+    def _on_step(self) -> bool:
+        """Tell it, with the values of states in which time limits ended episodes."""
+        model = cast(PairwiseA2C, self.model)
+        infos, dones = self.locals["infos"], self.locals["dones"]
+        values = np.zeros(len(infos), np.float32)
+        for env in dones.nonzero()[0]:
+            if infos[env].get("TimeLimit.truncated", False):
+                state, _ = model.policy.obs_to_tensor(infos[env]["terminal_observation"])
+                with th.no_grad():
+                    values[env] = model.policy.predict_values(state).item()
+        model.rollout_buffer.note(infos, self.locals["rewards"], dones, values)
+        return True

@@ -1,0 +1,64 @@
+"""Reward redistribution: rewards move to the decisions after which more of them is expected."""
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
+from torch import Tensor, nn
+
+from sb3_masp.pairwise.sequences import read_in_order
+from sb3_masp.pairwise.trajectory import Trajectory
+from sb3_masp.pairwise.weights.features import StateFeatures
+
+
+class ReturnPredictor(nn.Module):
+    """Predicts, after every decision, what its episode pays in all.
+
+    Args:
+        features: What reads a state.
+        action_space: Of the decisions.
+        dim: Size of the recurrent network.
+
+    Source: the idea of RUDDER, arXiv 1806.07857; a GRU, trained on what was just played, is ours.
+    """
+
+    def __init__(self, features: StateFeatures, action_space: spaces.Space, dim: int = 32) -> None:
+        """Build the network; it begins by expecting nothing."""
+        super().__init__()
+        self.features = features
+        self.action_space = action_space
+        n_inputs = features.features_dim + get_flattened_obs_dim(action_space)
+        self.network = nn.GRU(n_inputs, dim, batch_first=True)
+        self.head = nn.Linear(dim, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, trajectory: Trajectory) -> Tensor:
+        """Expected sums of the stretches' rewards, ``(envs, time)``."""
+        features = self.features(trajectory.decided)
+        actions = preprocess_obs(trajectory.actions, self.action_space).view(len(features), -1)
+        inputs = th.cat([features, actions.to(features.dtype)], dim=1)
+        found: Tensor = self.head(read_in_order(self.network, inputs, trajectory))
+        return found.view(trajectory.rewards.shape)
+
+
+def stretch_sums(rewards: Tensor, trajectory: Trajectory) -> Tensor:
+    """What each decision's stretch of an episode pays in all, ``(envs, time)``."""
+    within = trajectory.episodes[:, :, None] == trajectory.episodes[:, None]
+    return (within.to(rewards.dtype) @ rewards[:, :, None]).squeeze(-1)
+
+
+def redistributed(predictions: Tensor, rewards: Tensor, trajectory: Trajectory) -> Tensor:
+    """Differences between predictions, and what they were wrong by at the stretch's end.
+
+    Args:
+        predictions: Of the sum of each stretch's rewards, after each decision, ``(envs, time)``.
+        rewards: The rewards, ``(envs, time)``.
+        trajectory: Where the stretches are.
+
+    Returns:
+        Rewards of the same sum in every stretch, shape ``(envs, time)``.
+    """
+    before = nn.functional.pad(predictions[:, :-1], (1, 0))
+    first = nn.functional.pad(trajectory.last[:, :-1], (1, 0), value=True)
+    moved = predictions - before.masked_fill(first, 0)
+    return moved + (stretch_sums(rewards, trajectory) - predictions) * trajectory.last

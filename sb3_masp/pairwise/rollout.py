@@ -1,0 +1,174 @@
+"""Rollout buffers that know how long decisions last and where episodes end."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.type_aliases import PyTorchObs
+from torch import Tensor
+
+from sb3_masp.decisions import primitive_rewards
+from sb3_masp.pairwise.trajectory import Trajectory
+from sb3_masp.returns import decision_returns
+
+
+class TrajectoryBuffer(RolloutBuffer):
+    """A rollout of decisions, with γ^τ where SB3's has γ, and the states in which episodes ended.
+
+    Without macros its advantages and returns are SB3's, to rounding.
+
+    Args:
+        args: As SB3's.
+        clip_rewards: Clip each primitive's reward to [-1, 1] before discounting.
+        kwargs: As SB3's.
+    """
+
+    durations: NDArray[np.int64]
+    discounts: NDArray[np.float32]
+    next_values: NDArray[np.float32]
+    clock: NDArray[np.int64]
+    last: NDArray[np.bool_]
+
+    def __init__(self, *args: Any, clip_rewards: bool = False, **kwargs: Any) -> None:
+        """Begin at the beginning of episodes."""
+        self.clip_rewards = clip_rewards
+        self._now: NDArray[np.int64] | None = None
+        super().__init__(*args, **kwargs)
+
+    def reset(self) -> None:
+        """Forget the rollout, but not how far the episodes are."""
+        shape = (self.buffer_size, self.n_envs)
+        self.durations = np.ones(shape, np.int64)
+        self.discounts = np.zeros(shape, np.float32)
+        self.next_values = np.zeros(shape, np.float32)
+        self.clock = np.zeros(shape, np.int64)
+        self.last = np.zeros(shape, np.bool_)
+        self._ends: dict[tuple[int, int], Any] = {}
+        super().reset()
+
+    def note(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        rewards: NDArray[np.float32],
+        dones: NDArray[np.bool_],
+        cut_values: NDArray[np.float32],
+    ) -> None:
+        """Take what the decisions that `add` is about to be called for came to.
+
+        Args:
+            infos: Of the environments; may hold ``duration`` and ``primitive_rewards``.
+            rewards: As the environments gave them, ``(envs,)``.
+            dones: Whether episodes ended, ``(envs,)``.
+            cut_values: v of the states that time limits ended episodes in, zero for others.
+        """
+        paid, durations = primitive_rewards(infos, rewards.astype(np.float64))
+        if self.clip_rewards:
+            paid = paid.clip(-1, 1)
+        self._noted = decision_returns(paid, durations, self.gamma)
+        self.durations[self.pos] = durations
+        cut = np.array([info.get("TimeLimit.truncated", False) for info in infos], np.bool_)
+        self.discounts[self.pos] = self.gamma**durations * (~dones | cut)
+        self.next_values[self.pos] = cut_values
+        self.last[self.pos] = dones
+        for env in dones.nonzero()[0]:
+            self._ends[self.pos, int(env)] = infos[env]["terminal_observation"]
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        """Add the decisions noted; arguments as SB3's, whose rewards are not looked at."""
+        now = np.zeros(self.n_envs, np.int64) if self._now is None else self._now
+        self.clock[self.pos] = now
+        self._now = (now + self.durations[self.pos]) * ~self.last[self.pos]
+        observation, action, _, *rest = args
+        super().add(observation, action, self._noted, *rest, **kwargs)
+
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
+        """λ-returns, ``(γλ)^τ`` for every decision passed; arguments as SB3's."""
+        going_on = ~self.last[:-1]
+        self.next_values[:-1][going_on] = self.values[1:][going_on]
+        final = last_values.clone().cpu().numpy().flatten()
+        self.next_values[-1][~dones] = final[~dones]
+        errors = self.rewards + self.discounts * self.next_values - self.values
+        traces = (self.gamma * self.gae_lambda) ** self.durations * ~self.last
+        advantage = np.zeros(self.n_envs, np.float32)
+        for step in reversed(range(self.buffer_size)):
+            advantage = errors[step] + traces[step] * advantage
+            self.advantages[step] = advantage
+        self.returns = self.advantages + self.values
+
+    def trajectory(self, last_observations: Any) -> Trajectory:
+        """The rollout, once it is full.
+
+        Args:
+            last_observations: What environments show after it, a batch of theirs; of those whose
+                episodes have just ended it is not looked at.
+        """
+        last = self.last.copy()
+        last[-1] = True
+        ends = {(len(last) - 1, env): _one(last_observations, env) for env in range(self.n_envs)}
+        ends |= self._ends
+        arrivals = np.arange(last.size).reshape(self.n_envs, -1) + 1
+        places = sorted((env, step) for step, env in ends)
+        for place, (env, step) in enumerate(places):
+            arrivals[env, step] = last.size + place
+        shown = [ends[step, env] for env, step in places]
+        return Trajectory(
+            observations=self._all_observations(shown),
+            actions=self._actions(),
+            arrivals=self.to_torch(arrivals),
+            last=self._by_env(last),
+            **{name: self._by_env(getattr(self, name)) for name in _BY_DECISION},
+        )
+
+    def _all_observations(self, ends: Sequence[Any]) -> PyTorchObs:
+        """Observations of decisions, one environment after the other, then those of ends."""
+        decided = self.swap_and_flatten(self.observations)
+        return self.to_torch(np.concatenate([decided, self._stacked(ends, decided)]))
+
+    def _stacked(self, ends: Sequence[Any], like: NDArray[Any]) -> NDArray[Any]:
+        """Single observations as a batch of them is stored."""
+        return np.stack(ends).astype(like.dtype).reshape(len(ends), *like.shape[1:])
+
+    def _actions(self) -> Tensor:
+        """Actions as the policy takes them."""
+        actions = self.to_torch(self.swap_and_flatten(self.actions))
+        discrete = isinstance(self.action_space, spaces.Discrete)
+        return actions.long().flatten() if discrete else actions
+
+    def _by_env(self, steps: NDArray[Any]) -> Tensor:
+        """The same with environments first."""
+        return self.to_torch(steps.swapaxes(0, 1))
+
+
+class DictTrajectoryBuffer(TrajectoryBuffer, DictRolloutBuffer):
+    """The same for observations that are dictionaries."""
+
+    def _all_observations(self, ends: Sequence[Any]) -> PyTorchObs:
+        """Observations of decisions, one environment after the other, then those of ends."""
+        found: dict[str, Tensor] = {}
+        for name, part in cast(dict[str, NDArray[Any]], self.observations).items():
+            decided = self.swap_and_flatten(part)
+            of_ends = self._stacked([end[name] for end in ends], decided)
+            found[name] = self.to_torch(np.concatenate([decided, of_ends]))
+        return found
+
+
+_BY_DECISION = (
+    "rewards",
+    "discounts",
+    "values",
+    "next_values",
+    "clock",
+    "durations",
+    "advantages",
+    "returns",
+)
+
+
+def _one(observations: Any, env: int) -> Any:
+    """An environment's observation of a batch."""
+    if isinstance(observations, dict):
+        return {name: part[env] for name, part in observations.items()}
+    return observations[env]

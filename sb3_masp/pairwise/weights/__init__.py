@@ -1,0 +1,25 @@
+"""Pairwise weights, one form a file, and which names stand for them."""
+
+from sb3_masp.pairwise.weights.base import CreditWeights, weighted_sum
+from sb3_masp.pairwise.weights.decay import GeometricWeights, StateLambdaWeights
+from sb3_masp.pairwise.weights.embedding import EmbeddingWeights
+from sb3_masp.pairwise.weights.features import StateFeatures
+from sb3_masp.pairwise.weights.forms import WEIGHTS, WeightsName, make_weights
+from sb3_masp.pairwise.weights.sequence import SequenceWeights
+from sb3_masp.pairwise.weights.table import ClockWeights, FixedTableWeights, TableWeights
+
+__all__ = [
+    "WEIGHTS",
+    "ClockWeights",
+    "CreditWeights",
+    "EmbeddingWeights",
+    "FixedTableWeights",
+    "GeometricWeights",
+    "SequenceWeights",
+    "StateFeatures",
+    "StateLambdaWeights",
+    "TableWeights",
+    "WeightsName",
+    "make_weights",
+    "weighted_sum",
+]

@@ -1,0 +1,118 @@
+"""Weights by table, for states that are numbered."""
+
+from typing import cast
+
+import numpy as np
+import torch as th
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from macro_gym.errors import LearnerSettingError
+from sb3_masp.pairwise.trajectory import Trajectory
+from sb3_masp.pairwise.weights.base import CreditWeights
+
+
+class TableWeights(CreditWeights):
+    """``f(s, s′) = sigmoid(η[s, s′])``, which ignores the time between.
+
+    Args:
+        n_states: Number of states.
+
+    Source: arXiv 2102.04999, section 5.1.
+    """
+
+    def __init__(self, n_states: int) -> None:
+        """Begin with weights of one half."""
+        super().__init__()
+        self.logits = nn.Parameter(th.zeros(n_states, n_states))
+
+    def table(self) -> Tensor:
+        """The weights of all pairs of states, shape ``(states, states)``."""
+        return self.logits.sigmoid()
+
+    def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
+        """The table."""
+        return (self.table(),)
+
+    def between(
+        self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
+    ) -> Tensor:
+        """Look the states up."""
+        return _looked_up(encoded[0], trajectory, rows, later)
+
+
+class FixedTableWeights(CreditWeights):
+    """A table that is given and stays: handcrafted weights, or learned ones of another run.
+
+    Args:
+        table: Weights within [0, 1], shape ``(states, states)``.
+
+    Raises:
+        LearnerSettingError: It is no such table.
+    """
+
+    values: Tensor
+
+    def __init__(self, table: ArrayLike) -> None:
+        """Keep it."""
+        super().__init__()
+        self.register_buffer("values", require_weights(table))
+
+    def between(
+        self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
+    ) -> Tensor:
+        """Look the states up."""
+        return _looked_up(self.values, trajectory, rows, later)
+
+
+class ClockWeights(CreditWeights):
+    """A table of the steps since the episode began, for episodes whose phases follow a clock.
+
+    Args:
+        table: Weights within [0, 1], shape ``(steps, steps)``: rows are the steps before the
+            decision that is credited, columns those before the decision that credit is for.
+
+    Raises:
+        LearnerSettingError: It is no such table.
+    """
+
+    values: Tensor
+
+    def __init__(self, table: ArrayLike) -> None:
+        """Keep it."""
+        super().__init__()
+        self.register_buffer("values", require_weights(table))
+
+    def between(
+        self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
+    ) -> Tensor:
+        """Look the clock up."""
+        clock = trajectory.clock
+        return self.values[clock[:, rows, None], clock[:, None, later]]
+
+
+def require_weights(table: ArrayLike) -> Tensor:
+    """A square table of weights as a tensor.
+
+    Raises:
+        LearnerSettingError: It is not square, or some are outside [0, 1].
+    """
+    weights = th.as_tensor(np.asarray(table, np.float32))
+    if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
+        raise LearnerSettingError(
+            f"the table of weights has shape {tuple(weights.shape)}; it must be square"
+        )
+    if not ((weights >= 0) & (weights <= 1)).all():
+        raise LearnerSettingError(
+            f"the table's weights are {weights.min():g} to {weights.max():g}; they must be within "
+            "0..1"
+        )
+    return weights
+
+
+def _looked_up(table: Tensor, trajectory: Trajectory, rows: slice, later: slice) -> Tensor:
+    """The table's entries for pairs of a trajectory's states, shape ``(envs, rows, later)``."""
+    states = cast(Tensor, trajectory.observations).long().flatten()
+    origins = states[: trajectory.rewards.numel()].view(trajectory.rewards.shape)
+    arrivals = states[trajectory.arrivals]
+    return table[origins[:, rows, None], arrivals[:, None, later]]
