@@ -1,6 +1,7 @@
 """bsuite's environments as Gymnasium's, through its own package."""
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -34,7 +35,8 @@ class BsuiteEnv(gym.Env[npt.NDArray[Any], np.int64]):
 
     ``reset(seed=...)`` makes the environment anew with that seed, in place of the one that bsuite's
     sweep may fix; what belongs to the problem stays, such as which chain has the bonus in
-    ``discounting_chain/3``. A reset without a seed goes on with the same random numbers.
+    ``discounting_chain/3``. A reset without a seed goes on with the same random numbers. It can be
+    copied and pickled in the middle of an episode.
 
     Args:
         bsuite_id: A domain and its setting, as in ``"umbrella_length/3"``.
@@ -89,6 +91,20 @@ class BsuiteEnv(gym.Env[npt.NDArray[Any], np.int64]):
             return BEST_RETURNS[self._domain] * self._episodes - self._total_return
         return float(self._env.bsuite_info()["total_regret"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything, but of bsuite's environment only values: its cart pole holds a lambda."""
+        layers = [
+            {name: value for name, value in layer.items() if name != "_env" and not callable(value)}
+            for layer in _layers(self._env)
+        ]
+        return vars(self) | {"_env": layers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make bsuite's environment anew, and give it the values."""
+        vars(self).update(state, _env=state["_make"](**state["_settings"]))
+        for layer, values in zip(_layers(self._env), state["_env"], strict=True):
+            layer.update(values)
+
     def _begin(self, seed: int | None = None) -> None:
         """Make bsuite's environment, and forget all episodes."""
         seeded = seed is not None and "seed" in inspect.signature(self._make).parameters
@@ -111,6 +127,13 @@ def _settings_of(domain: str, settings: Any) -> str:
     """What settings a domain has, as the end of a sentence; empty if there is none such."""
     count = sum(known.split("/")[0] == domain for known in settings)
     return f"; {domain} has the settings 0 to {count - 1}" if count else ""
+
+
+def _layers(env: Any) -> Iterator[dict[str, Any]]:
+    """What bsuite's wrappers hold, from the outside, and then their environment."""
+    yield vars(env)
+    if "_env" in vars(env):
+        yield from _layers(env._env)
 
 
 def _box(spec: Any) -> gym.spaces.Box:

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import sys
 
 import gymnasium as gym
@@ -99,6 +101,22 @@ def test_a_reset_with_a_seed_forgets_regret_and_one_without_goes_on():
     assert env.regret() > 0
     env.reset(seed=23)
     assert env.regret() == 0
+
+
+@pytest.mark.parametrize("bsuite_id", IDS)
+def test_copies_and_pickles_go_on_as_the_original(bsuite_id):
+    env = BsuiteEnv(bsuite_id)
+    steps(env, 47, seed=29)
+    copies = [copy.deepcopy(env), pickle.loads(pickle.dumps(env))]
+    env.reset()
+    story = [env.step(1)[:2] for _ in range(3)] + [env.reset()]
+    for other in copies:
+        other.reset()
+        again = [other.step(1)[:2] for _ in range(3)] + [other.reset()]
+        for (observation, what), (expected, that) in zip(again, story, strict=True):
+            np.testing.assert_array_equal(observation, expected)
+            assert what == that
+        assert other.regret() == env.regret()
 
 
 def test_a_seed_leaves_the_chain_with_the_bonus_where_bsuites_setting_has_it():
