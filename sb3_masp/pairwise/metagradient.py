@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch as th
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -46,6 +47,13 @@ class InnerStep:
     max_grad_norm: float
 
 
+Evaluated = tuple[Tensor, Tensor, Tensor | None]
+"""Values, log-probabilities and, if there is a formula for it, entropy, of each decision."""
+
+InnerLoss = Callable[[Evaluated, Trajectory, Tensor], Tensor]
+"""The loss of an inner step: of what `Evaluation` gives, the trajectory and the advantages."""
+
+
 class Evaluation(nn.Module):
     """What a policy makes of decisions, as a function of its parameters.
 
@@ -53,19 +61,16 @@ class Evaluation(nn.Module):
         policy: An actor-critic policy of SB3's.
     """
 
-    def __init__(self, policy: nn.Module) -> None:
+    policy: ActorCriticPolicy
+
+    def __init__(self, policy: ActorCriticPolicy) -> None:
         """Hold it."""
         super().__init__()
         self.policy = policy
 
-    def forward(self, observations: PyTorchObs, actions: Tensor) -> tuple[Tensor, ...]:
-        """Values, log-probabilities and, if there is a formula for it, entropy, ``(batch,)``."""
-        found: tuple[Tensor, ...] = self.policy.evaluate_actions(observations, actions)
-        return found
-
-
-InnerLoss = Callable[[tuple[Tensor, ...], Trajectory, Tensor], Tensor]
-"""The loss of an inner step: of what `Evaluation` gives, the trajectory and the advantages."""
+    def forward(self, observations: PyTorchObs, actions: Tensor) -> Evaluated:
+        """Evaluate ``actions`` in the states of ``observations``."""
+        return self.policy.evaluate_actions(observations, actions)
 
 
 def normalized(advantages: Tensor) -> Tensor:
@@ -83,9 +88,7 @@ def log_prob_tangents(
 ) -> Tensor:
     """How fast ``log π(a|s)`` changes as the parameters move along ``direction``, ``(batch,)``."""
     _, tangents = network_tangent(
-        lambda point: functional_call(
-            evaluation, dict(point), (trajectory.decided, trajectory.actions)
-        )[1],
+        lambda point: _evaluated_at(evaluation, point, trajectory)[1],
         before,
         direction,
     )
@@ -162,7 +165,7 @@ def _hessian_product(
     """The Hessian of an inner loss, at the parameters before it, times a direction."""
     point = {name: value.detach().requires_grad_() for name, value in step.before.items()}
     trajectory = step.trajectory
-    evaluated = functional_call(evaluation, point, (trajectory.decided, trajectory.actions))
+    evaluated = _evaluated_at(evaluation, point, trajectory)
     gradients = th.autograd.grad(
         inner_loss(evaluated, trajectory, step.advantages),
         list(point.values()),
@@ -172,3 +175,11 @@ def _hessian_product(
     along = sum((g * direction[name]).sum() for name, g in zip(point, gradients, strict=True))
     products = th.autograd.grad(along, list(point.values()), materialize_grads=True)  # type: ignore[arg-type]
     return dict(zip(point, products, strict=True))
+
+
+def _evaluated_at(evaluation: Evaluation, point: Parameters, trajectory: Trajectory) -> Evaluated:
+    """What the policy makes of a trajectory at other parameters."""
+    inputs = trajectory.decided, trajectory.actions
+    # Tied by name, a module that actor and critic share would be left with the wrong parameters.
+    found: Evaluated = functional_call(evaluation, dict(point), inputs, tie_weights=False)
+    return found

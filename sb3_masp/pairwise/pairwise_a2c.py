@@ -2,14 +2,13 @@
 
 import copy
 import math
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self
 
-import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance, update_learning_rate
@@ -22,13 +21,14 @@ from sb3_masp.forward_mode import Parameters
 from sb3_masp.macro_model import MacroModel, given, require_setting
 from sb3_masp.optimizer_vjp import require_supported, taken_steps
 from sb3_masp.pairwise.metagradient import (
+    Evaluated,
     Evaluation,
     InnerStep,
     normalized,
     outer_gradient,
     policy_loss,
 )
-from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, TrajectoryBuffer
+from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, NoteDecisions, TrajectoryBuffer
 from sb3_masp.pairwise.trajectory import Trajectory, bootstrapped_rewards, td_errors
 from sb3_masp.pairwise.weighted_returns import WeightedReturns, state_features
 from sb3_masp.pairwise.weights import (
@@ -52,9 +52,6 @@ OURS = (
     "clip_rewards",
 )
 """Arguments that A2C does not know."""
-
-Evaluated = tuple[Tensor, ...]
-"""Values, log-probabilities and entropy, as `Evaluation` gives them."""
 
 
 class PairwiseA2C(MacroModel, A2C):
@@ -111,7 +108,7 @@ class PairwiseA2C(MacroModel, A2C):
 
     rollout_buffer: TrajectoryBuffer
     weights: CreditWeights
-    weights_optimizer: Adam | None
+    weights_optimizer: Adam
     weighted_returns: WeightedReturns | None
     weighted_returns_optimizer: Optimizer
 
@@ -320,7 +317,6 @@ class PairwiseA2C(MacroModel, A2C):
         self.rollout_buffer_kwargs = asked
         self._evaluation = Evaluation(self.policy)
         self.weights = self._make_weights().to(self.device)
-        self.weights_optimizer = None
         if self.weights.is_learned:
             # Meta-gradients are small, and shrink with the reward's scale.
             self.weights_optimizer = Adam(self.weights.parameters(), lr=1.0, eps=1e-15)
@@ -331,7 +327,8 @@ class PairwiseA2C(MacroModel, A2C):
             predicted = WeightedReturns(self.policy, self.redistribute_rewards).to(self.device)
             self.weighted_returns = predicted
             self.weighted_returns_optimizer = self.policy.optimizer_class(
-                predicted.parameters(), lr=self.lr_schedule(1), **self.policy.optimizer_kwargs
+                predicted.parameters(),
+                **{"lr": self.lr_schedule(1)} | self.policy.optimizer_kwargs,
             )
 
     def _make_weights(self) -> CreditWeights:
@@ -365,12 +362,11 @@ class PairwiseA2C(MacroModel, A2C):
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
         """Let the buffer be told of each decision before the callbacks given."""
-        if callback is None:
-            callback = []
-        elif not isinstance(callback, list):
-            single = isinstance(callback, BaseCallback)
-            callback = [callback if single else ConvertCallback(callback)]
-        return super()._init_callback([NoteDecisions(), *callback], progress_bar)
+        if isinstance(callback, list):
+            callback = CallbackList(callback)
+        elif not isinstance(callback, BaseCallback):
+            callback = ConvertCallback(callback)
+        return super()._init_callback([NoteDecisions(), callback], progress_bar)
 
     def learn(
         self,
@@ -400,20 +396,3 @@ class PairwiseA2C(MacroModel, A2C):
         names, variables = super()._get_torch_save_params()
         ours = ("weights", "weights_optimizer", "weighted_returns", "weighted_returns_optimizer")
         return [*names, *(n for n in ours if getattr(self, n, None) is not None)], variables
-
-
-class NoteDecisions(BaseCallback):
-    """Tells the buffer what decisions came to, before SB3 adds bootstraps to rewards."""
-
-    def _on_step(self) -> bool:
-        """Tell it, with the values of states in which time limits ended episodes."""
-        model = cast(PairwiseA2C, self.model)
-        infos, dones = self.locals["infos"], self.locals["dones"]
-        values = np.zeros(len(infos), np.float32)
-        for env in dones.nonzero()[0]:
-            if infos[env].get("TimeLimit.truncated", False):
-                state, _ = model.policy.obs_to_tensor(infos[env]["terminal_observation"])
-                with th.no_grad():
-                    values[env] = model.policy.predict_values(state).item()
-        model.rollout_buffer.note(infos, self.locals["rewards"], dones, values)
-        return True

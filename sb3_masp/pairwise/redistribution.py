@@ -1,5 +1,7 @@
 """Reward redistribution: rewards move to the decisions after which more of them is expected."""
 
+from typing import Any, cast
+
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
@@ -21,7 +23,9 @@ class ReturnPredictor(nn.Module):
     Source: the idea of RUDDER, arXiv 1806.07857; a GRU, trained on what was just played, is ours.
     """
 
-    def __init__(self, features: StateFeatures, action_space: spaces.Space, dim: int = 32) -> None:
+    def __init__(
+        self, features: StateFeatures, action_space: spaces.Space[Any], dim: int = 32
+    ) -> None:
         """Build the network; it begins by expecting nothing."""
         super().__init__()
         self.features = features
@@ -35,8 +39,8 @@ class ReturnPredictor(nn.Module):
     def forward(self, trajectory: Trajectory) -> Tensor:
         """Expected sums of the stretches' rewards, ``(envs, time)``."""
         features = self.features(trajectory.decided)
-        actions = preprocess_obs(trajectory.actions, self.action_space).view(len(features), -1)
-        inputs = th.cat([features, actions.to(features.dtype)], dim=1)
+        taken = cast(Tensor, preprocess_obs(trajectory.actions, self.action_space))
+        inputs = th.cat([features, taken.view(len(features), -1).to(features.dtype)], dim=1)
         found: Tensor = self.head(read_in_order(self.network, inputs, trajectory))
         return found.view(trajectory.rewards.shape)
 

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+import torch as th
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor
 
@@ -73,8 +76,8 @@ class TrajectoryBuffer(RolloutBuffer):
         self.discounts[self.pos] = self.gamma**durations * (~dones | cut)
         self.next_values[self.pos] = cut_values
         self.last[self.pos] = dones
-        for env in dones.nonzero()[0]:
-            self._ends[self.pos, int(env)] = infos[env]["terminal_observation"]
+        for env in map(int, dones.nonzero()[0]):
+            self._ends[self.pos, env] = infos[env]["terminal_observation"]
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         """Add the decisions noted; arguments as SB3's, whose rewards are not looked at."""
@@ -148,11 +151,29 @@ class DictTrajectoryBuffer(TrajectoryBuffer, DictRolloutBuffer):
     def _all_observations(self, ends: Sequence[Any]) -> PyTorchObs:
         """Observations of decisions, one environment after the other, then those of ends."""
         found: dict[str, Tensor] = {}
-        for name, part in cast(dict[str, NDArray[Any]], self.observations).items():
+        for name, part in self.observations.items():
             decided = self.swap_and_flatten(part)
             of_ends = self._stacked([end[name] for end in ends], decided)
             found[name] = self.to_torch(np.concatenate([decided, of_ends]))
         return found
+
+
+class NoteDecisions(BaseCallback):
+    """Tells the buffer what decisions came to, before SB3 adds bootstraps to rewards."""
+
+    def _on_step(self) -> bool:
+        """Tell it, with the values of states in which time limits ended episodes."""
+        infos, dones = self.locals["infos"], self.locals["dones"]
+        policy = cast(ActorCriticPolicy, self.model.policy)
+        values = np.zeros(len(infos), np.float32)
+        for env in dones.nonzero()[0]:
+            if infos[env].get("TimeLimit.truncated", False):
+                state, _ = policy.obs_to_tensor(infos[env]["terminal_observation"])
+                with th.no_grad():
+                    values[env] = policy.predict_values(state).item()
+        buffer = cast(TrajectoryBuffer, self.locals["rollout_buffer"])
+        buffer.note(infos, self.locals["rewards"], dones, values)
+        return True
 
 
 _BY_DECISION = (

@@ -3,7 +3,7 @@
 With ``depth = 2n``, n choices are made in a binary tree, layer by layer, and then unmade: the
 second phase is the same tree turned around by half a turn, in which each step drops the latest
 choice that is still remembered and pays for it. States are numbered by layers, 46 of them at
-depth 8:
+depth 8::
 
     first phase, 0-14     0 | 1 2 | 3-6 | 7-14            two actions, no reward
     second phase, 15-44   15-30 | 31-38 | 39-42 | 43 44   one action, +1 or −1 at each step

@@ -76,7 +76,7 @@ def weighted_sum(weights: CreditWeights, trajectory: Trajectory, what: Tensor) -
         rows, later = slice(start, min(start + length, time)), slice(start, time)
         pairs = weights.between(trajectory, rows, later, *encoded)
         counted = pairs * trajectory.later(rows)[:, :, later]
-        return (counted @ what[:, later, None]).squeeze(-1)
+        return (counted @ what[:, later, None].to(counted.dtype)).squeeze(-1)
 
     if length >= time:
         return sums(0, *encoded)

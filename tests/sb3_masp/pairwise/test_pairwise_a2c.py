@@ -1,0 +1,393 @@
+import copy
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from stable_baselines3 import A2C
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from torch.nn.utils import parameters_to_vector
+
+import macro_gym  # noqa: F401
+from macro_gym import MacroAction, MacroSet
+from macro_gym.errors import LearnerSettingError, MacroSetMismatchError
+from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
+from sb3_masp.pairwise import (
+    FixedTableWeights,
+    GeometricWeights,
+    PairwiseA2C,
+    SequenceWeights,
+    StateLambdaWeights,
+    TableWeights,
+)
+
+FORMS = {
+    "pwtd": {},
+    "pwr": {"advantage": "pwr"},
+    "state_lambda": {"weights": "state_lambda"},
+    "sequence": {"weights": "sequence", "advantage": "pwr"},
+    "redistribution": {
+        "weights": GeometricWeights(0.8),
+        "advantage": "pwr",
+        "redistribute_rewards": True,
+    },
+    "several updates": {"inner_steps": 3},
+}
+
+
+def pole(n_envs=3, seed=1):
+    return make_vec_env("CartPole-v1", n_envs, seed=seed)
+
+
+def learner(env=None, policy="MlpPolicy", **kwargs):
+    settings = {"n_steps": 7, "seed": 1, "device": "cpu"} | kwargs
+    return PairwiseA2C(policy, env or pole(), **settings)
+
+
+def flat(model):
+    return parameters_to_vector(model.policy.parameters()).detach().clone()
+
+
+def of_weights(model):
+    return parameters_to_vector(model.weights.parameters()).detach().clone()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"gae_lambda": 0.8, "normalize_advantage": True, "ent_coef": 0.1},
+        {"use_rms_prop": False, "max_grad_norm": 0.1},
+    ],
+    ids=["as it comes", "normalized", "adam"],
+)
+def test_with_weights_of_lambda_it_is_sb3s_a2c(settings):
+    settings = {"gae_lambda": 0.95, "n_steps": 7, "seed": 1, "device": "cpu"} | settings
+    theirs = A2C("MlpPolicy", pole(), **settings).learn(1_000)
+    ours = PairwiseA2C("MlpPolicy", pole(), weights="geometric", **settings).learn(1_000)
+    th.testing.assert_close(flat(ours), flat(theirs), rtol=1e-4, atol=1e-5)
+    assert (flat(ours) - flat(learner(seed=1))).abs().max() > 0.01
+
+
+def test_with_time_limits_too_it_is_sb3s_a2c():
+    def env():
+        return make_vec_env(
+            lambda: gym.wrappers.TimeLimit(gym.make("CartPole-v1"), 5), n_envs=2, seed=3
+        )
+
+    settings = {"n_steps": 7, "gae_lambda": 0.9, "seed": 1, "device": "cpu"}
+    theirs = A2C("MlpPolicy", env(), **settings).learn(700)
+    ours = PairwiseA2C("MlpPolicy", env(), weights="geometric", **settings).learn(700)
+    th.testing.assert_close(flat(ours), flat(theirs), rtol=1e-4, atol=1e-5)
+
+
+class InFloat64(FlattenExtractor):
+    """Features in float64, where SB3's preprocessing ends in float32."""
+
+    def forward(self, observations):
+        return super().forward(observations).double()
+
+
+@pytest.mark.parametrize("advantage", ["pwtd", "pwr"])
+@pytest.mark.parametrize("max_grad_norm", [0.05, 1e9])
+@pytest.mark.parametrize("use_rms_prop", [True, False], ids=["rmsprop", "adam"])
+def test_weights_move_along_the_gradient_through_the_last_update(
+    advantage, max_grad_norm, use_rms_prop
+):
+    """Double backward through the learner's own update, rebuilt from what it began with."""
+    model = learner(
+        advantage=advantage,
+        max_grad_norm=max_grad_norm,
+        use_rms_prop=use_rms_prop,
+        ent_coef=0.1,
+        policy_kwargs={"features_extractor_class": InFloat64, "net_arch": [5]},
+    )
+    model.policy.double()
+    model.weights.double()
+    if model.weighted_returns is not None:
+        model.weighted_returns.double()
+    model.learn(3 * 7 * 3)  # the third update's part of the gradient is still to come
+    (step,) = model._window
+    states = {
+        name: copy.deepcopy(model.policy.optimizer.state[p])
+        for name, p in model._evaluation.named_parameters()
+    }
+    model.collect_rollouts(model.env, Quiet(model), model.rollout_buffer, model.n_steps)
+    found = {}
+    outer_step = model.weights_optimizer.step
+    model.weights_optimizer.step = lambda: found.update(
+        {name: p.grad.clone() for name, p in model.weights.named_parameters()}
+    )
+    outer = model.rollout_buffer.trajectory(model._last_obs)
+    after = {n: p.detach().clone() for n, p in model._evaluation.named_parameters()}
+    model.train()
+    model.weights_optimizer.step = outer_step
+
+    parameters = {n: p.clone().requires_grad_() for n, p in step.before.items()}
+    inner = step.trajectory
+    evaluated = th.func.functional_call(
+        model._evaluation, parameters, (inner.decided, inner.actions)
+    )
+    advantages = model._advantages(inner, step.credited, step.baseline)
+    loss = model._inner_loss(evaluated, inner, advantages)
+    gradients = th.autograd.grad(loss, list(parameters.values()), create_graph=True)
+    norm = th.stack([g.square().sum() for g in gradients]).sum().sqrt()
+    assert (norm > max_grad_norm) == (max_grad_norm < 1)
+    shrink = (max_grad_norm / (norm + 1e-6)).clamp(max=1)
+    moved = {
+        name: value - change(model.policy.optimizer, states[name], g * shrink)
+        for (name, value), g in zip(parameters.items(), gradients, strict=True)
+    }
+    for name, value in moved.items():
+        th.testing.assert_close(value, after[name], rtol=1e-9, atol=1e-12)
+    reached = th.func.functional_call(model._evaluation, moved, (outer.decided, outer.actions))
+    outer_loss = -(outer.advantages.flatten() * reached[1]).mean()
+    expected = th.autograd.grad(outer_loss, list(model.weights.parameters()))
+    for (name, one), other in zip(found.items(), expected, strict=True):
+        th.testing.assert_close(one, other, rtol=1e-6, atol=1e-16, msg=name)
+        assert other.abs().max() > 1e-12 or name == "head.bias"
+
+
+def change(optimizer, state, g):
+    """What a step takes off, of the moments after it; differentiable through the last gradient."""
+    group = optimizer.param_groups[0]
+    if "square_avg" in state:
+        alpha = group["alpha"]
+        past = (state["square_avg"] - (1 - alpha) * g.detach() ** 2) / alpha
+        square = alpha * past.clamp(min=0) + (1 - alpha) * g**2
+        return group["lr"] * g / (rooted(square) + group["eps"])
+    (b1, b2), step = group["betas"], float(state["step"])
+    m = state["exp_avg"] + (1 - b1) * (g - g.detach())
+    v = state["exp_avg_sq"] + (1 - b2) * (g**2 - g.detach() ** 2)
+    return group["lr"] * m / (1 - b1**step) / (rooted(v / (1 - b2**step)) + group["eps"])
+
+
+def rooted(square):
+    alive = square > 0
+    return th.where(alive, square, 1).sqrt() * alive
+
+
+class Quiet(BaseCallback):
+    """What `collect_rollouts` is given outside of `learn`: notes decisions and nothing else."""
+
+    def __new__(cls, model):
+        return model._init_callback(None)
+
+
+@pytest.mark.parametrize("settings", FORMS.values(), ids=FORMS)
+def test_models_are_saved_and_loaded_whole_and_learn_on(settings, tmp_path):
+    model = learner(**settings).learn(150)
+    model.save(tmp_path / "model")
+    loaded = PairwiseA2C.load(tmp_path / "model", env=pole())
+    names, _ = model._get_torch_save_params()
+    for name in names:
+        mine, others = model.get_parameters()[name], loaded.get_parameters()[name]
+        assert str(mine) == str(others)
+    assert ("weights_optimizer" in names) == model.weights.is_learned
+    observation = np.ones((1, 4), np.float32)
+    assert model.predict(observation, deterministic=True) == loaded.predict(
+        observation, deterministic=True
+    )
+    before = flat(loaded)
+    loaded.learn(50)
+    assert not th.equal(before, flat(loaded))
+
+
+@pytest.mark.parametrize("settings", FORMS.values(), ids=FORMS)
+def test_the_same_seed_gives_the_same_run(settings):
+    one, other = (learner(**settings).learn(200) for _ in range(2))
+    assert th.equal(flat(one), flat(other))
+    if one.weights.is_learned:
+        assert th.equal(of_weights(one), of_weights(other))
+        assert not th.equal(of_weights(one), of_weights(learner(**settings)))
+
+
+def test_weights_move_once_for_so_many_updates():
+    model, seen = learner(inner_steps=3), []
+    step = model.weights_optimizer.step
+    model.weights_optimizer.step = lambda: (seen.append(model._n_updates), step())
+    model.learn(21 * 10)
+    assert seen == [3, 6, 9]
+
+
+def test_frozen_weights_stay_and_the_policy_learns_by_them():
+    model = learner(weights_frozen=True)
+    before = of_weights(model), flat(model)
+    model.learn(200)
+    assert th.equal(of_weights(model), before[0])
+    assert not th.equal(flat(model), before[1])
+    assert model._window == []
+
+
+def test_numbered_states_get_a_table_and_others_embeddings():
+    lake = make_vec_env("FrozenLake-v1", 2)
+    assert isinstance(learner(lake).weights, TableWeights)
+    assert learner(lake).weights.logits.shape == (16, 16)
+    assert type(learner().weights).__name__ == "EmbeddingWeights"
+    assert isinstance(learner(weights="sequence").weights, SequenceWeights)
+    assert isinstance(learner(weights="state_lambda").weights, StateLambdaWeights)
+
+
+def test_weights_given_are_copied():
+    given = TableWeights(16)
+    model = learner(make_vec_env("FrozenLake-v1", 2), weights=given).learn(100)
+    assert (given.logits == 0).all()
+    assert not (model.weights.logits == 0).all()
+
+
+def test_a_table_of_ones_credits_all_later_td_errors_alike():
+    ones = FixedTableWeights(np.ones((16, 16)))
+    model = learner(make_vec_env("FrozenLake-v1", 2, seed=0), weights=ones).learn(14)
+    trajectory = model.rollout_buffer.trajectory(model._last_obs)
+    found = model._advantages(trajectory, th.ones(2, 7), th.zeros(2, 7)).view(2, 7)
+    expected = trajectory.later(slice(0, 7)).sum(dim=2).float()
+    th.testing.assert_close(found, expected)
+
+
+class Corridor(gym.Env):
+    """Seven places in a row; one step right is paid one, and the last place ends the episode."""
+
+    observation_space, action_space = gym.spaces.Discrete(8), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = 0
+        return 0, {}
+
+    def step(self, action):
+        self.place += int(action)
+        return self.place, float(action), self.place == 7, False, {}
+
+    def get_action_meanings(self):
+        return ["STAY", "GO"]
+
+
+def with_macros(macros):
+    return MacroAction(Corridor(), MacroSet(("STAY", "GO"), macros))
+
+
+def test_on_macro_environments_time_is_counted_in_steps(tmp_path):
+    model = learner(make_vec_env(lambda: with_macros(((1, 1, 1), (0, 1))), 2), n_steps=11)
+    model.learn(500)
+    trajectory = model.rollout_buffer.trajectory(model._last_obs)
+    assert set(trajectory.durations.unique().tolist()) > {1}
+    paid = {1: 0.99**0, 3: 1 + 0.99 + 0.99**2}
+    actions = trajectory.actions.view(2, 11)
+    full = (actions == 2) & (trajectory.durations == 3)
+    th.testing.assert_close(
+        trajectory.rewards[full], th.full_like(trajectory.rewards[full], paid[3])
+    )
+    assert full.any()
+    within = ~trajectory.last
+    th.testing.assert_close(
+        trajectory.discounts[within], 0.99 ** trajectory.durations[within].float()
+    )
+    model.save(tmp_path / "model")
+    with pytest.raises(MacroSetMismatchError, match="trained with 2 macros"):
+        PairwiseA2C.load(tmp_path / "model", env=with_macros(((1, 1), (0, 1))))
+
+
+def test_a_corridor_is_learned_by_macros_and_without():
+    for env in (Corridor, lambda: with_macros(((1, 1, 1), (0, 1)))):
+        limited = lambda env=env: gym.wrappers.TimeLimit(env(), 30)  # noqa: E731
+        model = learner(make_vec_env(limited, 4, seed=0), learning_rate=0.02, gamma=0.9)
+        model.learn(6_000)
+        score, _ = evaluate_policy(model, limited(), n_eval_episodes=3, warn=False)
+        assert score == 7
+
+
+class Asked(BaseCallback):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def _on_step(self):
+        self.calls += 1
+        return True
+
+
+@pytest.mark.parametrize("kind", ["one", "list", "function", "none"])
+def test_callbacks_of_every_kind_are_called(kind):
+    asked, seen = Asked(), []
+    given = {
+        "one": asked,
+        "list": [asked, EvalCallback(pole(1), eval_freq=10, n_eval_episodes=1, verbose=0)],
+        "function": lambda locals, globals: seen.append(1) is None,
+        "none": None,
+    }[kind]
+    learner().learn(42, callback=given)
+    assert asked.calls == (14 if kind in ("one", "list") else 0)
+    assert len(seen) == (14 if kind == "function" else 0)
+
+
+class Views(gym.Env):
+    """An image and a bit, as dictionaries; the bit tells which action is paid."""
+
+    observation_space = gym.spaces.Dict(
+        {"image": gym.spaces.Box(0, 255, (36, 36, 3), np.uint8), "bit": gym.spaces.Discrete(2)}
+    )
+    action_space = gym.spaces.Discrete(2)
+
+    def _look(self):
+        self.bit = int(self.np_random.integers(2))
+        return {"image": np.full((36, 36, 3), 100, np.uint8), "bit": self.bit}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self._look(), {}
+
+    def step(self, action):
+        self.t += 1
+        paid = float(action == self.bit)
+        return self._look(), paid, self.t == 4, False, {}
+
+
+@pytest.mark.parametrize("advantage", ["pwtd", "pwr"])
+def test_images_and_dictionaries_are_read_as_the_policy_reads_them(advantage):
+    model = learner(make_vec_env(Views, 2, seed=0), "MultiInputPolicy", advantage=advantage)
+    model.learn(60)
+    assert model.weights.features.extractor is not model.policy.features_extractor
+    assert model.rollout_buffer.trajectory(model._last_obs).observations["image"].shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"advantage": "gae"}, "advantage is 'gae'; it must be 'pwtd' or 'pwr'"),
+        ({"weights": "tables"}, "weights is 'tables'; it must be CreditWeights or one of table"),
+        ({"inner_steps": 0}, "inner_steps is 0; it must be 1, 2, 3"),
+        ({"meta_learning_rate": -1.0}, "meta_learning_rate is -1.0; it must be at least 0"),
+        ({"redistribute_rewards": True}, "redistribute_rewards is True; it must be False with"),
+        ({"rollout_buffer_class": RolloutBuffer}, "it must be a TrajectoryBuffer"),
+        ({"weights": "table"}, "weights='table' is for numbered states"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, said):
+    with pytest.raises(LearnerSettingError, match=said):
+        learner(**settings)
+
+
+def test_an_optimizer_without_a_known_jacobian_is_refused_unless_weights_are_frozen():
+    kwargs = {"policy_kwargs": {"optimizer_class": th.optim.Adagrad}}
+    with pytest.raises(UnsupportedOptimizerError, match="or weights_frozen=True"):
+        learner(**kwargs)
+    learner(weights_frozen=True, **kwargs).learn(50)
+
+
+def test_rewards_of_games_are_clipped_for_learning_unless_told_not_to():
+    env = gym.make("MacroALE/Breakout-v5", k=2, obs_type="ram")
+    assert learner(env).clip_rewards
+    assert learner(env).rollout_buffer.clip_rewards
+    assert not learner(env, clip_rewards=False).rollout_buffer.clip_rewards
+    assert not learner().rollout_buffer.clip_rewards
+    env.close()
+
+
+def test_gymnasiums_vectors_are_taken_as_they_are():
+    env = gym.make_vec("CartPole-v1", num_envs=3, vectorization_mode="sync")
+    assert learner(env).learn(100).n_envs == 3
