@@ -1,6 +1,6 @@
 """Checkpoints from which a run goes on exactly as if it had never stopped.
 
-They hold the replay buffer, the environment in the middle of its episode and every random
+They hold the buffer, the environment in the middle of its episode and every random
 generator, as a pickle: they are private to the run that wrote them. What is meant to be shared is
 written beside them in open formats.
 """
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from macro_gym.errors import CheckpointError, RestoreError
@@ -42,13 +42,16 @@ class Resumed(NamedTuple):
     """A run as it was.
 
     Args:
-        model: The learner, with its environment and replay buffer.
+        model: The learner, with its environment and its buffer.
         extra: What else the checkpoint was given.
     """
 
-    model: OffPolicyAlgorithm
+    model: BaseAlgorithm
     extra: dict[str, Any]
 
+
+NOT_SAVED = ("replay_buffer", "rollout_buffer", "_window", "_outcomes")
+"""What learners have and do not save, besides their environment: in a run it goes on."""
 
 WITHOUT_CHECKPOINTS = (
     "Without checkpoints (masp train --checkpoint-every None) a run goes on to its end, and begins "
@@ -89,7 +92,7 @@ def require_restorable(env: VecEnv | None) -> None:
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], model: OffPolicyAlgorithm, extra: Mapping[str, Any]
+    path: str | os.PathLike[str], model: BaseAlgorithm, extra: Mapping[str, Any]
 ) -> Cost:
     """Write all that a run consists of; whole or not at all.
 
@@ -117,10 +120,10 @@ def save_checkpoint(
             "observation_space": model.observation_space,
             "action_space": model.action_space,
         },
-        "replay_buffer": model.replay_buffer,
         "generators": _generators(model),
         "extra": dict(extra),
     }
+    content |= {name: vars(model)[name] for name in NOT_SAVED if name in vars(model)}
     with replacing(path) as file:
         try:
             Pickler(file, pickle.HIGHEST_PROTOCOL).dump(content)
@@ -151,14 +154,16 @@ def load_checkpoint(path: str | os.PathLike[str], device: th.device | str = "aut
     # Without the environment, which building a model would seed, but with its spaces.
     model = content["class"].load(io.BytesIO(content["model"]), device=device, **content["spaces"])
     model.set_env(content["env"], force_reset=False)
-    model.replay_buffer = content["replay_buffer"]
-    model.replay_buffer.device = model.device
+    vars(model).update({name: content[name] for name in NOT_SAVED if name in content})
+    for buffer in ("replay_buffer", "rollout_buffer"):
+        if buffer in content:
+            content[buffer].device = model.device
     # Last: building the model has drawn from the generators.
     _restore_generators(model, content["generators"])
     return Resumed(model, content["extra"])
 
 
-def _generators(model: OffPolicyAlgorithm) -> dict[str, Any]:
+def _generators(model: BaseAlgorithm) -> dict[str, Any]:
     """State of every generator outside the environment that learning draws from."""
     return {
         "python": random.getstate(),
@@ -169,7 +174,7 @@ def _generators(model: OffPolicyAlgorithm) -> dict[str, Any]:
     }
 
 
-def _restore_generators(model: OffPolicyAlgorithm, state: Mapping[str, Any]) -> None:
+def _restore_generators(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
     """Set every generator to where `_generators` found it."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])

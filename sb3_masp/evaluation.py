@@ -1,12 +1,15 @@
 """Scores of a trained model, and how sure they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
@@ -49,7 +52,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: OffPolicyAlgorithm,
+    model: BaseAlgorithm,
     env: VecEnv,
     episodes: int,
     epsilon: float = 0.05,
@@ -57,10 +60,11 @@ def evaluate(
     progress_bar: bool = False,
     each: Callable[[int, dict[str, Any], bool], None] | None = None,
 ) -> Evaluation:
-    """Play ``episodes`` episodes with an ε-greedy policy.
+    """Play ``episodes`` episodes with a share of random decisions.
 
     Args:
-        model: A learner with SB3's ``exploration_rate``, which is left as it was.
+        model: A learner, which is left as it was. What it does apart from random decisions is what
+            is best of its values or, of learners with a policy, drawn from that.
         env: Environments with SB3's Monitor, which counts true rewards.
         episodes: How many.
         epsilon: Share of random decisions: 0.05 as in Mnih et al. (2015), so that a greedy policy
@@ -73,8 +77,6 @@ def evaluate(
     set_random_seed(seed)
     env.seed(seed)
     model.action_space.seed(seed)  # what SB3 explores with
-    before = vars(model)["exploration_rate"]
-    vars(model)["exploration_rate"] = epsilon
     bar = tqdm(total=episodes, unit="episode", disable=not progress_bar, leave=False)
 
     def count(state: dict[str, Any], _: dict[str, Any]) -> None:
@@ -82,18 +84,51 @@ def evaluate(
         if each is not None:
             each(state["i"], state["info"], bool(state["done"]))
 
-    try:
+    with bar, _exploring(model, epsilon) as player:
         scores, lengths = evaluate_policy(
-            model,
+            player,
             env,
             episodes,
             deterministic=False,
             callback=count,
             return_episode_rewards=True,
         )
-    finally:
-        vars(model)["exploration_rate"] = before
-        bar.close()
     assert isinstance(scores, list)
     assert isinstance(lengths, list)
     return Evaluation(tuple(map(float, scores)), tuple(map(int, lengths)), epsilon)
+
+
+@contextmanager
+def _exploring(model: BaseAlgorithm, epsilon: float) -> Iterator[PolicyPredictor]:
+    """The model, a share of whose decisions is random."""
+    if "exploration_rate" not in vars(model):
+        yield _PartlyRandom(model, epsilon)
+        return
+    before = vars(model)["exploration_rate"]
+    vars(model)["exploration_rate"] = epsilon
+    try:
+        yield model
+    finally:
+        vars(model)["exploration_rate"] = before
+
+
+@dataclass(frozen=True)
+class _PartlyRandom:
+    """Explores as SB3's DQN does, with a learner that has no ε: all environments at a time.
+
+    Args:
+        model: The learner.
+        epsilon: Share of random decisions.
+    """
+
+    model: BaseAlgorithm
+    epsilon: float
+
+    def predict(
+        self, observation: Any, *args: Any, **kwargs: Any
+    ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
+        """What the model or chance decides, for a batch of observations."""
+        decided, state = self.model.predict(observation, *args, **kwargs)
+        if np.random.rand() < self.epsilon:
+            decided = np.array([self.model.action_space.sample() for _ in decided])
+        return decided, state

@@ -58,6 +58,10 @@ class MacroModel(BaseAlgorithm):
             require_same_macros(self.macro_set, found)
             require_no_skip_outside(self.env)
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """Take progress by what callbacks make of the total, in on-policy learners as in others."""
+        super()._update_current_progress_remaining(num_timesteps, self._total_timesteps)
+
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """What SB3 does, and for Gymnasium's vector environments, too."""
