@@ -1,10 +1,11 @@
 """Callbacks that count in emulator frames, the unit in which runs are compared."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
@@ -163,6 +164,31 @@ class EpisodeLog(BaseCallback):
     def __getstate__(self) -> dict[str, Any]:
         """What a resumed run needs."""
         return {"episodes": self.episodes, "action_counts": self.action_counts}
+
+
+class LogLines(BaseCallback):
+    """Writes a line of the log every so many updates of a learner on policy.
+
+    SB3 counts them from where `learn` was called, and a run that is resumed would write others.
+
+    Args:
+        every: How many.
+    """
+
+    def __init__(self, every: int = 100) -> None:
+        """Note it."""
+        super().__init__()
+        self._every = every
+
+    def _on_step(self) -> bool:
+        """Do nothing."""
+        return True
+
+    def _on_rollout_end(self) -> None:
+        """Write what is known before the update that is about to be taken, as SB3 does."""
+        learner = cast(OnPolicyAlgorithm, self.model)
+        if (learner._n_updates + 1) % self._every == 0:
+            learner.dump_logs()
 
 
 class Checkpoints(BaseCallback):

@@ -1,8 +1,9 @@
 """A training run: a folder that holds its settings, its log, and what came out of it.
 
 ``config.json``, ``macro_set.json``, ``episodes.csv``, ``actions.csv``, ``model.zip``,
-``similarity.safetensors``, ``tensorboard/``, ``plots/``; ``transfer.json`` where the similarity
-came from a file; and, while it is under way, ``checkpoint.pkl``.
+``similarity.safetensors`` or ``weights.safetensors``, ``tensorboard/``, ``plots/``;
+``transfer.json`` where the similarity came from a file; and, while it is under way,
+``checkpoint.pkl``.
 """
 
 import hashlib
@@ -21,9 +22,10 @@ from typing import Any, cast
 
 import torch as th
 from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from macro_gym.files import replacing
-from sb3_masp.callbacks import Checkpoints, EpisodeLog, FrameBudget, Unfreeze
+from sb3_masp.callbacks import Checkpoints, EpisodeLog, FrameBudget, LogLines, Unfreeze
 from sb3_masp.checkpoint import (
     Cost,
     load_checkpoint,
@@ -32,6 +34,7 @@ from sb3_masp.checkpoint import (
     save_checkpoint,
 )
 from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.macro_model import MacroModel
 from sb3_masp.masp import MASP
 from sb3_masp.run_config import ALGORITHMS, LearnerConfig, RunError, TrainConfig, read_config
 from sb3_masp.run_parts import MACRO_SET, carried_similarity, make_env, make_film_env, make_model
@@ -62,7 +65,7 @@ __all__ = [
 
 def train(
     config: TrainConfig, *, progress_bar: bool = True, label: str = "", line: int = 0
-) -> MacroLearner:
+) -> MacroModel:
     """Start a run and see it through.
 
     Args:
@@ -85,7 +88,7 @@ def train(
 
 def resume(
     folder: Path, *, progress_bar: bool = True, label: str = "", line: int = 0
-) -> MacroLearner:
+) -> MacroModel:
     """Go on with a run that was stopped, exactly as if it had not been; arguments as `train`'s.
 
     A run that was stopped before its first checkpoint is started again.
@@ -104,10 +107,10 @@ def resume(
     if config.threads is not None:
         th.set_num_threads(config.threads)
     model, extra = load_checkpoint(folder / CHECKPOINT, config.device)
-    return _learn(config, cast(MacroLearner, model), budget, extra)
+    return _learn(config, cast(MacroModel, model), budget, extra)
 
 
-def _start(config: TrainConfig, budget: FrameBudget) -> MacroLearner:
+def _start(config: TrainConfig, budget: FrameBudget) -> MacroModel:
     """Write what the run is, and learn from the beginning."""
     if config.threads is not None:
         th.set_num_threads(config.threads)
@@ -119,7 +122,8 @@ def _start(config: TrainConfig, budget: FrameBudget) -> MacroLearner:
     if carried is not None:
         print(carried[1])
         _write_json(config.folder / TRANSFER, asdict(carried[1]))
-    print(model.replay_buffer.memory_statement())
+    if isinstance(model, MacroLearner):
+        print(model.replay_buffer.memory_statement())
     if model.macro_set is not None:
         model.macro_set.save(config.folder / MACRO_SET)
     _write_json(config.folder / "config.json", _about(config))
@@ -128,10 +132,10 @@ def _start(config: TrainConfig, budget: FrameBudget) -> MacroLearner:
 
 def _learn(
     config: TrainConfig,
-    model: MacroLearner,
+    model: MacroModel,
     budget: FrameBudget,
     extra: Mapping[str, Any] | None = None,
-) -> MacroLearner:
+) -> MacroModel:
     """Learn to the end of the budget, with checkpoints, and write what came out.
 
     Args:
@@ -164,6 +168,10 @@ def _learn(
         callbacks.insert(2, history)
     if config.similarity_unfreeze_at is not None:
         callbacks.insert(1, Unfreeze(budget, config.similarity_unfreeze_at))
+    own_log: dict[str, Any] = {}
+    if isinstance(model, OnPolicyAlgorithm):
+        callbacks.append(LogLines())
+        own_log = {"log_interval": None}
     try:
         with _stopping_at_interrupt(checkpoints):
             # A decision takes a frame at least, so the budget ends before SB3's count does.
@@ -171,6 +179,7 @@ def _learn(
                 config.frames,
                 callback=callbacks,
                 reset_num_timesteps=extra is None,
+                **own_log,
             )
     finally:
         print(f"{config.folder}: {checkpoints.statement()}", file=sys.stderr)
@@ -236,6 +245,7 @@ def digests(config: TrainConfig) -> dict[str, str]:
         "macros": config.macros,
         "similarity": learner.similarity,
         "similarity_start": learner.similarity_start,
+        "weights": learner.weights,
     }
     return {
         name: hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -14,7 +14,8 @@ from stable_baselines3.common.utils import LinearSchedule
 from macro_gym.errors import MacroGymError
 from sb3_masp.device_replay import DeviceReplayBuffer
 from sb3_masp.dqn import MASPDQN
-from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.macro_model import MacroModel
+from sb3_masp.pairwise import PairwiseA2C
 from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity.initial import Start
@@ -25,7 +26,7 @@ from sb3_masp.train_freq import DECISION
 Option = int | float | bool | str
 """What an argument of ``gym.make`` may be on the command line."""
 
-AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn"]
+AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn", "pairwise-a2c"]
 
 
 class RunError(MacroGymError, ValueError):
@@ -40,7 +41,7 @@ class Algorithm(NamedTuple):
         fixed: Its arguments that make it what the name says.
     """
 
-    learner: type[MacroLearner]
+    learner: type[MacroModel]
     fixed: dict[str, Any]
 
 
@@ -63,6 +64,7 @@ ALGORITHMS: dict[AlgorithmName, Algorithm] = {
     "rainbow": Algorithm(Rainbow, {}),
     # Without penalty and conditioning it is SB3's DQN, and knows how long decisions last.
     "dqn": Algorithm(MASPDQN, {"eta": 0.0, "embedding_dim": 0, "similarity_frozen": True}),
+    "pairwise-a2c": Algorithm(PairwiseA2C, {}),
 }
 
 
@@ -75,7 +77,10 @@ ARGUMENTS = {
 """Settings that become part of a learner's argument of another name."""
 
 
-FLAGS = ("similarity_frozen", "replay_on_device", "cuda_graph", "overlap_updates")
+FLAGS = (
+    *("similarity_frozen", "replay_on_device", "cuda_graph", "overlap_updates"),
+    *("weights_frozen", "redistribute_rewards", "normalize_advantage"),
+)
 """Settings that are given or not."""
 
 
@@ -97,14 +102,14 @@ class LearnerConfig:
         gamma: Discount of one step.
         train_freq: Decisions between updates, over all environments.
         gradient_steps: Updates each time.
-        n_steps: Decisions in a return.
+        n_steps: Decisions in a return; of pairwise-a2c, of each environment in a rollout.
         target_update_interval: Decisions between updates of the target network.
         exploration_fraction: Share of the frames over which exploration falls.
         exploration_final_eps: Exploration afterwards.
         max_grad_norm: Limit of the gradient's norm.
         eta: Weight of the similarity penalty; 0 for none.
         eta_final: What it comes to, in a straight line over the run's frames; as it is by default.
-        meta_learning_rate: Of the similarity.
+        meta_learning_rate: Of the similarity, or of the weights of credit across time.
         meta_learning_rate_final: What it comes to, likewise.
         meta_interval: Updates for one outer step of the similarity.
         meta_average: Outer steps averaged in one step of the similarity.
@@ -135,6 +140,16 @@ class LearnerConfig:
         replay_on_device: Hold the replay where the network is, if it fits there.
         cuda_graph: Replay updates as CUDA graphs; needs a GPU.
         overlap_updates: Take updates while environments step.
+        gae_lambda: λ of regular advantages, by which weights of credit are judged.
+        ent_coef: Weight of the policy's entropy.
+        vf_coef: Weight of the loss of values.
+        normalize_advantage: Give the advantages of a rollout mean zero and deviation one.
+        advantage: What weights of credit sum: pwtd, TD errors; or pwr, rewards.
+        weights: Their form: table, for numbered states; embedding; or a control: geometric,
+            state_lambda, sequence; or a file of weights, which is where they start.
+        weights_frozen: Keep them there.
+        inner_steps: Updates of the policy for one of the weights.
+        redistribute_rewards: Sum rewards as a predictor of returns moves them: a control.
     """
 
     learning_rate: float | None = None
@@ -178,10 +193,19 @@ class LearnerConfig:
     replay_on_device: bool = False
     cuda_graph: bool = False
     overlap_updates: bool = False
+    gae_lambda: float | None = None
+    ent_coef: float | None = None
+    vf_coef: float | None = None
+    normalize_advantage: bool = False
+    advantage: Literal["pwtd", "pwr"] | None = None
+    weights: str | None = None
+    weights_frozen: bool = False
+    inner_steps: int | None = None
+    redistribute_rewards: bool = False
 
     def __post_init__(self) -> None:
         """Check what SB3 would take and fail on later."""
-        for name in ("buffer_size", "batch_size", "train_freq", "n_steps"):
+        for name in ("buffer_size", "batch_size", "train_freq", "n_steps", "inner_steps"):
             _require(self, name, lambda value: value >= 1, "at least 1")
         _require(self, "target_update_interval", lambda value: value >= 1, "at least 1")
         _require(self, "learning_starts", lambda value: value >= 0, "at least 0")
@@ -193,9 +217,9 @@ class LearnerConfig:
         )
         for name in ("learning_rate", "max_grad_norm"):
             _require(self, name, lambda value: 0 < value < math.inf, "above 0, and finite")
-        for name in ("eta_final", "meta_learning_rate_final"):
+        for name in ("eta_final", "meta_learning_rate_final", "ent_coef", "vf_coef"):
             _require(self, name, lambda value: 0 <= value < math.inf, "at least 0, and finite")
-        for name in ("gamma", "exploration_fraction", "exploration_final_eps"):
+        for name in ("gamma", "gae_lambda", "exploration_fraction", "exploration_final_eps"):
             _require(self, name, lambda value: 0 <= value <= 1, "within 0..1")
 
 
@@ -205,7 +229,8 @@ class TrainConfig:
 
     Args:
         env: Id of the environment.
-        algorithm: The learner; dqn is MASPDQN without penalty and conditioning.
+        algorithm: The learner; dqn is MASPDQN without penalty and conditioning, pairwise-a2c is A2C
+            that learns to whom credit goes across time.
         frames: Budget in emulator frames (steps, where there is no emulator).
         k: Macros; by default 128 of the game's bank. 0 for primitives only.
         macros: File of a macro set, of this game or another, to use instead of the game's bank; or
@@ -228,7 +253,7 @@ class TrainConfig:
     """
 
     env: tyro.conf.Positional[str] = "MacroALE/Breakout-v5"
-    algorithm: AlgorithmName = "masp-dqn"
+    algorithm: Annotated[AlgorithmName, tyro.conf.arg(aliases=["--algo"])] = "masp-dqn"
     frames: int = 1_000_000
     k: int | None = None
     macros: Path | None = None

@@ -19,9 +19,11 @@ from macro_gym.buttons import joint
 from macro_gym.retro_games import integration
 from sb3_masp.environments import macro_set_of
 from sb3_masp.features import BytesExtractor
-from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.macro_model import MacroModel
 from sb3_masp.make_vec import make_macro_vec_env
 from sb3_masp.masp import MASP
+from sb3_masp.pairwise import PairwiseA2C, load_weights, problems
+from sb3_masp.pairwise.weight_files import form_of
 from sb3_masp.run_config import ALGORITHMS, RunError, TrainConfig
 from sb3_masp.similarity import Similarity, Transfer, transferred_similarity
 from sb3_masp.similarity.forms import is_file
@@ -29,6 +31,7 @@ from sb3_masp.similarity.forms import is_file
 MACRO_SET = "macro_set.json"
 
 gym.register_envs(ale_py)  # for baselines on ALE's own ids
+gym.register_envs(problems)
 
 
 class Parts(NamedTuple):
@@ -177,7 +180,7 @@ def carried_similarity(config: TrainConfig, env: VecEnv) -> tuple[Similarity, Tr
 
 def make_model(
     config: TrainConfig, env: VecEnv, similarity: Similarity | None = None
-) -> MacroLearner:
+) -> MacroModel:
     """The run's learner, untrained.
 
     Args:
@@ -189,6 +192,7 @@ def make_model(
         RunError: The environment's actions are not Discrete, or a similarity that is to be unfrozen
             has nothing to learn.
         SimilarityError: The similarity does not fit the actions.
+        WeightsFileError: Weights from a file do not fit the observations.
     """
     if not isinstance(env.action_space, gym.spaces.Discrete):
         raise RunError(
@@ -211,6 +215,9 @@ def make_model(
         similarity, _ = carried
     if similarity is not None:
         learner_kwargs["similarity"] = similarity
+    weights = Path(learner_kwargs.get("weights", ""))
+    if weights.is_file():
+        learner_kwargs["weights"] = form_of(weights)
     model = ALGORITHMS[config.algorithm].learner(
         policy,
         env,
@@ -219,6 +226,8 @@ def make_model(
         device=config.device,
         **learner_kwargs,
     )
+    if weights.is_file():
+        load_weights(weights, into=cast(PairwiseA2C, model).weights)
     fixed = isinstance(model, MASP) and not model.similarity.is_learned
     if fixed and config.similarity_unfreeze_at is not None:
         raise RunError(

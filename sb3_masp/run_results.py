@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: tables, model, Σ and plots."""
+"""What a finished run leaves in its folder: tables, model, what was meta-learned, and plots."""
 
 import csv
 import io
@@ -12,14 +12,16 @@ from gymnasium import spaces
 
 from macro_gym.files import replacing
 from sb3_masp.callbacks import Episode, EpisodeLog
-from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.macro_model import MacroModel
 from sb3_masp.masp import MASP
+from sb3_masp.pairwise import PairwiseA2C, save_weights
 from sb3_masp.similarity import SimilarityAbout, save_similarity
 
 SIMILARITY = "similarity.safetensors"
+WEIGHTS = "weights.safetensors"
 
 
-def write_results(folder: Path, env: str, model: MacroLearner, log: EpisodeLog) -> None:
+def write_results(folder: Path, env: str, model: MacroModel, log: EpisodeLog) -> None:
     """Write what a finished run on ``env`` leaves; the model last, which marks it as finished."""
     names = action_names(model)
     _write_csv(folder / "episodes.csv", Episode._fields, log.episodes)
@@ -29,6 +31,8 @@ def write_results(folder: Path, env: str, model: MacroLearner, log: EpisodeLog) 
     if isinstance(model, MASP):
         about = similarity_about(model, env, log.frames)
         save_similarity(folder / SIMILARITY, model.similarity, about)
+    if isinstance(model, PairwiseA2C):
+        save_weights(folder / WEIGHTS, model.weights)
     if find_spec("matplotlib") and find_spec("scipy"):
         _draw(folder / "plots", model, log, names)
     else:
@@ -55,8 +59,9 @@ def similarity_about(model: MASP, env: str, frames: int) -> SimilarityAbout:
     )
 
 
-def _draw(plots: Path, model: MacroLearner, log: EpisodeLog, names: Sequence[str]) -> None:
+def _draw(plots: Path, model: MacroModel, log: EpisodeLog, names: Sequence[str]) -> None:
     """Draw the run's plots."""
+    from sb3_masp.pairwise.pictures import draw_weights, maps_of
     from sb3_masp.plots import action_usage, learning_curve
     from sb3_masp.similarity_report.pictures import heat_map, save
 
@@ -64,10 +69,12 @@ def _draw(plots: Path, model: MacroLearner, log: EpisodeLog, names: Sequence[str
     if isinstance(model, MASP):
         similarity = model.similarity().detach().cpu().numpy()
         save(heat_map(similarity, names), plots / "similarity.png")
+    if isinstance(model, PairwiseA2C) and (maps := maps_of(model)):
+        draw_weights(plots / "weights.png", maps)
     action_usage(plots / "action_usage.png", log.action_counts, names)
 
 
-def action_names(model: MacroLearner) -> tuple[str, ...]:
+def action_names(model: MacroModel) -> tuple[str, ...]:
     """Names of the model's actions; their numbers where the environment has no names."""
     if model.macro_set is not None:
         return model.macro_set.names

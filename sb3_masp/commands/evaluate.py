@@ -9,7 +9,7 @@ from macro_gym.files import replacing
 from sb3_masp import run
 from sb3_masp.evaluation import Evaluation
 from sb3_masp.evaluation import evaluate as evaluate_model
-from sb3_masp.macro_learner import MacroLearner
+from sb3_masp.macro_model import MacroModel
 from sb3_masp.run_config import ALGORITHMS
 
 
@@ -50,7 +50,7 @@ def evaluate(
         film(config, model, video, seed)
 
 
-def film(config: run.TrainConfig, model: MacroLearner, folder: Path, seed: int) -> None:
+def film(config: run.TrainConfig, model: MacroModel, folder: Path, seed: int) -> None:
     """Film one episode, with a picture of every primitive, to ``folder``."""
     from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
 

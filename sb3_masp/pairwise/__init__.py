@@ -3,6 +3,7 @@
 from sb3_masp.pairwise.pairwise_a2c import PairwiseA2C
 from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, TrajectoryBuffer
 from sb3_masp.pairwise.trajectory import Trajectory
+from sb3_masp.pairwise.weight_files import WeightsFileError, load_weights, save_weights
 from sb3_masp.pairwise.weights import (
     ClockWeights,
     CreditWeights,
@@ -29,4 +30,7 @@ __all__ = [
     "TableWeights",
     "Trajectory",
     "TrajectoryBuffer",
+    "WeightsFileError",
+    "load_weights",
+    "save_weights",
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from sb3_masp.pairwise.weights import WEIGHTS
 from sb3_masp.run_config import LearnerConfig, TrainConfig
 from sb3_masp.similarity.base import SIMILARITIES
 from sb3_masp.similarity.initial import StartName
@@ -14,6 +15,7 @@ LEARNER = {field.name for field in fields(LearnerConfig)}
 FORMS: dict[str, Container[str]] = {
     "similarity": SIMILARITIES,
     "similarity_start": get_args(StartName),
+    "weights": WEIGHTS,
 }
 """Settings that are a name out of these, or a file."""
 HINTS = get_type_hints(TrainConfig) | get_type_hints(LearnerConfig)

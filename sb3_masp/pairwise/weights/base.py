@@ -24,6 +24,10 @@ class CreditWeights(nn.Module, ABC):
         """Whether there is anything to learn."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
+    def settings(self) -> dict[str, float]:
+        """Numbers that the weights go by and that are no parameters."""
+        return {}
+
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
         """What the weights of all pairs are computed from, with a graph to η."""
         return ()

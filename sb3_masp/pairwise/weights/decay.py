@@ -22,6 +22,10 @@ class GeometricWeights(CreditWeights):
         super().__init__()
         self.factor = factor
 
+    def settings(self) -> dict[str, float]:
+        """The factor."""
+        return {"factor": self.factor}
+
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
@@ -53,6 +57,10 @@ class StateLambdaWeights(CreditWeights):
         self.head = nn.Linear(features.features_dim, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, th.logit(th.tensor(start)).item())
+
+    def settings(self) -> dict[str, float]:
+        """γ."""
+        return {"gamma": self.gamma}
 
     def lambdas(self, trajectory: Trajectory) -> Tensor:
         """λ(S_t), shape ``(envs, time)``."""
