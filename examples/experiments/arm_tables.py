@@ -1,6 +1,7 @@
-"""Tables of how arms compare, in Markdown, as docs/evidence.md has them."""
+"""Tables of how arms compare, in Markdown, as docs/evidence.md has them, and their figures."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import (
@@ -14,6 +15,7 @@ from examples.experiments.comparison import (
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
+from sb3_masp.sweeps.summary import Interval, draw_intervals
 
 COLUMNS = ("arm", "seeds", "score", "− uniform", "− overlap", "P(> uniform)")
 HEADROOM = "of the oracle's headroom"
@@ -120,3 +122,20 @@ def _by_problem(rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measu
         return ""
     strength = chosen_strength(rows, cell, arm, tuned_on=tuned_on)
     return f"{iqm(own):.2f} ({', '.join(filter(None, [str(len(own)), strength]))})"
+
+
+def draw(path: Path, panels: Mapping[str, Mapping[str, Values]]) -> None:
+    """Draw arms below each other, if there are any.
+
+    Args:
+        path: The image to write.
+        panels: Scores of each arm, as `complete_arms` has them, by the panels' titles.
+    """
+    drawn = [
+        Interval(panel, arm, "score", len(own), found.point, found.low, found.high)
+        for panel, scores in panels.items()
+        for arm, own in scores.items()
+        for found in [interval(iqm, own)]
+    ]
+    if drawn:
+        draw_intervals(path, drawn, "score")

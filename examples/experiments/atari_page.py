@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.experiments import atari_pixels, atari_ram
-from examples.experiments.arm_tables import complete_arms, group_section, groups
+from examples.experiments.arm_tables import complete_arms, draw, group_section, groups
 from examples.experiments.rows import Rows
 from examples.experiments.runs import missing
 from sb3_masp.sweeps.summary import MEASURES, OVERALL, Interval, intervals
@@ -25,6 +25,8 @@ on the scale where random play is 0 and a human 1, and game by game in points.
 
 {standing}
 """
+
+RAM_FIGURE = "images/atari_ram.png"
 
 RAM_LEGEND = """\
 Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
@@ -66,9 +68,20 @@ def atari_ram_section(rows: Rows) -> str:
         )
     ]
     if any(complete_arms(rows, group, tuned_on) for group in found):
-        parts.append(RAM_LEGEND)
+        parts += [f"![Scores of the arms]({RAM_FIGURE})\n", RAM_LEGEND]
     parts += [group_section(rows, group, tuned_on, "points") for group in found]
     return "\n".join([*parts, *([] if found else [NOT_RUN])])
+
+
+def draw_ram(rows: Rows, path: Path) -> None:
+    """Draw each arm's score from memory, a panel for each k and unit of updates."""
+    panels = {
+        f"k = {cells[0].k}, updates by {cells[0].updates}s": complete_arms(
+            rows, cells, atari_ram.TUNED_ON
+        )
+        for cells in groups(rows, atari_ram.GAMES)
+    }
+    draw(path, panels)
 
 
 def _standing(rows: Rows) -> str:

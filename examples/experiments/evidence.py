@@ -11,6 +11,7 @@ from examples.experiments import atari_pixels, atari_ram, minatar_games, small_p
 from examples.experiments.arm_tables import (
     by_problem_table,
     complete_arms,
+    draw,
     group_section,
     groups,
     title,
@@ -18,17 +19,16 @@ from examples.experiments.arm_tables import (
 from examples.experiments.arms import ARMS
 from examples.experiments.atari_page import (
     NOT_RUN,
+    RAM_FIGURE,
     atari_pixels_section,
     atari_ram_section,
+    draw_ram,
     read_pixels,
 )
-from examples.experiments.comparison import interval, iqm
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Rows, read_rows
 from examples.experiments.runs import missing
 from macro_gym.files import replacing
-from sb3_masp.sweeps.summary import Interval as DrawnInterval
-from sb3_masp.sweeps.summary import draw_intervals
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIGURE = "images/small_problems.png"
@@ -146,19 +146,14 @@ def _standing(rows: Rows) -> str:
     )
 
 
-def draw(rows: Rows, path: Path) -> None:
-    """Draw each arm's score, a panel for each k, if there is any."""
-    drawn = [
-        DrawnInterval(
-            f"k = {cells[0].k}", arm, "score", len(own), found.point, found.low, found.high
-        )
+def draw_small_problems(rows: Rows, path: Path) -> None:
+    """Draw each arm's score on small problems, a panel for each k."""
+    panels = {
+        f"k = {cells[0].k}": complete_arms(rows, cells)
         for cells in groups(rows, PROBLEMS)
         if (cells[0].share, cells[0].updates) == (0.5, "decision")
-        for arm, own in complete_arms(rows, cells).items()
-        for found in [interval(iqm, own)]
-    ]
-    if drawn:
-        draw_intervals(path, drawn, "score")
+    }
+    draw(path, panels)
 
 
 def tables() -> tuple[Rows, Rows, Rows, list[dict[str, Any]]]:
@@ -168,6 +163,8 @@ def tables() -> tuple[Rows, Rows, Rows, list[dict[str, Any]]]:
 
 
 if __name__ == "__main__":
+    found = tables()
     with replacing(DOCS / "evidence.md") as file:
-        file.write(page(*tables()).encode())
-    draw(read_rows(small_problems.OUTPUT), DOCS / FIGURE)
+        file.write(page(*found).encode())
+    draw_small_problems(found[0], DOCS / FIGURE)
+    draw_ram(found[2], DOCS / RAM_FIGURE)

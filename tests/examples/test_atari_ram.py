@@ -16,7 +16,7 @@ from examples.experiments.atari_ram import (
     make,
 )
 from examples.experiments.comparison import scores_of
-from examples.experiments.rows import Cell, Results, Run, read_rows
+from examples.experiments.rows import Cell, Results, Run
 from examples.experiments.runs import chosen_strength, complete, missing, reported_runs
 from examples.experiments.settings import REAL_ARMS
 
@@ -133,7 +133,7 @@ def test_what_was_stopped_goes_on_and_comes_to_the_same_table(tmp_path):
         return made_up(asked)
 
     stops = 0
-    while missing(read_rows(path), grid, SOME_ARMS, (2, 3), TUNED_ON):
+    for _ in range(9):
         try:
             run(Results(path, {"frames": 1}), work=work)
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ import pytest
 from examples.experiments import atari_ram, minatar_games
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import difference, headroom_share, interval, scores_of
-from examples.experiments.evidence import draw, page, tables
+from examples.experiments.evidence import draw_ram, draw_small_problems, page, tables
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, Run
 from examples.experiments.runs import home
@@ -91,9 +91,12 @@ def test_without_headroom_there_is_no_share_of_it():
 
 
 def test_the_figure_has_a_panel_for_each_k(tmp_path):
-    draw({}, tmp_path / "none.png")
+    draw_small_problems({}, tmp_path / "none.png")
+    draw_ram({}, tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
-    draw(made_up(), tmp_path / "some.png")
+    draw_ram(of_memory(), tmp_path / "ram.png")
+    assert (tmp_path / "ram.png").read_bytes().startswith(b"\x89PNG")
+    draw_small_problems(made_up(), tmp_path / "some.png")
     assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
 
 
