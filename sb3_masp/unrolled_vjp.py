@@ -1,19 +1,26 @@
 """Back through several steps of an optimizer, which reach each other through its moments too."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch as th
 from torch import Tensor
 from torch.optim import SGD, RMSprop
 
-from sb3_masp.optimizer_vjp import TakenStep, coupled_decay, positive_root, step_count, step_vjp
+from sb3_masp.optimizer_vjp import (
+    TakenStep,
+    UnsupportedOptimizerError,
+    coupled_decay,
+    positive_root,
+    step_count,
+    step_vjp,
+)
 
 Moments = Mapping[str, Tensor]
 """Cotangents of an optimizer's moments, by their names in its state; missing ones are zero."""
 
-MOMENTS = ("momentum_buffer", "square_avg", "exp_avg", "exp_avg_sq", "step")
-"""What optimizers keep for a parameter that derivatives of their steps need."""
+MOMENTS = ("momentum_buffer", "square_avg", "exp_avg", "exp_avg_sq")
+"""What optimizers keep for each entry of a parameter."""
 
 
 class Cotangents(NamedTuple):
@@ -30,33 +37,59 @@ class Cotangents(NamedTuple):
     moments: Moments
 
 
-def kept(step: TakenStep) -> TakenStep:
-    """A copy of a step that the steps after it do not change."""
-    state = {name: th.clone(step.state[name]) for name in MOMENTS if _is_there(step, name)}
-    settings = {name: value for name, value in step.settings.items() if name != "params"}
-    gradient = None if step.gradient is None else step.gradient.clone()
-    return step._replace(settings=settings, gradient=gradient, state=state)
+def joined(steps: Sequence[TakenStep]) -> TakenStep:
+    """Steps of several parameters as one of all their entries, which later steps do not change.
+
+    Args:
+        steps: Of parameters of one group that all had gradients.
+
+    Raises:
+        UnsupportedOptimizerError: They are of several groups.
+    """
+    first = steps[0]
+    if any(step.settings is not first.settings for step in steps):
+        raise UnsupportedOptimizerError(
+            "meta-gradients go back through optimizers with one group of parameters, but this one "
+            "has several"
+        )
+    return TakenStep(
+        first.optimizer,
+        {name: value for name, value in first.settings.items() if name != "params"},
+        flat([cast(Tensor, step.gradient) for step in steps]),
+        _joined_states([step.state for step in steps]),
+        flat([step.before for step in steps]),
+    )
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """All entries, one tensor after the other, in a new vector."""
+    return th.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors, of the shapes of ``like``, that `flat` would make the vector of: views of it."""
+    pieces = vector.split([tensor.numel() for tensor in like])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
 
 
 def unrolled_vjp(step: TakenStep, cotangent: Tensor, moments: Moments) -> Cotangents:
     """Back through one of several steps of a parameter.
 
     Args:
-        step: The step.
+        step: The step, which had a gradient.
         cotangent: c, the gradient of some loss with respect to the parameter after the step.
         moments: Its gradient with respect to the moments after the step, by way of later steps.
 
     Returns:
         Cotangents of what went in; with no ``moments``, that of the gradient is `step_vjp`'s.
     """
-    if step.gradient is None:
-        return Cotangents(th.zeros_like(cotangent), cotangent, moments)
+    gradient = cast(Tensor, step.gradient)
     decay, settings = coupled_decay(step), step.settings
-    seen = step.gradient + decay * step.before if decay else step.gradient
+    seen = gradient + decay * step.before if decay else gradient
     later, before = _through_moments(step, seen, cotangent, moments)
-    gradient = step_vjp(step, cotangent) + later
+    pulled = step_vjp(step, cotangent) + later
     kept_of_value = 1 if decay else 1 - settings["lr"] * settings["weight_decay"]
-    return Cotangents(gradient, kept_of_value * cotangent + decay * gradient, before)
+    return Cotangents(pulled, kept_of_value * cotangent + decay * pulled, before)
 
 
 def _through_moments(
@@ -100,6 +133,10 @@ def _through_adam(
     }
 
 
-def _is_there(step: TakenStep, name: str) -> bool:
-    """Whether the optimizer keeps it; SGD without momentum keeps None."""
-    return step.state.get(name) is not None
+def _joined_states(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The moments of all, and how many steps were taken; SB3's optimizers step all together."""
+    first = states[0]
+    # SGD without momentum keeps None.
+    moments = [name for name in MOMENTS if first.get(name) is not None]
+    found = {name: flat([state[name] for state in states]) for name in moments}
+    return found | ({"step": first["step"].clone()} if "step" in first else {})

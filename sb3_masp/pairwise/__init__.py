@@ -1,5 +1,6 @@
 """Credit across time: weights of pairs of states, meta-learned (arXiv 2102.04999)."""
 
+from sb3_masp.pairwise import problems
 from sb3_masp.pairwise.pairwise_a2c import PairwiseA2C
 from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, TrajectoryBuffer
 from sb3_masp.pairwise.trajectory import Trajectory
@@ -32,5 +33,6 @@ __all__ = [
     "TrajectoryBuffer",
     "WeightsFileError",
     "load_weights",
+    "problems",
     "save_weights",
 ]

@@ -7,8 +7,9 @@ backward pass through the weights. Through several updates, v also goes back thr
 each inner loss and through the optimizer's moments.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -19,7 +20,7 @@ from torch.func import functional_call
 from sb3_masp.forward_mode import Parameters, network_tangent
 from sb3_masp.optimizer_vjp import TakenStep, clip_vjp
 from sb3_masp.pairwise.trajectory import Trajectory
-from sb3_masp.unrolled_vjp import Moments, unrolled_vjp
+from sb3_masp.unrolled_vjp import Cotangents, flat, parts, unrolled_vjp
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class InnerStep:
         credited: What the pairwise weights sum: TD errors or rewards, ``(envs, time)``.
         baseline: What was taken off the sums, ``(envs, time)``.
         advantages: Ψ as the loss had it, ``(envs * time,)``, without a graph.
-        before: θ, by name.
-        steps: What the optimizer did with each parameter, in the same order.
+        before: θ, by name: all parameters that had a gradient.
+        step: What the optimizer did with them, one after the other.
         gradient_norm: Of all gradients, before clipping, ``()``.
         max_grad_norm: What it was clipped to.
     """
@@ -42,7 +43,7 @@ class InnerStep:
     baseline: Tensor
     advantages: Tensor
     before: Parameters
-    steps: Sequence[TakenStep]
+    step: TakenStep
     gradient_norm: Tensor
     max_grad_norm: float
 
@@ -68,9 +69,23 @@ class Evaluation(nn.Module):
         super().__init__()
         self.policy = policy
 
-    def forward(self, observations: PyTorchObs, actions: Tensor) -> Evaluated:
+    def forward(
+        self, observations: PyTorchObs, actions: Tensor, log_probs_alone: bool = False
+    ) -> Evaluated:
         """Evaluate ``actions`` in the states of ``observations``."""
-        return self.policy.evaluate_actions(observations, actions)
+        if not log_probs_alone:
+            return self.policy.evaluate_actions(observations, actions)
+        log_probs = self.policy.get_distribution(observations).log_prob(actions)
+        return log_probs, log_probs, None
+
+    def at(
+        self, point: Parameters, trajectory: Trajectory, log_probs_alone: bool = False
+    ) -> Evaluated:
+        """Evaluate a trajectory's actions at other parameters."""
+        inputs = trajectory.decided, trajectory.actions, log_probs_alone
+        # Tied by name, modules that actor and critic share are left with the wrong parameters.
+        found: Evaluated = functional_call(self, dict(point), inputs, tie_weights=False)
+        return found
 
 
 def normalized(advantages: Tensor) -> Tensor:
@@ -83,24 +98,28 @@ def policy_loss(advantages: Tensor, log_probs: Tensor) -> Tensor:
     return -(advantages * log_probs).mean()
 
 
-def log_prob_tangents(
-    evaluation: Evaluation, trajectory: Trajectory, before: Parameters, direction: Parameters
-) -> Tensor:
-    """How fast ``log π(a|s)`` changes as the parameters move along ``direction``, ``(batch,)``."""
-    _, tangents = network_tangent(
-        lambda point: _evaluated_at(evaluation, point, trajectory)[1],
-        before,
-        direction,
-    )
-    return tangents
+def log_prob_tangents(evaluation: Evaluation, step: InnerStep, direction: Tensor) -> Tensor:
+    """How fast ``log π(a|s)`` changes as the parameters before a step move, ``(batch,)``.
+
+    Args:
+        evaluation: The policy.
+        step: The step.
+        direction: Where they move, all entries one after the other.
+    """
+    moving = dict(zip(step.before, parts(direction, list(step.before.values())), strict=True))
+    return network_tangent(
+        lambda point: evaluation.at(point, step.trajectory, log_probs_alone=True)[1],
+        step.before,
+        moving,
+    )[1]
 
 
 def outer_gradient(
     evaluation: Evaluation,
     inner_loss: InnerLoss,
-    advantages: Callable[[InnerStep], Tensor],
+    advantages: Sequence[Tensor],
     steps: Sequence[InnerStep],
-    outcomes: Sequence[Parameters],
+    outcomes: Sequence[Tensor],
     parameters: Sequence[nn.Parameter],
 ) -> list[Tensor]:
     """Gradient of the outer losses with respect to the weights' parameters.
@@ -108,10 +127,10 @@ def outer_gradient(
     Args:
         evaluation: The policy.
         inner_loss: Of the steps; needed where there are several.
-        advantages: Ψ_η of a step, with a graph to η, ``(envs * time,)``.
+        advantages: Ψ_η of each step, with a graph to η, ``(envs * time,)``.
         steps: The updates, first to last.
-        outcomes: Gradient of the outer loss after each of them, with respect to the policy's
-            parameters there, by name.
+        outcomes: Gradient of the outer loss after each of them, with respect to the parameters
+            that it moved, all entries one after the other.
         parameters: η.
 
     Returns:
@@ -119,67 +138,35 @@ def outer_gradient(
 
     Source: arXiv 2102.04999, equations 15 and 16, and section 5.1 for several updates.
     """
-    totals = [th.zeros_like(parameter) for parameter in parameters]
-    cotangents: dict[str, Tensor] = {}
-    moments: Mapping[str, Moments] = {}
-    for step, outcome in zip(reversed(steps), reversed(outcomes), strict=True):
-        cotangents = {name: outcome[name] + cotangents.get(name, 0) for name in step.before}
-        direction, cotangents, moments = _past_update(step, cotangents, moments)
-        tangents = log_prob_tangents(evaluation, step.trajectory, step.before, direction)
-        surrogate = policy_loss(advantages(step), tangents)
-        for total, part in zip(
-            totals, th.autograd.grad(surrogate, parameters, materialize_grads=True), strict=True
-        ):
-            total += part
+    surrogates = []
+    back = Cotangents(th.zeros_like(outcomes[0]), th.zeros_like(outcomes[0]), {})
+    for step, weighted, outcome in reversed([*zip(steps, advantages, outcomes, strict=True)]):
+        back = unrolled_vjp(step.step, outcome + back.before, back.moments)
+        direction = _past_clipping(step, back.gradient)
+        tangents = log_prob_tangents(evaluation, step, direction)
+        surrogates.append(policy_loss(weighted, tangents))
         if step is not steps[0]:
             curved = _hessian_product(evaluation, inner_loss, step, direction)
-            cotangents = {name: cotangents[name] + curved[name] for name in cotangents}
-    return totals
+            back = back._replace(before=back.before + curved)
+    total = th.stack(surrogates).sum()
+    return list(th.autograd.grad(total, list(parameters), materialize_grads=True))
 
 
-def _past_update(
-    step: InnerStep, cotangents: Parameters, moments: Mapping[str, Moments]
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Moments]]:
-    """Back through optimizer and clipping: to the loss's gradient, to θ and to the moments."""
-    back = {
-        name: unrolled_vjp(taken, cotangents[name], moments.get(name, {}))
-        for name, taken in zip(step.before, step.steps, strict=True)
-    }
-    pulled = [found.gradient for found in back.values()]
-    if step.gradient_norm + 1e-6 > step.max_grad_norm:
-        clipped = [
-            th.zeros_like(p) if taken.gradient is None else taken.gradient
-            for p, taken in zip(pulled, step.steps, strict=True)
-        ]
-        pulled = clip_vjp(pulled, clipped, step.gradient_norm, step.max_grad_norm)
-    return (
-        dict(zip(back, pulled, strict=True)),
-        {name: found.before for name, found in back.items()},
-        {name: found.moments for name, found in back.items()},
-    )
+def _past_clipping(step: InnerStep, cotangent: Tensor) -> Tensor:
+    """Back through the clipping, to the gradient of the loss."""
+    if step.gradient_norm + 1e-6 <= step.max_grad_norm:
+        return cotangent
+    clipped = cast(Tensor, step.step.gradient)
+    return clip_vjp([cotangent], [clipped], step.gradient_norm, step.max_grad_norm)[0]
 
 
 def _hessian_product(
-    evaluation: Evaluation, inner_loss: InnerLoss, step: InnerStep, direction: Parameters
-) -> dict[str, Tensor]:
+    evaluation: Evaluation, inner_loss: InnerLoss, step: InnerStep, direction: Tensor
+) -> Tensor:
     """The Hessian of an inner loss, at the parameters before it, times a direction."""
     point = {name: value.detach().requires_grad_() for name, value in step.before.items()}
-    trajectory = step.trajectory
-    evaluated = _evaluated_at(evaluation, point, trajectory)
-    gradients = th.autograd.grad(
-        inner_loss(evaluated, trajectory, step.advantages),
-        list(point.values()),
-        create_graph=True,
-        materialize_grads=True,
-    )
-    along = sum((g * direction[name]).sum() for name, g in zip(point, gradients, strict=True))
-    products = th.autograd.grad(along, list(point.values()), materialize_grads=True)  # type: ignore[arg-type]
-    return dict(zip(point, products, strict=True))
-
-
-def _evaluated_at(evaluation: Evaluation, point: Parameters, trajectory: Trajectory) -> Evaluated:
-    """What the policy makes of a trajectory at other parameters."""
-    inputs = trajectory.decided, trajectory.actions
-    # Tied by name, a module that actor and critic share would be left with the wrong parameters.
-    found: Evaluated = functional_call(evaluation, dict(point), inputs, tie_weights=False)
-    return found
+    evaluated = evaluation.at(point, step.trajectory)
+    loss, variables = inner_loss(evaluated, step.trajectory, step.advantages), list(point.values())
+    gradients = th.autograd.grad(loss, variables, create_graph=True, materialize_grads=True)
+    along = flat(gradients) @ direction
+    return flat(th.autograd.grad(along, variables, materialize_grads=True))

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import torch as th
 from gymnasium import spaces
@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
 from sb3_masp.environments import pays_game_scores
-from sb3_masp.forward_mode import Parameters
 from sb3_masp.macro_model import MacroModel, given, require_setting
 from sb3_masp.optimizer_vjp import require_supported, taken_steps
 from sb3_masp.pairwise.metagradient import (
@@ -28,6 +27,7 @@ from sb3_masp.pairwise.metagradient import (
     outer_gradient,
     policy_loss,
 )
+from sb3_masp.pairwise.redistribution import redistributed, stretch_sums
 from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, NoteDecisions, TrajectoryBuffer
 from sb3_masp.pairwise.trajectory import Trajectory, bootstrapped_rewards, td_errors
 from sb3_masp.pairwise.weighted_returns import WeightedReturns, state_features
@@ -38,7 +38,8 @@ from sb3_masp.pairwise.weights import (
     make_weights,
     weighted_sum,
 )
-from sb3_masp.unrolled_vjp import kept
+from sb3_masp.speed import fuse
+from sb3_masp.unrolled_vjp import flat, joined, parts
 
 ADVANTAGES = ("pwtd", "pwr")
 
@@ -48,10 +49,14 @@ OURS = (
     "weights_frozen",
     "meta_learning_rate",
     "inner_steps",
+    "inner_resets",
     "redistribute_rewards",
     "clip_rewards",
 )
 """Arguments that A2C does not know."""
+
+UNSAVED = ("_evaluation", "_named", "_window", "_graphs", "_outcomes")
+"""Attributes that models are saved without: the weights' next step begins anew."""
 
 
 class PairwiseA2C(MacroModel, A2C):
@@ -95,6 +100,8 @@ class PairwiseA2C(MacroModel, A2C):
         weights_frozen: Keep the weights as they start.
         meta_learning_rate: Of the weights' Adam; may be a schedule.
         inner_steps: Updates of the policy for one of the weights, which is taken through them all.
+        inner_resets: Begin the policy and its value functions anew after every step of the
+            weights, which are so learned for whole beginnings of learning.
         redistribute_rewards: Sum rewards as a recurrent predictor of returns moves them: a control.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
@@ -143,6 +150,7 @@ class PairwiseA2C(MacroModel, A2C):
         weights_frozen: bool = False,
         meta_learning_rate: float | Schedule = 1e-3,
         inner_steps: int = 1,
+        inner_resets: bool = False,
         redistribute_rewards: bool = False,
         clip_rewards: bool | None = None,
     ) -> None:
@@ -152,11 +160,13 @@ class PairwiseA2C(MacroModel, A2C):
         self.weights_frozen = weights_frozen
         self.meta_learning_rate = meta_learning_rate
         self.inner_steps = inner_steps
+        self.inner_resets = inner_resets
         self.redistribute_rewards = redistribute_rewards
         self.clip_rewards = clip_rewards
         self._require_settings()
         self._window: list[InnerStep] = []
-        self._outcomes: list[Parameters] = []
+        self._graphs: list[Tensor] = []
+        self._outcomes: list[Tensor] = []
         super().__init__(**{n: value for n, value in given(locals()).items() if n not in OURS})
 
     def _require_settings(self) -> None:
@@ -194,61 +204,88 @@ class PairwiseA2C(MacroModel, A2C):
         evaluated = self._evaluation(trajectory.decided, trajectory.actions)
         if self._window:
             self._outcomes.append(self._outer_loss_gradient(trajectory, evaluated))
-        if self._outcomes and len(self._outcomes) == self.inner_steps:
+        is_due = bool(self._window) and len(self._outcomes) == self.inner_steps
+        if is_due:
             self._outer_step()
-        self._inner_step(trajectory, evaluated)
+        if is_due and self.inner_resets:
+            self._begin_anew()
+        else:
+            self._inner_step(trajectory, evaluated)
         self._n_updates += 1
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
-    def _outer_loss_gradient(self, trajectory: Trajectory, evaluated: Evaluated) -> Parameters:
-        """Gradient of the usual policy loss, of regular advantages, by the policy's parameters."""
+    def _outer_loss_gradient(self, trajectory: Trajectory, evaluated: Evaluated) -> Tensor:
+        """Gradient of the usual policy loss, of regular advantages, by the parameters that move."""
         loss = policy_loss(self._scaled(trajectory.advantages.flatten()), evaluated[1])
         self.logger.record("meta/outer_loss", loss.item())
-        names, parameters = zip(*self._evaluation.named_parameters(), strict=True)
-        found = th.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
-        return dict(zip(names, found, strict=True))
+        moved = [self._named[name] for name in self._window[-1].before]
+        return flat(th.autograd.grad(loss, moved, retain_graph=True, materialize_grads=True))
 
     def _outer_step(self) -> None:
         """Move the weights along the exact gradient of the outer losses since the last time."""
         parameters = [p for p in self.weights.parameters() if p.requires_grad]
+        # Their graphs are not part of a checkpoint.
+        graphs = self._graphs or [self._advantages(step) for step in self._window]
         gradients = outer_gradient(
-            self._evaluation,
-            self._inner_loss,
-            lambda step: self._advantages(step.trajectory, step.credited, step.baseline),
-            self._window,
-            self._outcomes,
-            parameters,
+            self._evaluation, self._inner_loss, graphs, self._window, self._outcomes, parameters
         )
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         rate = FloatSchedule(self.meta_learning_rate)(self._current_progress_remaining)
         update_learning_rate(self.weights_optimizer, rate)
         self.weights_optimizer.step()
-        self._window, self._outcomes = [], []
+        self._window, self._graphs, self._outcomes = [], [], []
         self.logger.record("meta/gradient_norm", nn.utils.get_total_norm(gradients).item())
 
     def _inner_step(self, trajectory: Trajectory, evaluated: Evaluated) -> None:
         """Move the policy along the gradient of A2C's loss, of weighted advantages."""
-        credited, baseline = self._credited(trajectory)
-        with th.no_grad():
-            advantages = self._advantages(trajectory, credited, baseline)
-        before = {n: p.detach().clone() for n, p in self._evaluation.named_parameters()}
+        credited = self._credited(trajectory)
+        with th.set_grad_enabled(self.learns_weights):
+            sums = weighted_sum(self.weights, trajectory, credited)
+        baseline = self._learn_baseline(trajectory, sums.detach())
+        weighted = self._scaled((sums - baseline).flatten())
+        advantages = weighted.detach()
         loss = self._inner_loss(evaluated, trajectory, advantages)
         self.policy.optimizer.zero_grad()
         th.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        moved = {name: p for name, p in self._named.items() if p.grad is not None}
+        before = flat([p.detach() for p in moved.values()])
         self.policy.optimizer.step()
         self._log(trajectory, evaluated, advantages)
         if not self.learns_weights:
             return
-        parameters = list(self._evaluation.parameters())
-        taken = taken_steps(self.policy.optimizer, parameters, list(before.values()))
-        steps = [kept(step) for step in taken]
+        values = parts(before, list(moved.values()))
+        self._graphs.append(weighted)
+        step = joined(taken_steps(self.policy.optimizer, list(moved.values()), values))
         self._window.append(
             InnerStep(
-                trajectory, credited, baseline, advantages, before, steps, norm, self.max_grad_norm
+                trajectory,
+                credited,
+                baseline,
+                advantages,
+                dict(zip(moved, values, strict=True)),
+                step,
+                norm,
+                self.max_grad_norm,
             )
         )
+
+    def _begin_anew(self) -> None:
+        """Draw another policy and other value functions, which know nothing."""
+        policy = self.policy_class(
+            self.observation_space,
+            self.action_space,
+            self.lr_schedule,
+            use_sde=self.use_sde,
+            **self.policy_kwargs,
+        )
+        self.policy.load_state_dict(policy.state_dict())
+        if self.weighted_returns is not None:
+            returns = WeightedReturns(policy, self.redistribute_rewards)
+            self.weighted_returns.load_state_dict(returns.state_dict())
+        for optimizer in self._inner_optimizers():
+            optimizer.state.clear()
 
     def _inner_loss(
         self, evaluated: Evaluated, trajectory: Trajectory, advantages: Tensor
@@ -260,34 +297,43 @@ class PairwiseA2C(MacroModel, A2C):
         loss = policy_loss(advantages, log_probs) - self.ent_coef * randomness
         return loss + self.vf_coef * value_loss
 
-    def _advantages(self, trajectory: Trajectory, credited: Tensor, baseline: Tensor) -> Tensor:
-        """Ψ_η, with a graph to η, shape ``(envs * time,)``."""
-        sums = weighted_sum(self.weights, trajectory, credited)
-        return self._scaled((sums - baseline).flatten())
+    def _advantages(self, step: InnerStep) -> Tensor:
+        """Ψ_η of a step, with a graph to η, shape ``(envs * time,)``."""
+        sums = weighted_sum(self.weights, step.trajectory, step.credited)
+        return self._scaled((sums - step.baseline).flatten())
 
     def _scaled(self, advantages: Tensor) -> Tensor:
         """Advantages as losses take them."""
         return normalized(advantages) if self.normalize_advantage else advantages
 
-    def _credited(self, trajectory: Trajectory) -> tuple[Tensor, Tensor]:
-        """What the weights sum, and what is taken off the sums; v_ψ learns on the way.
-
-        Returns:
-            Both of shape ``(envs, time)``, without a graph.
-        """
+    def _credited(self, trajectory: Trajectory) -> Tensor:
+        """What the weights sum, ``(envs, time)``; the predictor of returns learns on the way."""
         if self.weighted_returns is None:
-            return td_errors(trajectory), th.zeros_like(trajectory.rewards)
-        rewards, loss = self.weighted_returns.moved(bootstrapped_rewards(trajectory), trajectory)
-        values = self.weighted_returns.values(trajectory.decided).view(rewards.shape)
-        with th.no_grad():
-            sums = weighted_sum(self.weights, trajectory, rewards)
-        loss = loss + F.mse_loss(values, sums)
+            return td_errors(trajectory)
+        rewards = bootstrapped_rewards(trajectory)
+        if self.weighted_returns.predictor is None:
+            return rewards
+        predictions = self.weighted_returns.predictor(trajectory)
+        self._learn_returns("predictor", predictions, stretch_sums(rewards, trajectory))
+        return redistributed(predictions.detach(), rewards, trajectory)
+
+    def _learn_baseline(self, trajectory: Trajectory, sums: Tensor) -> Tensor:
+        """What is taken off the sums, shape ``(envs, time)``; v_ψ learns on the way."""
+        if self.weighted_returns is None:
+            return th.zeros_like(sums)
+        values = self.weighted_returns(trajectory.decided).view(sums.shape)
+        self._learn_returns("weighted_value", values, sums)
+        return values.detach()
+
+    def _learn_returns(self, name: str, predictions: Tensor, targets: Tensor) -> None:
+        """Take a step on the squared error of what predicts returns."""
+        loss = F.mse_loss(predictions, targets)
         self.weighted_returns_optimizer.zero_grad()
         th.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.weighted_returns.parameters(), self.max_grad_norm)
+        parameters = cast(WeightedReturns, self.weighted_returns).parameters()
+        nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         self.weighted_returns_optimizer.step()
-        self.logger.record("train/weighted_value_loss", loss.item())
-        return rewards, values.detach()
+        self.logger.record(f"train/{name}_loss", loss.item())
 
     def _log(self, trajectory: Trajectory, evaluated: Evaluated, advantages: Tensor) -> None:
         """Log what A2C does, and how much credit the weights give on average."""
@@ -316,10 +362,12 @@ class PairwiseA2C(MacroModel, A2C):
         super()._setup_model()
         self.rollout_buffer_kwargs = asked
         self._evaluation = Evaluation(self.policy)
+        self._named = dict(self._evaluation.named_parameters())
         self.weights = self._make_weights().to(self.device)
         if self.weights.is_learned:
             # Meta-gradients are small, and shrink with the reward's scale.
             self.weights_optimizer = Adam(self.weights.parameters(), lr=1.0, eps=1e-15)
+            fuse(self.weights_optimizer)
         if self.learns_weights:
             require_supported(self.policy.optimizer, "weights_frozen=True")
         self.weighted_returns = None
@@ -388,8 +436,8 @@ class PairwiseA2C(MacroModel, A2C):
         )
 
     def _excluded_save_params(self) -> list[str]:
-        """What is not saved: the weights' next step begins anew in a loaded model."""
-        return [*super()._excluded_save_params(), "_evaluation", "_window", "_outcomes"]
+        """What is not saved."""
+        return [*super()._excluded_save_params(), *UNSAVED]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What is saved by its parameters."""

@@ -1,13 +1,11 @@
-"""What sums of weighted rewards need beside the weights: a value function, and moved rewards."""
+"""What predicts returns beside the policy's own values: of weighted sums, and of episodes."""
 
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from sb3_masp.pairwise.redistribution import ReturnPredictor, redistributed, stretch_sums
-from sb3_masp.pairwise.trajectory import Trajectory
+from sb3_masp.pairwise.redistribution import ReturnPredictor
 from sb3_masp.pairwise.weights import StateFeatures
 
 
@@ -30,23 +28,10 @@ class WeightedReturns(nn.Module):
         if redistribute:
             self.predictor = ReturnPredictor(state_features(policy), policy.action_space)
 
-    def values(self, observations: PyTorchObs) -> Tensor:
+    def forward(self, observations: PyTorchObs) -> Tensor:
         """v_ψ(s), shape ``(states,)``."""
         found: Tensor = self.value_net(self.features(observations))
         return found.flatten()
-
-    def moved(self, rewards: Tensor, trajectory: Trajectory) -> tuple[Tensor, Tensor]:
-        """The rewards as they are to be summed, and the predictor's loss.
-
-        Returns:
-            Shapes ``(envs, time)``, without a graph, and ``()``; without a predictor, the same
-            rewards and zero.
-        """
-        if self.predictor is None:
-            return rewards, rewards.new_zeros(())
-        predictions = self.predictor(trajectory)
-        loss = F.mse_loss(predictions, stretch_sums(rewards, trajectory))
-        return redistributed(predictions.detach(), rewards, trajectory), loss
 
 
 def state_features(policy: ActorCriticPolicy) -> StateFeatures:

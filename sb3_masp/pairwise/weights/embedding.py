@@ -21,7 +21,7 @@ class EmbeddingWeights(CreditWeights):
     Source: arXiv 2102.04999, section 5.2; sizes, and how the interval is read, are ours.
     """
 
-    def __init__(self, features: StateFeatures, dim: int = 32) -> None:
+    def __init__(self, features: StateFeatures, dim: int = 16) -> None:
         """Build the embeddings; weights begin close to one half."""
         super().__init__()
         self.features = features
@@ -33,26 +33,38 @@ class EmbeddingWeights(CreditWeights):
         nn.init.zeros_(self.head.bias)
 
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
-        """Embeddings of the states decided in, of those arrived at, and of all intervals."""
+        """Embeddings of the states decided in and arrived at, ``(envs, dim, time)``, and c."""
         features = self.features(trajectory.observations)
         envs, time = trajectory.rewards.shape
         origins = self.origin(features[: envs * time]).view(envs, time, -1)
         arrivals = self.arrival(features)[trajectory.arrivals]
         ends = trajectory.clock + trajectory.durations
-        steps = th.arange(int(ends.max() - trajectory.clock.min()) + 1, device=ends.device)
-        return origins, arrivals, self.interval(_views(steps.to(features.dtype)))
+        longest = max(int(ends.max() - trajectory.clock.min()), time)
+        steps = th.arange(longest + 1, device=ends.device, dtype=features.dtype)
+        return origins.mT, arrivals.mT, self.interval(_views(steps)).mT
 
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """Multiply the three and map them to a number."""
+        """Multiply the three and map them to a number.
+
+        Sums and products that matrices can do are left to them: entry by entry they cost the most.
+        """
         origins, arrivals, intervals = encoded
-        ends = trajectory.clock + trajectory.durations
-        steps = (ends[:, None, later] - trajectory.clock[:, rows, None]).clamp(min=0)
-        weighed = origins[:, rows] * self.head.weight[0]
-        of_states = weighed[:, :, None] * arrivals[:, None, later]
-        products = (of_states * intervals[steps]).sum(dim=-1)
-        return (products + self.head.bias).sigmoid()
+        of_states = origins[:, :, rows, None] @ arrivals[:, :, None, later]
+        of_intervals = intervals[:, _intervals(trajectory, rows, later)].movedim(0, 1)
+        products = self.head.weight @ (of_states * of_intervals).flatten(2)
+        return (products + self.head.bias).view(len(origins), *of_states.shape[2:]).sigmoid()
+
+
+def _intervals(trajectory: Trajectory, rows: slice, later: slice) -> Tensor:
+    """Steps from S_t to S_k, ``(envs, rows, later)``; of one for all where decisions are steps."""
+    clock, durations = trajectory.clock, trajectory.durations
+    if bool((durations == 1).all()):
+        clock = th.arange(clock.shape[1], device=clock.device)[None]
+        durations = durations[:1]
+    ends = clock + durations
+    return (ends[:, None, later] - clock[:, rows, None]).clamp(min=0)
 
 
 def _embedding(n_inputs: int, dim: int) -> nn.Sequential:

@@ -18,7 +18,7 @@ from sb3_masp.pairwise.metagradient import (
 )
 from sb3_masp.pairwise.trajectory import td_errors
 from sb3_masp.pairwise.weights import CreditWeights, weighted_sum
-from sb3_masp.unrolled_vjp import kept
+from sb3_masp.unrolled_vjp import flat, joined
 from tests.sb3_masp.pairwise.trajectories import OBSERVED, Policy, trajectory
 
 
@@ -127,14 +127,14 @@ def take(evaluation, optimizer, weights, trajectories, scale, max_norm):
                 baseline,
                 advantages,
                 before,
-                [kept(step) for step in taken],
+                joined(taken),
                 norm,
                 max_norm,
             )
         )
         loss = outer_loss(evaluate(evaluation, outer), outer)
         found = th.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
-        outcomes.append(dict(zip(parameters, found, strict=True)))
+        outcomes.append(flat(found))
     return steps, outcomes
 
 
@@ -166,9 +166,10 @@ def test_the_outer_gradient_is_that_of_double_backward(name, inner_steps, max_no
     found = outer_gradient(
         evaluation,
         inner_loss,
-        lambda step: scale(
-            (weighted_sum(weights, step.trajectory, step.credited) - step.baseline).flatten()
-        ),
+        [
+            scale((weighted_sum(weights, step.trajectory, step.credited) - step.baseline).flatten())
+            for step in steps
+        ],
         steps,
         outcomes,
         list(weights.parameters()),

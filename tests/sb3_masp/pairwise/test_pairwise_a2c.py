@@ -24,6 +24,7 @@ from sb3_masp.pairwise import (
     StateLambdaWeights,
     TableWeights,
 )
+from sb3_masp.pairwise.weights import weighted_sum
 
 FORMS = {
     "pwtd": {},
@@ -132,7 +133,7 @@ def test_weights_move_along_the_gradient_through_the_last_update(
     evaluated = th.func.functional_call(
         model._evaluation, parameters, (inner.decided, inner.actions)
     )
-    advantages = model._advantages(inner, step.credited, step.baseline)
+    advantages = model._advantages(step)
     loss = model._inner_loss(evaluated, inner, advantages)
     gradients = th.autograd.grad(loss, list(parameters.values()), create_graph=True)
     norm = th.stack([g.square().sum() for g in gradients]).sum().sqrt()
@@ -214,6 +215,18 @@ def test_weights_move_once_for_so_many_updates():
     assert seen == [3, 6, 9]
 
 
+def test_with_resets_each_step_of_the_weights_begins_with_another_policy():
+    model, starts = learner(inner_steps=3, inner_resets=True, advantage="pwr"), []
+    begin = model._begin_anew
+    model._begin_anew = lambda: (begin(), starts.append(flat(model)))
+    model.learn(21 * 13)
+    assert len(starts) == 3  # three updates, and a rollout that only the weights learn from
+    assert not th.equal(starts[0], starts[1])
+    assert starts[0].abs().max() < 3
+    assert model.policy.optimizer.state_dict()["state"][0]["step"] < 4
+    assert not th.equal(of_weights(model), of_weights(learner(advantage="pwr")))
+
+
 def test_frozen_weights_stay_and_the_policy_learns_by_them():
     model = learner(weights_frozen=True)
     before = of_weights(model), flat(model)
@@ -243,7 +256,7 @@ def test_a_table_of_ones_credits_all_later_td_errors_alike():
     ones = FixedTableWeights(np.ones((16, 16)))
     model = learner(make_vec_env("FrozenLake-v1", 2, seed=0), weights=ones).learn(14)
     trajectory = model.rollout_buffer.trajectory(model._last_obs)
-    found = model._advantages(trajectory, th.ones(2, 7), th.zeros(2, 7)).view(2, 7)
+    found = weighted_sum(model.weights, trajectory, th.ones(2, 7))
     expected = trajectory.later(slice(0, 7)).sum(dim=2).float()
     th.testing.assert_close(found, expected)
 

@@ -66,7 +66,20 @@ class Policy(nn.Module):
             self.trunk.bias[0] = -100
 
     def evaluate_actions(self, observations, actions):
-        features = self.trunk(observations).relu()
-        log_probs = self.actor(features).log_softmax(dim=1)
-        entropy = -(log_probs.exp() * log_probs).sum(dim=1)
-        return self.critic(features).flatten(), log_probs.gather(1, actions[:, None])[:, 0], entropy
+        found = self.get_distribution(observations)
+        entropy = -(found.log_probs.exp() * found.log_probs).sum(dim=1)
+        values = self.critic(self.trunk(observations).relu()).flatten()
+        return values, found.log_prob(actions), entropy
+
+    def get_distribution(self, observations):
+        return Distribution(self.actor(self.trunk(observations).relu()).log_softmax(dim=1))
+
+
+class Distribution:
+    """Of actions, by the logarithms of their probabilities."""
+
+    def __init__(self, log_probs):
+        self.log_probs = log_probs
+
+    def log_prob(self, actions):
+        return self.log_probs.gather(1, actions[:, None])[:, 0]
