@@ -100,12 +100,17 @@ def make(game: str, k: int, budget: Budget) -> gym.Env[Any, Any]:
     )
 
 
-def learner(env: gym.Env[Any, Any], budget: Budget, run: Run) -> MASPDQN:
-    """The learner of a run: two layers of 256 units on the memory's bytes."""
-    shared = budget.learner | {"train_freq": budget.every[run.cell.updates]}
-    own = ARMS[run.arm].learner_arguments(run.strength)
+def learner(
+    env: gym.Env[Any, Any],
+    budget: Budget,
+    seed: int,
+    own: Mapping[str, Any],
+    updates: str = "decision",
+) -> MASPDQN:
+    """The learner that all arms share, on the memory's bytes, with an arm's own arguments."""
+    shared = budget.learner | {"train_freq": budget.every[updates]}
     policy = {"net_arch": [256, 256], "features_extractor_class": BytesExtractor}
-    return make_learner(env, run.seed, shared, own, policy, run.cell.updates)
+    return make_learner(env, seed, shared, own, policy, updates)
 
 
 def learn(budget: Budget, run: Run) -> dict[str, float]:
@@ -117,8 +122,9 @@ def learn(budget: Budget, run: Run) -> dict[str, float]:
         ``final_points``, the same as the game counts them; what it took; and the seconds.
     """
     begun = time.perf_counter()
-    game = run.cell.problem
-    model = learner(make(game, run.cell.k, budget), budget, run)
+    game, own = run.cell.problem, ARMS[run.arm].learner_arguments(run.strength)
+    env = make(game, run.cell.k, budget)
+    model = learner(env, budget, run.seed, own, run.cell.updates)
     frames = FrameBudget(budget.frames)
     points = scores(let_learn(model, frames), budget.frames)
     rom = find_game(game, RANDOM_AND_HUMAN)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from rliable.library import get_interval_estimates
 
+from examples.experiments.arms import ARMS
 from examples.experiments.rows import Cell, Rows
-from examples.experiments.runs import chosen_strength, home
+from examples.experiments.runs import Arms, chosen_strength, home
 from examples.experiments.table import Values
 
 RESAMPLES = 2_000
@@ -85,6 +86,7 @@ def scores_of(
     arm: str,
     measure: str = "area",
     tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> Values:
     """Scores of an arm at the strengths that it has chosen, ``(seeds, problems)``.
 
@@ -94,13 +96,15 @@ def scores_of(
         arm: Its name.
         measure: A column.
         tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
+        known: What the names of arms stand for.
 
     Returns:
         The scores of the seeds that are there in all cells; none where a strength is not chosen.
     """
     of_cells = []
     for cell in cells:
-        strength, own = chosen_strength(rows, cell, arm, tuned_on=tuned_on), home(cell, arm)
+        strength = chosen_strength(rows, cell, arm, tuned_on=tuned_on, known=known)
+        own = home(cell, arm, known)
         of_cells.append(
             {
                 run.seed: row[measure]

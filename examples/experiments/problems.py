@@ -195,20 +195,23 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 }
 
 
-def play(problem: Problem, rng: np.random.Generator, steps: int) -> Iterator[Demonstration]:
-    """Play by one who knows the way, and errs in a tenth of the steps; from any state.
+def play(
+    problem: Problem, rng: np.random.Generator, steps: int, errors: float = 0.1
+) -> Iterator[Demonstration]:
+    """Play by one who knows the way, and errs now and then; from any state.
 
     Args:
         problem: What is played.
         rng: Draws states, errors, and among actions that are equally good.
         steps: Primitives in all, at least.
+        errors: Share of the steps in which any action may be taken.
     """
     table, q_values = problem.table, optimal_q_values(problem.table)
     best = np.isclose(q_values, q_values.max(axis=1, keepdims=True))
     while steps > 0:
         state, actions, ended = rng.integers(len(q_values)), [], False
         while not ended and len(actions) < problem.limit:
-            choices = best[state] if rng.random() < 0.9 else np.ones_like(best[state])
+            choices = best[state] if rng.random() < 1 - errors else np.ones_like(best[state])
             action = rng.choice(np.flatnonzero(choices))
             actions.append(action)
             ended = table.discounts[state, action] == 0

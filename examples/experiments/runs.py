@@ -15,8 +15,11 @@ from typing import Any
 import torch as th
 from tqdm import tqdm
 
-from examples.experiments.arms import ARMS
+from examples.experiments.arms import ARMS, Arm
 from examples.experiments.rows import FIRST_TUNING_SEED, Cell, Results, Rows, Run
+
+Arms = Mapping[str, Arm]
+"""What the names of arms stand for."""
 
 
 def tuning_cells(cell: Cell, tuned_on: Sequence[str]) -> list[Cell]:
@@ -25,45 +28,60 @@ def tuning_cells(cell: Cell, tuned_on: Sequence[str]) -> list[Cell]:
 
 
 def tuning_runs(
-    cell: Cell, arms: Sequence[str], seeds: int, tuned_on: Sequence[str] = ()
+    cell: Cell,
+    arms: Sequence[str],
+    seeds: int,
+    tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> list[Run]:
     """The runs from which arms of several strengths choose one."""
     return [
         Run(chosen_in, arm, strength, FIRST_TUNING_SEED + seed)
         for chosen_in in tuning_cells(cell, tuned_on)
         for arm in arms
-        if len(ARMS[arm].strengths) > 1
-        for strength in ARMS[arm].strengths
+        if len(known[arm].strengths) > 1
+        for strength in known[arm].strengths
         for seed in range(seeds)
     ]
 
 
 def reported_runs(
-    cell: Cell, arms: Iterable[str], seeds: int, rows: Rows, tuned_on: Sequence[str] = ()
+    cell: Cell,
+    arms: Iterable[str],
+    seeds: int,
+    rows: Rows,
+    tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> list[Run]:
     """The runs that arms are compared by, at the strengths that they have chosen."""
     return [
-        Run(home(cell, arm), arm, strength, seed)
+        Run(home(cell, arm, known), arm, strength, seed)
         for arm in arms
-        if (strength := chosen_strength(rows, cell, arm, tuned_on=tuned_on)) is not None
+        if (strength := chosen_strength(rows, cell, arm, tuned_on=tuned_on, known=known))
+        is not None
         for seed in range(seeds)
     ]
 
 
-def home(cell: Cell, arm: str) -> Cell:
+def home(cell: Cell, arm: str, known: Arms = ARMS) -> Cell:
     """Where an arm's runs are: one without macros has the same ones for every k."""
-    return cell if ARMS[arm].has_macros else Cell(cell.problem, 0, 0.0, cell.updates)
+    return cell if known[arm].has_macros else Cell(cell.problem, 0, 0.0, cell.updates)
 
 
 def chosen_strength(
-    rows: Rows, cell: Cell, arm: str, measure: str = "area", tuned_on: Sequence[str] = ()
+    rows: Rows,
+    cell: Cell,
+    arm: str,
+    measure: str = "area",
+    tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> str | None:
     """The strength with the best mean over the tuning runs, of which each strength needs as many.
 
     Reported seeds have no say in it, nor has the cell's problem where strengths are chosen on
     others. None if there are no tuning runs yet, or they are not complete.
     """
-    strengths = ARMS[arm].strengths
+    strengths = known[arm].strengths
     if len(strengths) == 1:
         return strengths[0]
     chosen_in = tuning_cells(cell, tuned_on)
@@ -87,19 +105,20 @@ def carry_out(
     workers: int,
     go: bool,
     tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> None:
     """Say what is missing and how long that takes, and run it if it is to ``go``.
 
     Other arguments are those of `complete`.
     """
-    todo = missing(results.rows, cells, arms, seeds, tuned_on)
+    todo = missing(results.rows, cells, arms, seeds, tuned_on, known)
     seconds = estimate(todo, results.rows)
     time = "none done yet to tell how long they take"
     if seconds is not None:
         time = f"about {seconds / workers / 60:.0f} minutes in {workers} processes"
     print(f"{len(todo)} runs to do, {time}")
     if go:
-        complete(results, cells, arms, seeds, work, workers, tuned_on)
+        complete(results, cells, arms, seeds, work, workers, tuned_on, known)
 
 
 def complete(
@@ -110,6 +129,7 @@ def complete(
     work: Callable[[Run], Mapping[str, float]],
     workers: int,
     tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> None:
     """Run what is missing: of each cell first what arms choose from, then what is reported.
 
@@ -121,8 +141,9 @@ def complete(
         work: What to do for a run, in any process.
         workers: Processes, each with one thread; with 1 it is this one.
         tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
+        known: What the arms' names stand for.
     """
-    todo = missing(results.rows, cells, arms, seeds, tuned_on)
+    todo = missing(results.rows, cells, arms, seeds, tuned_on, known)
     with (
         tqdm(total=len(todo), unit="run") as bar,
         _executor(workers, work) as execute,
@@ -130,8 +151,8 @@ def complete(
         results.note_origin()
         for cell in cells:
             for planned in (
-                lambda cell: tuning_runs(cell, arms, seeds[0], tuned_on),
-                lambda cell: reported_runs(cell, arms, seeds[1], results.rows, tuned_on),
+                lambda cell: tuning_runs(cell, arms, seeds[0], tuned_on, known),
+                lambda cell: reported_runs(cell, arms, seeds[1], results.rows, tuned_on, known),
             ):
                 bar.set_description(f"{cell.problem}, k={cell.k}")
                 for run, result in execute([r for r in planned(cell) if r not in results.rows]):
@@ -145,14 +166,17 @@ def missing(
     arms: Sequence[str],
     seeds: tuple[int, int],
     tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> list[Run]:
     """What is to be run; its strength is "?" where that is still to be chosen."""
     planned: dict[Run, None] = {}
     for cell in cells:
-        of_cell = tuning_runs(cell, arms, seeds[0], tuned_on)
-        chosen = {arm: chosen_strength(rows, cell, arm, tuned_on=tuned_on) for arm in arms}
+        of_cell = tuning_runs(cell, arms, seeds[0], tuned_on, known)
+        chosen = {
+            arm: chosen_strength(rows, cell, arm, tuned_on=tuned_on, known=known) for arm in arms
+        }
         of_cell += [
-            Run(home(cell, arm), arm, "?" if strength is None else strength, seed)
+            Run(home(cell, arm, known), arm, "?" if strength is None else strength, seed)
             for arm, strength in chosen.items()
             for seed in range(seeds[1])
         ]

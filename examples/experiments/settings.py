@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from examples.experiments.arms import ARMS
 from examples.experiments.rows import Cell, Results, Run
-from examples.experiments.runs import carry_out
+from examples.experiments.runs import Arms, carry_out
 
 REAL_ARMS = tuple(arm for arm in ARMS if arm != "oracle")
 """The arms that need no true values."""
@@ -56,6 +56,7 @@ def conduct(
     cells: Sequence[Cell],
     work: Callable[[Run], Mapping[str, float]],
     tuned_on: Sequence[str] = (),
+    known: Arms = ARMS,
 ) -> None:
     """Say what has not been run, and run it if that is asked for.
 
@@ -66,6 +67,7 @@ def conduct(
         cells: Where arms are compared.
         work: What to do for a run, in any process.
         tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
+        known: What the names of arms stand for.
     """
     carry_out(
         Results(output, common),
@@ -76,4 +78,5 @@ def conduct(
         settings.workers or os.cpu_count() or 1,
         settings.is_to_run,
         tuned_on,
+        known,
     )

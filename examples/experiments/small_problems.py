@@ -12,6 +12,7 @@ interruption. Without --smoke and --full it says what is to be run, and how long
 import itertools
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +22,11 @@ import numpy as np
 import torch as th
 import tyro
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.monitor import Monitor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from examples.experiments.arms import ARMS, oracle_similarity
-from examples.experiments.learners import LEARNERS, effort, let_learn
+from examples.experiments.learners import effort, let_learn, make_learner
 from examples.experiments.problems import GAMMA, PROBLEMS, macro_env, macros
 from examples.experiments.rows import Cell, Run
 from examples.experiments.settings import GridSettings, conduct
@@ -37,6 +37,8 @@ from examples.experiments.table import (
     optimal_q_values,
     with_macros,
 )
+from macro_gym import MacroSet
+from sb3_masp import MASPDQN
 from sb3_masp.callbacks import FrameBudget
 from sb3_masp.sweeps.results import area_under_curve
 
@@ -130,43 +132,63 @@ class Looks(BaseCallback):
 
 
 def learn(budget: Budget, run: Run) -> dict[str, float]:
-    """One run.
+    """One run; returns what `train` says of it."""
+    cell = run.cell
+    macro_set = macros(cell.problem, cell.k, cell.share, run.seed)
+    own = ARMS[run.arm].learner_arguments(run.strength)
+    if run.arm == "oracle":
+        table = with_macros(PROBLEMS[cell.problem]().table, macro_set)
+        own["similarity"] = oracle_similarity(optimal_q_values(table))
+    return train(budget, run, macro_set, own, FrameBudget(budget.steps))[1]
+
+
+def train(
+    budget: Budget,
+    run: Run,
+    macro_set: MacroSet,
+    own: dict[str, Any],
+    frames: FrameBudget,
+    callbacks: Sequence[BaseCallback] = (),
+) -> tuple[MASPDQN, dict[str, float]]:
+    """Let the learner learn.
+
+    Args:
+        budget: What every run of the experiment has.
+        run: Whose problem, unit of updates and seed it has.
+        macro_set: The macros.
+        own: Arguments of the learner beside those that all arms share.
+        frames: Counts the steps.
+        callbacks: Called after it.
 
     Returns:
-        ``area``, the mean score over the run; ``final``, over its last 30%; ``training``, the
-        mean over steps of the returns while it learned; ``spread``, the deviation over actions of
-        its last values, over states on average; what it took; and the seconds.
+        The learner; and ``area``, the mean score over the run; ``final``, over its last 30%;
+        ``training``, the mean over steps of the returns while it learned; ``spread``, the
+        deviation over actions of its last values, over states on average; what it took; and the
+        seconds.
     """
     begun = time.perf_counter()
-    cell = run.cell
-    problem = PROBLEMS[cell.problem]()
-    macro_set = macros(cell.problem, cell.k, cell.share, run.seed)
-    table = with_macros(problem.table, macro_set)
-    given = arguments(budget, run, table)
-    env = Monitor(macro_env(problem, macro_set))
-    model = LEARNERS[cell.updates]("MlpPolicy", env, seed=run.seed, device="cpu", **given)
-    frames = FrameBudget(budget.steps)
+    problem = PROBLEMS[run.cell.problem]()
+    table, env = with_macros(problem.table, macro_set), macro_env(problem, macro_set)
+    shared = dict(budget.learner)
+    policy = {"net_arch": shared.pop("net_arch")}
+    model = make_learner(env, run.seed, shared, own, policy, run.cell.updates)
     looks = Looks(frames, budget.looks, table, problem.start)
-    episodes = let_learn(model, frames, [looks])
+    episodes = let_learn(model, frames, [looks, *callbacks])
     scores = np.array(looks.scores) / problem.best
-    return {
+    row = {
         "area": scores.mean(),
         "final": scores[-max(len(scores) * 3 // 10, 1) :].mean(),
         "training": area_under_curve(episodes) or 0.0,
         "spread": looks.q_values().std(axis=1).mean(),
         "steps": frames.frames,
-    } | effort(model, begun)
+    }
+    return model, row | effort(model, begun)
 
 
-def arguments(budget: Budget, run: Run, table: Table) -> dict[str, Any]:
-    """The learner's arguments in a run."""
-    shared = dict(budget.learner)
-    shared["train_freq"] = (shared["train_freq"], "decision")
-    policy = {"net_arch": shared.pop("net_arch")}
-    own = ARMS[run.arm].learner_arguments(run.strength)
-    if run.arm == "oracle":
-        own["similarity"] = oracle_similarity(optimal_q_values(table))
-    return shared | own | {"policy_kwargs": policy | own.get("policy_kwargs", {})}
+def common_settings(budget: Budget) -> dict[str, Any]:
+    """What all rows of the table have in common."""
+    own = {"steps": budget.steps, "looks": budget.looks, "epsilon": EPSILON}
+    return own | budget.learner
 
 
 def cells(settings: Settings) -> list[Cell]:
@@ -189,11 +211,10 @@ def main(settings: Settings) -> None:
             arms=("macros", "uniform", "meta", "oracle"),
             budget=replace(settings.budget, steps=600, looks=3),
         )
-    common = {"steps": settings.budget.steps, "looks": settings.budget.looks, "epsilon": EPSILON}
     conduct(
         settings,
         output,
-        common | settings.budget.learner,
+        common_settings(settings.budget),
         cells(settings),
         partial(learn, settings.budget),
     )

@@ -19,7 +19,7 @@ from examples.experiments.runs import (
     missing,
     reported_runs,
 )
-from examples.experiments.small_problems import Budget, Looks, Settings, arguments, cells, learn
+from examples.experiments.small_problems import Budget, Looks, Settings, cells, learn, train
 from examples.experiments.table import (
     Table,
     epsilon_greedy_values,
@@ -27,6 +27,7 @@ from examples.experiments.table import (
     with_macros,
 )
 from macro_gym import MacroSet
+from sb3_masp.callbacks import FrameBudget
 
 CELL = Cell("chain", 5, 0.5, "decision")
 TINY = Budget(steps=260, looks=4, learner=Budget().learner | {"learning_starts": 30})
@@ -218,11 +219,15 @@ def test_annealed_is_from_3_to_0_3_over_the_run():
     schedule = eta("annealed")
     assert [schedule(share) for share in (1.0, 0.5, 0.0)] == pytest.approx([3.0, 1.65, 0.3])
     assert eta("0.3") == 0.3
-    decayed = arguments(Budget(), Run(CELL, "weight decay", "10", 0), None)
+    decayed = ARMS["weight decay"].learner_arguments("10")
     assert decayed["policy_kwargs"]["optimizer_class"] is th.optim.AdamW
     assert decayed["policy_kwargs"]["optimizer_kwargs"] == {"weight_decay": 10.0}
-    assert decayed["policy_kwargs"]["net_arch"] == [64]
     assert decayed["eta"] == 0
+    run = Run(CELL, "weight decay", "10", 0)
+    macro_set = macros(CELL.problem, CELL.k, CELL.share, 0)
+    policy = train(TINY, run, macro_set, decayed, FrameBudget(TINY.steps))[0].policy
+    assert policy.net_arch == [64]
+    assert isinstance(policy.optimizer, th.optim.AdamW)
 
 
 def made_up(run):
