@@ -1,7 +1,6 @@
 """Runs that are really killed, by SIGKILL, and what they come to when they are resumed."""
 
 import io
-import multiprocessing
 import os
 import pickle
 import random
@@ -9,10 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePath
 
 import gymnasium as gym
 import numpy as np
@@ -27,28 +24,23 @@ from stable_baselines3.common.vec_env import (
     VecNormalize,
     VecTransposeImage,
 )
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from macro_gym import MacroSet
 from sb3_masp import MASPDQN, checkpoint, run
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.evaluation import evaluate
+from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.run_config import ALGORITHMS
+from tests.sb3_masp.killing import (
+    CHILDREN,
+    differences,
+    generators,
+    kill_after_checkpoints,
+    scalars,
+    started,
+)
 
 BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
-
-# Children that have torch loaded already, so that a run to kill starts in an instant.
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["sb3_masp.run"])
-
-# Clocks, and the log, which the TensorBoard test compares.
-NOT_STATE = {
-    *("start_time", "t_start", "t", "episode_times", "_num_timesteps_at_start"),
-    "_logger",
-}
-
-# Nature CNNs draw one observation to see its shape.
-UNSEEDED = {"_np_random"}
 
 
 @pytest.fixture
@@ -76,51 +68,6 @@ def config(tmp_path):
     )
 
 
-def generators():
-    return random.getstate(), np.random.get_state(), th.get_rng_state()
-
-
-def differences(first, second, path="", met=None):
-    """Paths of all that is not equal in two objects, whatever they are made of."""
-    met = {} if met is None else met
-    if (id(first), id(second)) in met:
-        return []
-    met[id(first), id(second)] = first, second  # Kept, or others might get their ids.
-    if type(first) is not type(second):
-        return [f"{path}: {type(first)} and {type(second)}"]
-    if isinstance(first, th.Tensor):
-        same = th.equal(first, second) and first.dtype == second.dtype
-        grads = differences(first.grad, second.grad, f"{path}.grad", met) if first.is_leaf else []
-        return [*([] if same else [path]), *grads]
-    if isinstance(first, np.ndarray):
-        return [] if np.array_equal(first, second) and first.dtype == second.dtype else [path]
-    if isinstance(first, np.random.Generator):
-        first, second = first.bit_generator.state, second.bit_generator.state
-    if isinstance(first, th.optim.Optimizer):
-        first, second = first.state_dict(), second.state_dict()
-    if isinstance(first, dict):
-        if first.keys() != second.keys():
-            return [f"{path}: keys {first.keys() ^ second.keys()} only once"]
-        left_out = NOT_STATE | (UNSEEDED if path.endswith("observation_space.") else set())
-        parts = [(key, first[key], second[key]) for key in first if key not in left_out]
-    elif isinstance(first, (list, tuple, deque)):
-        if len(first) != len(second):
-            return [f"{path}: lengths {len(first)} and {len(second)}"]
-        parts = [(place, *pair) for place, pair in enumerate(zip(first, second, strict=True))]
-    elif callable(first) and hasattr(first, "__code__"):
-        return differences(first.__closure__, second.__closure__, path, met)
-    elif isinstance(first, (type, th.dtype, th.device, PurePath)) or not _has_state(first):
-        same = first == second or type(first).__eq__ is object.__eq__
-        return [] if same else [f"{path}: {first!r} and {second!r}"]
-    else:
-        parts = [("", first.__getstate__(), second.__getstate__())]
-    return [text for key, *pair in parts for text in differences(*pair, f"{path}.{key}", met)]
-
-
-def _has_state(thing):
-    return isinstance(thing.__getstate__(), (dict, tuple))
-
-
 def test_differences_finds_what_differs_however_deep():
     def thing():
         linear = th.nn.Linear(2, 3)
@@ -136,26 +83,6 @@ def test_differences_finds_what_differs_however_deep():
     second["a"][0][2] = 7
     assert len(differences(first, second)) == 3
     assert differences(1.0, 1) != []
-
-
-def started(target, *args):
-    child = CHILDREN.Process(target=target, args=args, kwargs={"progress_bar": False})
-    child.start()
-    return child
-
-
-def kill_after_checkpoints(child, path, number, rng):
-    """Kill a run at any moment after it has written so many checkpoints."""
-    written = path.stat().st_ino if path.exists() else None
-    while number and child.exitcode is None:
-        now = path.stat().st_ino if path.exists() else None
-        number -= now != written
-        written = now
-        time.sleep(0.001)
-    time.sleep(rng.uniform(0, 0.05))
-    child.kill()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL, "it ended before it could be killed"
 
 
 def test_a_killed_run_on_screens_with_their_channels_last_goes_on_bit_for_bit(config):
@@ -194,19 +121,14 @@ def test_sb3s_wrappers_come_back_as_they_were(wrapper, tmp_path):
     assert "\n".join(differences(whole, resumed)) == ""
 
 
-def scalars(folder):
-    """What TensorBoard shows, by tag and step; clocks apart."""
-    log = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    tags = [tag for tag in log.Tags()["scalars"] if not tag.startswith(("time/fps", "checkpoint"))]
-    return {
-        (tag, event.step): np.float32(event.value) for tag in tags for event in log.Scalars(tag)
-    }
-
-
 @pytest.mark.parametrize(
     ("algorithm", "settings"),
     [
-        *((algorithm, {}) for algorithm in ALGORITHMS),
+        *(
+            (name, {})
+            for name, algorithm in ALGORITHMS.items()
+            if issubclass(algorithm.learner, MacroLearner)
+        ),
         ("masp-dqn", {"similarity": "state", "meta_average": 3, "eta": 3.0, "eta_final": 0.3}),
         ("masp-rainbow", {"similarity_learning": "auxiliary", "auxiliary_prior": 0.5}),
     ],
