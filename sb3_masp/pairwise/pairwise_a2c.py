@@ -224,8 +224,9 @@ class PairwiseA2C(MacroModel, A2C):
     def _outer_step(self) -> None:
         """Move the weights along the exact gradient of the outer losses since the last time."""
         parameters = [p for p in self.weights.parameters() if p.requires_grad]
-        # Their graphs are not part of a checkpoint.
-        graphs = self._graphs or [self._advantages(step) for step in self._window]
+        # Graphs are not part of a checkpoint: of updates before it they are made again.
+        without = self._window[: len(self._window) - len(self._graphs)]
+        graphs = [*map(self._advantages, without), *self._graphs]
         gradients = outer_gradient(
             self._evaluation, self._inner_loss, graphs, self._window, self._outcomes, parameters
         )
