@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.banks_page import banks_page
 from benchmarks.gpu_page import gpu_section
 from benchmarks.learning_page import learning_page
+from benchmarks.pairwise_page import pairwise_section
 from benchmarks.planner_page import planner_section
 from benchmarks.shared_batches import shared_section
 from benchmarks.similarity_size_page import size_section
@@ -132,6 +133,7 @@ def page() -> str:
         _table(("update", "times SB3's DQN"), update["ratios"]),
         _about(update),
         *_of_hours("shared_batches", shared_section),
+        *_of_hours("pairwise_update", pairwise_section),
         RAINBOW,
         _table(("update", "share of CleanRL's"), rainbow["ratios"]),
         _about(rainbow),

@@ -135,9 +135,9 @@ def main(settings: Settings) -> None:
     for arm, ratio in ratios.items():
         print(f"{arm:25} {np.median(seconds[arm]) * 1e3:7.2f} ms  {ratio:5.2f}")
     lengths = tqdm(settings.long, desc="memory", unit="length")
-    memory = {n: {arm: most_resident(arm, settings, n) for arm in ("pwtd",)} for n in lengths}
-    for n, found in memory.items():
-        print(f"{n} decisions: {found['pwtd'] / 2**20:.0f} MiB")
+    memory = {n: most_resident("pwtd", settings, n) for n in lengths}
+    for n, nbytes in memory.items():
+        print(f"{n} decisions: {nbytes / 2**20:.0f} MiB")
     write_report(
         settings.output,
         {
@@ -148,7 +148,7 @@ def main(settings: Settings) -> None:
             "threads": settings.threads,
             "ratios": ratios,
             "seconds": seconds,
-            "memory": {str(n): found for n, found in memory.items()},
+            "memory": {str(n): nbytes for n, nbytes in memory.items()},
         },
     )
 

@@ -15,7 +15,8 @@ SECTION = """\
 `MASPDQN` on Breakout's images with {k} macros, {n_envs} environments, {minutes:g} minutes from the
 first update on, the buffer of {capacity:,} decisions full throughout: {updates:,} updates,
 {decisions:,} decisions. The last {window:g} minutes are compared with the first {window:g} after
-{warm_up:g} minutes of warm-up; memory is that of all processes, those of the environments included.
+{warm_up:g} minutes of warm-up; what else the machine did in between shows in the picture. Memory is
+that of all processes, those of the environments included.
 
 | | first {window:g} minutes | last {window:g} minutes | |
 |---|---|---|---|

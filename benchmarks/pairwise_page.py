@@ -1,0 +1,33 @@
+"""The section on PairwiseA2C's updates: what they cost beside A2C's, and what they hold."""
+
+from typing import Any
+
+SECTION = """\
+## One PairwiseA2C update
+
+{n_envs} environments, {n_steps} decisions of each, networks of two layers of 64, {threads} thread:
+processor time as a multiple of SB3's A2C update. It holds the exact meta-step, on the update
+before, and the policy's.
+
+| update | times SB3's A2C |
+|---|---|
+{ratios}
+
+Weights are of all pairs of decisions of an episode. The most memory that a process of its own holds
+while it takes two updates on one rollout of so many decisions, everything included:
+
+| decisions | pairs | MiB |
+|---|---|---|
+{memory}
+"""
+
+
+def pairwise_section(result: dict[str, Any]) -> str:
+    """What `benchmarks.pairwise_update` found."""
+    ratios = [f"| {arm} | {ratio:.2f} |" for arm, ratio in result["ratios"].items()]
+    memory = [
+        f"| {int(length):,} | {int(length) * (int(length) + 1) // 2:,} | {nbytes / 2**20:,.0f} |"
+        for length, nbytes in result["memory"].items()
+    ]
+    sizes = {name: result[name] for name in ("n_envs", "n_steps", "threads")}
+    return SECTION.format(**sizes, ratios="\n".join(ratios), memory="\n".join(memory))
