@@ -32,6 +32,7 @@ bench: $(INSTALLED)  ## the figures in benchmarks/results
 	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/python -m benchmarks.vector
 	$(BIN)/python -m benchmarks.update
+	$(BIN)/python -m benchmarks.pairwise_update
 	$(BIN)/python -m benchmarks.rainbow
 	$(BIN)/python -m benchmarks.buffer
 	$(BIN)/python -m benchmarks.extraction
@@ -65,6 +66,9 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/experiments/minatar_games.py --smoke --output build/minatar_games.csv
 	$(BIN)/python examples/experiments/atari_ram.py --smoke --output build/atari_ram.csv
 	$(BIN)/python examples/experiments/atari_pixels.py --smoke --folder build/atari_pixels --output build/atari_pixels.csv
+	$(BIN)/python examples/experiments/ablations.py --smoke --output build/ablations.csv
+	$(BIN)/python examples/experiments/game_transfer.py --smoke --output build/minatar_transfer.csv
+	$(BIN)/python examples/experiments/game_transfer.py --home atari --smoke --output build/atari_transfer.csv
 	$(BIN)/python examples/demo.py --smoke --output build/demo
 	$(BIN)/python examples/street_fighter.py --smoke --game Airstriker-Genesis-v0 --k 0 --output build/street_fighter
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
@@ -72,6 +76,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python -m benchmarks.import_time --smoke --output build/import_time.json
 	$(BIN)/python -m benchmarks.vector --smoke --output build/vector.json
 	$(BIN)/python -m benchmarks.update --smoke --output build/update.json
+	$(BIN)/python -m benchmarks.pairwise_update --smoke --output build/pairwise_update.json
 	$(BIN)/python -m benchmarks.rainbow --smoke --output build/rainbow.json
 	$(BIN)/python -m benchmarks.buffer --smoke --output build/buffer.json
 	$(BIN)/python -m benchmarks.gpu_throughput --smoke --output build/gpu_throughput.json

@@ -1,9 +1,10 @@
-"""Stable-Baselines3 learners that share credit among similar actions."""
+"""Stable-Baselines3 learners that share credit among similar actions, and across time."""
 
 from sb3_masp.buffers import MacroReplayBuffer
 from sb3_masp.device_replay import DeviceReplayBuffer
 from sb3_masp.dqn import MASPDQN
 from sb3_masp.make_vec import make_macro_vec_env
+from sb3_masp.pairwise import PairwiseA2C
 from sb3_masp.qrdqn import MASPQRDQN
 from sb3_masp.rainbow import MASPRainbow, Rainbow
 from sb3_masp.similarity import (
@@ -37,6 +38,7 @@ __all__ = [
     "MASPRainbow",
     "MacroReplayBuffer",
     "MetaLearning",
+    "PairwiseA2C",
     "Rainbow",
     "SigmoidSimilarity",
     "Similarity",

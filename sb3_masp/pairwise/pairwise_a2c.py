@@ -12,8 +12,9 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList, Conve
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance, update_learning_rate
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Adam, Optimizer
 
 from sb3_masp.environments import pays_game_scores
@@ -55,7 +56,7 @@ OURS = (
 )
 """Arguments that A2C does not know."""
 
-UNSAVED = ("_evaluation", "_named", "_window", "_graphs", "_outcomes")
+UNSAVED = ("_evaluation", "_named", "_eta", "_window", "_graphs", "_outcomes")
 """Attributes that models are saved without: the weights' next step begins anew."""
 
 
@@ -194,7 +195,7 @@ class PairwiseA2C(MacroModel, A2C):
     @property
     def learns_weights(self) -> bool:
         """Whether the weights change."""
-        return self.weights.is_learned and not self.weights_frozen
+        return bool(self._eta) and not self.weights_frozen
 
     def train(self) -> None:
         """Take an outer step on the rollout, where one is due, and then an inner one."""
@@ -236,7 +237,7 @@ class PairwiseA2C(MacroModel, A2C):
         update_learning_rate(self.weights_optimizer, rate)
         self.weights_optimizer.step()
         self._window, self._graphs, self._outcomes = [], [], []
-        self.logger.record("meta/gradient_norm", nn.utils.get_total_norm(gradients).item())
+        self.logger.record("meta/gradient_norm", get_total_norm(gradients, foreach=True).item())
 
     def _inner_step(self, trajectory: Trajectory, evaluated: Evaluated) -> None:
         """Move the policy along the gradient of A2C's loss, of weighted advantages."""
@@ -249,7 +250,7 @@ class PairwiseA2C(MacroModel, A2C):
         loss = self._inner_loss(evaluated, trajectory, advantages)
         self.policy.optimizer.zero_grad()
         th.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        norm = clip_grad_norm_(self._named.values(), self.max_grad_norm, foreach=True)
         moved = {name: p for name, p in self._named.items() if p.grad is not None}
         before = flat([p.detach() for p in moved.values()])
         self.policy.optimizer.step()
@@ -332,7 +333,7 @@ class PairwiseA2C(MacroModel, A2C):
         self.weighted_returns_optimizer.zero_grad()
         th.autograd.backward(loss)
         parameters = cast(WeightedReturns, self.weighted_returns).parameters()
-        nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        clip_grad_norm_(parameters, self.max_grad_norm, foreach=True)
         self.weighted_returns_optimizer.step()
         self.logger.record(f"train/{name}_loss", loss.item())
 
@@ -365,7 +366,8 @@ class PairwiseA2C(MacroModel, A2C):
         self._evaluation = Evaluation(self.policy)
         self._named = dict(self._evaluation.named_parameters())
         self.weights = self._make_weights().to(self.device)
-        if self.weights.is_learned:
+        self._eta = tuple(p for p in self.weights.parameters() if p.requires_grad)
+        if self._eta:
             # Meta-gradients are small, and shrink with the reward's scale.
             self.weights_optimizer = Adam(self.weights.parameters(), lr=1.0, eps=1e-15)
             fuse(self.weights_optimizer)

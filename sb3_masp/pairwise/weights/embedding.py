@@ -53,7 +53,9 @@ class EmbeddingWeights(CreditWeights):
         origins, arrivals, intervals = encoded
         of_states = origins[:, :, rows, None] @ arrivals[:, :, None, later]
         of_intervals = intervals[:, _intervals(trajectory, rows, later)].movedim(0, 1)
-        products = self.head.weight @ (of_states * of_intervals).flatten(2)
+        # Expanded by hand, or the large matrix would be transposed and copied instead.
+        weights = self.head.weight.expand(len(origins), 1, -1)
+        products = weights @ (of_states * of_intervals).flatten(2)
         return (products + self.head.bias).view(len(origins), *of_states.shape[2:]).sigmoid()
 
 
@@ -68,10 +70,10 @@ def _intervals(trajectory: Trajectory, rows: slice, later: slice) -> Tensor:
 
 
 def _embedding(n_inputs: int, dim: int) -> nn.Sequential:
-    """A small network whose outputs are of unit size, or about that."""
-    return nn.Sequential(
-        nn.Linear(n_inputs, dim), nn.ReLU(), nn.Linear(dim, dim), nn.LayerNorm(dim)
-    )
+    """A layer whose outputs are within −1..1, and not small: three of them are multiplied."""
+    layer = nn.Linear(n_inputs, dim)
+    nn.init.orthogonal_(layer.weight, gain=2**0.5)
+    return nn.Sequential(layer, nn.Tanh())
 
 
 def _views(steps: Tensor) -> Tensor:
