@@ -1,0 +1,50 @@
+"""The arms of arXiv 2102.04999: its two methods, and what it compares them with.
+
+TVT, which the paper runs by its authors' code, is not among them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from examples.credit.runs import Arm
+
+META = {"meta_learning_rate": (1e-4, 1e-3)}
+
+ARMS: dict[str, Arm] = {
+    "A2C": Arm(
+        "A2C with one λ for all.",
+        {"advantage": "pwtd", "weights": "geometric"},
+        {"gae_lambda": (0.9, 0.99)},
+    ),
+    "A2C-RR": Arm(
+        "Rewards redistributed by a recurrent predictor of returns, and a low discount.",
+        {"advantage": "pwr", "weights": "geometric", "redistribute_rewards": True},
+        {"gamma": (0.5, 0.92)},
+    ),
+    "Meta-λ(s)": Arm(
+        "TD errors weighted by a meta-learned λ(s).",
+        {"advantage": "pwtd", "weights": "state_lambda"},
+        {"meta_learning_rate": (1e-3, 1e-2)},
+    ),
+    "RGM": Arm(
+        "Rewards weighted by one meta-learned set of weights, whatever decision they are for.",
+        {"advantage": "pwr", "weights": "sequence"},
+        META,
+    ),
+    "Meta-PWTD": Arm(
+        "TD errors weighted by meta-learned pairwise weights.",
+        {"advantage": "pwtd", "weights": "embedding"},
+        META,
+    ),
+    "Meta-PWR": Arm(
+        "Rewards weighted by meta-learned pairwise weights.",
+        {"advantage": "pwr", "weights": "embedding"},
+        META,
+    ),
+}
+"""By the paper's names, each with what of its own it chooses among; learning rates come beside."""
+
+
+def of_names(arms: Mapping[str, Arm], names: Sequence[str], **values: Any) -> dict[str, Arm]:
+    """Some of the arms, each with more to choose among."""
+    return {name: arms[name].among(**values) for name in names}
