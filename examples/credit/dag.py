@@ -10,22 +10,30 @@ Each run is a row of the table as soon as it ends, so the same command goes on a
 interruption. Without --smoke and --full it says what is to be run, and how long that takes.
 """
 
-import math
+import os
+import sys
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch as th
+import tyro
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from examples.credit.runs import Arm, Results, Row, Run, carry_out, conduct
+from examples.experiments.rows import FIRST_TUNING_SEED
+from examples.experiments.settings import GridSettings
 from sb3_masp.pairwise import CreditWeights, FixedTableWeights, GeometricWeights, PairwiseA2C
 from sb3_masp.pairwise.problems import dag
+from sb3_masp.pairwise.weight_files import load_weights, save_weights
 
 BATCH = 8
 """Episodes of an update."""
@@ -36,7 +44,49 @@ INNER_STEPS = 16
 SHARE = 0.95
 """Of the best return, that is to be reached."""
 
-RESULTS = Path(__file__).parent / "results"
+OUTPUT = Path(__file__).parent / "results" / "dag.csv"
+
+RATES = {"learning_rate": (0.01, 0.03, 0.1, 0.2)}
+
+ARMS = {
+    "regular returns": Arm("Every reward counts in full, whenever it comes.", {}, RATES),
+    "handcrafted": Arm("A reward counts for the choice that it depends on.", {}, RATES),
+    "meta-learned, rewards": Arm("Weights of rewards, learned before.", {}, RATES),
+    "meta-learned, TD errors": Arm("Weights of TD errors, learned before.", {}, RATES),
+}
+
+LEARNED = {"meta-learned, rewards": "pwr", "meta-learned, TD errors": "pwtd"}
+"""What arms sum whose weights are learned."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every run of the experiment has.
+
+    Args:
+        outer_steps: Steps of the weights.
+        inner_learning_rate: Of the policies that weights are learned for.
+        meta_learning_rate: Of the weights.
+        most: Episodes after which learning is given up.
+    """
+
+    outer_steps: int = 200
+    inner_learning_rate: float = 0.03
+    meta_learning_rate: float = 0.1
+    most: int = 20_000
+
+
+@dataclass(frozen=True)
+class Settings(GridSettings):
+    """What is run.
+
+    Args:
+        depths: Of the DAGs.
+    """
+
+    arms: tuple[str, ...] = tuple(ARMS)
+    depths: tuple[int, ...] = (4, 8, 16)
+    budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
 
 
 def expected_return(depth: int, right: npt.NDArray[np.float64]) -> float:
@@ -87,52 +137,21 @@ def learner(depth: int, seed: int, learning_rate: float, **kwargs: Any) -> Pairw
     )
 
 
-def learn_weights(
-    depth: int,
-    advantage: str,
-    seed: int,
-    outer_steps: int,
-    learning_rate: float,
-    meta_learning_rate: float,
-    progress_bar: bool = False,
-) -> npt.NDArray[np.float32]:
-    """A table of weights, meta-learned for policies that know nothing, ``(states, states)``."""
+def learn_weights(depth: int, advantage: str, seed: int, budget: Budget) -> CreditWeights:
+    """A table of weights, meta-learned for policies that know nothing."""
     model = learner(
         depth,
         seed,
-        learning_rate,
+        budget.inner_learning_rate,
         advantage=advantage,
         weights="table",
         inner_steps=INNER_STEPS,
         inner_resets=True,
-        meta_learning_rate=meta_learning_rate,
+        meta_learning_rate=budget.meta_learning_rate,
     )
-    rollouts = outer_steps * (INNER_STEPS + 1)
-    bar = Rollouts(rollouts, f"weights, depth {depth}, {advantage}, seed {seed}", progress_bar)
-    model.learn(rollouts * BATCH * depth, callback=bar, log_interval=10**9)
-    table: npt.NDArray[np.float32] = model.weights.table().detach().numpy()  # type: ignore[operator]
-    return table
-
-
-class Rollouts(BaseCallback):
-    """A progress bar that counts rollouts."""
-
-    def __init__(self, total: int, label: str, shown: bool) -> None:
-        """Begin at none."""
-        super().__init__()
-        self._bar = tqdm(total=total, desc=label, unit="rollout", disable=not shown)
-
-    def _on_rollout_end(self) -> None:
-        """Count one."""
-        self._bar.update()
-
-    def _on_step(self) -> bool:
-        """Go on."""
-        return True
-
-    def _on_training_end(self) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
+    rollouts = budget.outer_steps * (INNER_STEPS + 1)
+    model.learn(rollouts * BATCH * depth, log_interval=10**9)
+    return FixedTableWeights(model.weights.table().detach().numpy())  # type: ignore[operator]
 
 
 class UntilGood(BaseCallback):
@@ -157,12 +176,12 @@ class UntilGood(BaseCallback):
 
 def episodes_needed(
     depth: int, weights: CreditWeights, advantage: str, learning_rate: float, seed: int, most: int
-) -> Mapping[str, float]:
+) -> Row:
     """Learn with fixed weights until the policy is good, or ``most`` episodes are over.
 
     Returns:
-        ``episodes``, infinite if they were not enough; the policy's ``expected`` return in the
-        end, as a share of the best; and the ``seconds``.
+        ``episodes``, twice as many as there were if they were not enough; the policy's
+        ``expected`` return in the end, as a share of the best; and the ``seconds``.
     """
     begun = time.perf_counter()
     model = learner(
@@ -171,8 +190,8 @@ def episodes_needed(
     until = UntilGood(depth)
     model.learn(most * depth, callback=until, log_interval=10**9)
     return {
-        "episodes": math.inf if until.reached is None else until.reached,
-        "expected": policys_return(model, depth) / dag.best_return(depth),
+        "episodes": 2 * most if until.reached is None else until.reached,
+        "expected": float(policys_return(model, depth) / dag.best_return(depth)),
         "seconds": time.perf_counter() - begun,
     }
 
@@ -185,3 +204,94 @@ def regular() -> CreditWeights:
 def handcrafted(depth: int) -> CreditWeights:
     """Weights of what depends on each choice."""
     return FixedTableWeights(dag.handcrafted_weights(depth))
+
+
+def problem(depth: int) -> str:
+    """What a DAG is called in tables."""
+    return f"depth {depth}"
+
+
+def depth_of(run: Run) -> int:
+    """The depth of a run's DAG."""
+    return int(run.problem.removeprefix("depth "))
+
+
+def table_path(folder: Path, run: Run) -> Path:
+    """Where the weights are that a run of theirs, or one that uses them, is about."""
+    what = f"depth{depth_of(run)}-{LEARNED[run.arm]}-seed{run.seed}"
+    return folder / f"{what}.safetensors"
+
+
+def find_weights(budget: Budget, folder: Path, run: Run) -> list[Row]:
+    """Learn a table and keep it.
+
+    Returns:
+        Its mean where a reward depends on the action, and where another could follow; seconds.
+    """
+    begun, depth = time.perf_counter(), depth_of(run)
+    weights = learn_weights(depth, LEARNED[run.arm], run.seed, budget)
+    table_path(folder, run).parent.mkdir(parents=True, exist_ok=True)
+    save_weights(table_path(folder, run), weights)
+    table: Any = weights.values.numpy()  # type: ignore[operator]
+    due = dag.handcrafted_weights(depth) > 0
+    return [
+        {
+            "due": float(table[due].mean()),
+            "elsewhere": float(table[dag.reachable(depth) & ~due].mean()),
+            "seconds": time.perf_counter() - begun,
+        }
+    ]
+
+
+def learn(budget: Budget, folder: Path, run: Run) -> list[Row]:
+    """One run with fixed weights, which are learned first where their file is gone."""
+    depth = depth_of(run)
+    if run.arm in LEARNED:
+        if not table_path(folder, run).exists():
+            find_weights(budget, folder, run)
+        weights = load_weights(table_path(folder, run))
+    else:
+        weights = regular() if run.arm == "regular returns" else handcrafted(depth)
+    rate = ARMS[run.arm].learner_arguments(run.choice)["learning_rate"]
+    advantage = LEARNED.get(run.arm, "pwr")
+    return [episodes_needed(depth, weights, advantage, rate, run.seed, budget.most)]
+
+
+def main(settings: Settings) -> None:
+    """Learn weights, and then policies with them, as far as that is asked for and not done."""
+    output = settings.table(OUTPUT)
+    if settings.smoke:
+        settings = replace(
+            settings,
+            depths=(4,),
+            seeds=1,
+            tuning_seeds=1,
+            workers=1,
+            budget=replace(settings.budget, outer_steps=2, most=200),
+        )
+    common = {"batch": BATCH, "inner_steps": INNER_STEPS, "share": SHARE, **vars(settings.budget)}
+    folder, problems = output.with_name("dag_weights"), [problem(d) for d in settings.depths]
+    seeds = [*range(settings.seeds), *(FIRST_TUNING_SEED + s for s in range(settings.tuning_seeds))]
+    wanted = [Run(p, arm, "", s) for p in problems for arm in LEARNED for s in seeds]
+    carry_out(
+        Results(output.with_name("dag_weights.csv"), common),
+        wanted,
+        partial(find_weights, settings.budget, folder),
+        settings.workers or os.cpu_count() or 1,
+        settings.is_to_run,
+    )
+    for name in problems:
+        conduct(
+            settings,
+            Results(output, common),
+            {arm: ARMS[arm] for arm in settings.arms},
+            [name],
+            [name],
+            partial(learn, settings.budget, folder),
+            "episodes",
+            least=True,
+        )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
