@@ -365,6 +365,8 @@ def test_images_and_dictionaries_are_read_as_the_policy_reads_them(advantage):
     model = learner(make_vec_env(Views, 2, seed=0), "MultiInputPolicy", advantage=advantage)
     model.learn(60)
     assert model.weights.features.extractor is not model.policy.features_extractor
+    stepped = {id(p) for group in model.policy.optimizer.param_groups for p in group["params"]}
+    assert {id(p) for p in model.policy.parameters()} == stepped
     assert model.rollout_buffer.trajectory(model._last_obs).observations["image"].shape[1] == 3
 
 
