@@ -1,0 +1,279 @@
+"""What docs/evidence.md says of the ablations: tables and figures, from the rows of their runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from examples.experiments import game_transfer
+from examples.experiments.ablations import Settings, grid
+from examples.experiments.arms import Arm
+from examples.experiments.comparison import difference, interval, iqm, scores_of
+from examples.experiments.game_homes import HOMES
+from examples.experiments.game_transfer import ETA, cell_of, compared
+from examples.experiments.rows import Cell, Rows
+from examples.experiments.runs import chosen_strength, missing
+from examples.experiments.similarity_statistics import MEANINGS, curves
+from examples.experiments.table import Values
+from examples.experiments.variants import (
+    ABLATIONS,
+    EARLIER_SEEDS,
+    STRENGTHS,
+    TRANSFER,
+    VARIANTS,
+    Ablation,
+    Line,
+)
+from macro_gym.files import replacing
+from sb3_masp.sweeps.summary import Interval as DrawnInterval
+from sb3_masp.sweeps.summary import draw_intervals
+
+INTRODUCTION = f"""\
+## Ablations
+
+`python examples/experiments/ablations.py --full` runs what is missing and says how long it takes;
+`--tables` chooses among {", ".join(ABLATIONS)}. Learner, budget and score are those of the small
+problems. Each variant chooses its η from {", ".join(STRENGTHS)} for each problem by its mean score
+on seeds from 100 on, unless its η is said; a Σ that is carried over comes from seeds of
+{EARLIER_SEEDS:,} on. Scores are interquartile means over seeds and problems with 95% stratified
+bootstrap intervals, of what has two seeds or more in all problems; next to them the difference
+from the control, a fixed uniform Σ unless another is said. Then problem by problem the
+interquartile mean, and in brackets the number of seeds and the η.
+"""
+
+
+GAMES = """\
+`python examples/experiments/game_transfer.py --full --home {home}`: Σ meta-learned from uniform in
+an earlier run of as many frames and another seed, on the first game of a pair (another's) or on the
+second (its own), then frozen; both with the macros of the first. Every penalty has η = {eta}, which
+has not been chosen on anything; the score is the mean over frames of the returns on the second game
+while it was learned.
+"""
+
+
+def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) -> str:
+    """The section.
+
+    Args:
+        rows: Of the tables of scores.
+        watched: Of the table of how Σ fares.
+        transfers: Of the tables of transfer between games, by where they come from.
+    """
+    parts = [INTRODUCTION]
+    for name, ablation in ABLATIONS.items():
+        own = watched if ablation.is_watched else rows
+        parts += [f"### {ablation.title}\n", ablation.about + "\n", _standing(own, ablation)]
+        for k in _numbers_of_macros(own, ablation):
+            content = _statistics_table if ablation.is_watched else _score_table
+            parts.append(f"With k = {k}:\n")
+            if ablation.is_watched or _intervals(own, ablation, k):
+                parts.append(f"![{ablation.title}]({figure(name, k)})\n")
+            parts.append(content(own, ablation, k))
+    parts += (_games_section(home, transfers.get(home, {})) for home in HOMES)
+    return "\n".join(parts)
+
+
+def _games_section(home: str, rows: Rows) -> str:
+    """Transfer between games: a table for each pair, since returns differ."""
+    known, pairs, seeds = compared(ETA), HOMES[home].pairs, (0, game_transfer.Settings().seeds)
+    cells = [cell_of(HOMES[home], pair) for pair in pairs]
+    total = len(missing({}, cells, tuple(known), seeds, known=known))
+    left = len(missing(rows, cells, tuple(known), seeds, known=known))
+    parts = [
+        f"### Transfer between {HOMES[home].about}\n",
+        GAMES.format(home=home, eta=ETA),
+        f"{total - left} of {total} runs have been run.\n",
+    ]
+    lines = tuple(replace(line, share=1.0) for line in TRANSFER.lines)
+    for of_pair in cells:
+        table = replace(TRANSFER, lines=lines, problems=(of_pair.problem,))
+        if any(run.cell == of_pair for run in rows):
+            parts.append(_score_table(rows, table, of_pair.k, known))
+    return "\n".join(parts)
+
+
+def draw_ablations(rows: Rows, watched: Rows, folder: Path) -> None:
+    """Draw the figures that the section shows.
+
+    Args:
+        rows: As in `ablations_section`.
+        watched: As there.
+        folder: Which holds the page.
+    """
+    for name, ablation in ABLATIONS.items():
+        own = watched if ablation.is_watched else rows
+        for k in _numbers_of_macros(own, ablation):
+            draw = _draw_statistics if ablation.is_watched else _draw_scores
+            draw(own, ablation, k, folder / figure(name, k))
+
+
+def figure(name: str, k: int) -> str:
+    """Where a table's figure lies, beside the page."""
+    return f"images/ablation_{name}_{k}.png"
+
+
+def _standing(rows: Rows, ablation: Ablation) -> str:
+    """How much of it has been run, at the default number of macros."""
+    settings, total, left = Settings(), 0, 0
+    for share in ablation.shares:
+        variants, cells = tuple(ablation.variants(share)), grid(ablation, settings, share)
+        seeds = settings.tuning_seeds, settings.seeds
+        total += len(missing({}, cells, variants, seeds, known=VARIANTS))
+        left += len(missing(rows, cells, variants, seeds, known=VARIANTS))
+    k = " and ".join(map(str, settings.k))
+    return f"{total - left} of {total} runs at k = {k} have been run.\n"
+
+
+def _numbers_of_macros(rows: Rows, ablation: Ablation) -> list[int]:
+    """The k of which there are reported runs of its lines."""
+    lines = {(line.variant, line.share) for line in ablation.lines}
+    return sorted({r.cell.k for r in rows if r.is_reported and (r.arm, r.cell.share) in lines})
+
+
+def _cells(ablation: Ablation, k: int, share: float) -> list[Cell]:
+    """Where lines of a share are compared."""
+    return [Cell(problem, k, share, "decision") for problem in ablation.problems]
+
+
+def _score_table(
+    rows: Rows, ablation: Ablation, k: int, known: Mapping[str, Arm] = VARIANTS
+) -> str:
+    """Every line that there are reported runs of."""
+    lines = [
+        f"| | | seeds | score | − control | {' | '.join(ablation.problems)} |",
+        "|---" * (len(ablation.problems) + 5) + "|",
+    ]
+    for line in ablation.lines:
+        cells = _cells(ablation, k, line.share)
+        said = [_by_problem(rows, cell, line.variant, known) for cell in cells]
+        if any(said):
+            of_all = " | ".join(_of_all(rows, line, cells, known))
+            lines.append(f"| {line.panel} | {line.label} | {of_all} | {' | '.join(said)} |")
+    return "\n".join([*lines, ""])
+
+
+def _of_all(
+    rows: Rows, line: Line, cells: Sequence[Cell], known: Mapping[str, Arm]
+) -> tuple[str, str, str]:
+    """Seeds, score and difference from the control, over all problems; empty where unknown."""
+    own = scores_of(rows, cells, line.variant, known=known)
+    if len(own) < 2:
+        return "", "", ""
+    control = scores_of(rows, cells, line.control, known=known)
+    is_other = line.variant != line.control and len(control) > 1
+    beside = str(interval(difference, own, control)) if is_other else ""
+    return str(len(own)), str(interval(iqm, own)), beside
+
+
+def _by_problem(rows: Rows, cell: Cell, variant: str, known: Mapping[str, Arm]) -> str:
+    """A variant on one problem; empty where it has no runs to report."""
+    own = scores_of(rows, [cell], variant, known=known)
+    if not len(own):
+        return ""
+    strength = chosen_strength(rows, cell, variant, known=known)
+    return f"{iqm(own):.2f} ({', '.join(filter(None, [str(len(own)), strength]))})"
+
+
+def _intervals(rows: Rows, ablation: Ablation, k: int) -> list[DrawnInterval]:
+    """The scores of the lines that have two seeds or more in all problems."""
+    found = []
+    for line in ablation.lines:
+        own = scores_of(rows, _cells(ablation, k, line.share), line.variant, known=VARIANTS)
+        if len(own) > 1:
+            of_line = interval(iqm, own)
+            ends = of_line.point, of_line.low, of_line.high
+            found.append(DrawnInterval(line.panel, line.label, "score", len(own), *ends))
+    return found
+
+
+def _draw_scores(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
+    """Each line's score, a panel for each heading, if there is any."""
+    if found := _intervals(rows, ablation, k):
+        draw_intervals(path, found, "score")
+
+
+def _watched(rows: Rows, ablation: Ablation, k: int, line: Line, name: str) -> dict[str, Values]:
+    """A figure over the looks of each seed, by problem, shape ``(seeds, looks)``."""
+    found = {}
+    for cell in _cells(ablation, k, line.share):
+        own = [
+            curves(row, name)
+            for run, row in rows.items()
+            if (run.cell, run.arm) == (cell, line.variant) and run.is_reported
+        ]
+        if own:
+            found[cell.problem] = np.stack(own)
+    return found
+
+
+def _statistics_table(rows: Rows, ablation: Ablation, k: int) -> str:
+    """Every figure where the runs end, in the median of the seeds."""
+    heads = MEANINGS.values()
+    lines = [
+        "Where runs end, in the median of the seeds:\n",
+        f"| problem | Σ | seeds | {' | '.join(heads)} |",
+        "|---" * (len(heads) + 3) + "|",
+    ]
+    of_lines = {
+        line.label: {name: _watched(rows, ablation, k, line, name) for name in MEANINGS}
+        for line in ablation.lines
+    }
+    for problem in ablation.problems:
+        for label, found in of_lines.items():
+            if problem in found["entropy"]:
+                ends = [f"{_last(found[name][problem]):.2g}" for name in MEANINGS]
+                seeds = len(found["entropy"][problem])
+                lines.append(f"| {problem} | {label} | {seeds} | {' | '.join(ends)} |")
+    return "\n".join([*lines, ""])
+
+
+def _last(values: Values) -> float:
+    """The median over seeds of the last looks that told it; shape ``(seeds, looks)``."""
+    told = [of_seed[~np.isnan(of_seed)] for of_seed in values]
+    return float(np.median([of_seed[-1] for of_seed in told if len(of_seed)] or [np.nan]))
+
+
+def _draw_statistics(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
+    """Every figure over a run, a column for each problem: each seed faintly, and their median."""
+    columns, heads = ablation.problems, MEANINGS
+    image = Figure(figsize=(3.2 * len(columns), 1.8 * len(heads)), layout="constrained")
+    panels = image.subplots(len(heads), len(columns), sharex=True, sharey="row", squeeze=False)
+    for row, name in zip(panels, heads, strict=True):
+        row[0].set_ylabel(heads[name].replace(" ", "\n", 1), fontsize=8)
+        for number, line in enumerate(ablation.lines):
+            found: Mapping[str, Values] = _watched(rows, ablation, k, line, name)
+            for axes, problem in zip(row, columns, strict=True):
+                for of_seed in found.get(problem, ()):
+                    axes.plot(*_told(of_seed), f"C{number}", linewidth=0.6, alpha=0.3)
+                if problem in found:
+                    axes.plot(*_told(_middle(found[problem])), f"C{number}")
+        if name == "gradient":
+            row[0].set_yscale("log")
+    for axes, problem in zip(panels[0], columns, strict=True):
+        axes.set_title(problem, fontsize=10)
+    for axes in panels[-1]:
+        axes.set_xlabel("share of the run")
+    handles = [
+        Line2D([], [], color=f"C{number}", label=line.label)
+        for number, line in enumerate(ablation.lines)
+    ]
+    image.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    with replacing(path) as file:
+        image.savefig(file, dpi=110, format=path.suffix[1:])
+
+
+def _middle(values: Values) -> Values:
+    """The median of the seeds that told it, at each look; shape ``(seeds, looks)``."""
+    told = ~np.isnan(values).all(axis=0)
+    middle = np.full(values.shape[1], np.nan)
+    middle[told] = np.nanmedian(values[:, told], axis=0)
+    return middle
+
+
+def _told(values: Values) -> tuple[Values, Values]:
+    """The looks that told a figure, as shares of the run, and what they told."""
+    looks = np.arange(1, len(values) + 1) / len(values)
+    return looks[~np.isnan(values)], values[~np.isnan(values)]

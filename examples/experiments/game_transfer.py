@@ -1,0 +1,159 @@
+"""Does Σ that was learned on one game help on another? Pairs of MinAtar's games, and of Atari's.
+
+As in the paper's Table 5, Σ is learned on the first game of a pair, frozen, and carried over by the
+names of actions; beside it stand a Σ that the second game learned beforehand, a uniform one, one
+learned meanwhile, and none. Both games have the macros of the first. Nothing is chosen: every
+penalty has the same η. Seeds 0, 1, 2, ... are reported; runs that Σ is carried over from have
+seeds of their own, and are kept beside the table.
+
+Each run is a row as soon as it ends, so the same command goes on after an interruption. Without
+--smoke and --full it says what is to be run, and how long that takes.
+"""
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from examples.experiments import atari_ram, minatar_games
+from examples.experiments.game_homes import HOMES, Atari, Home, MinAtar
+from examples.experiments.learners import effort, let_learn, scores
+from examples.experiments.rows import Cell, ExperimentError, Run
+from examples.experiments.settings import GridSettings, conduct
+from examples.experiments.variants import EARLIER_SEEDS, TRANSFER, VARIANTS, Variant
+from sb3_masp.callbacks import FrameBudget
+from sb3_masp.similarity import SimilarityAbout, save_similarity, transferred_similarity
+
+OUTPUTS = {home: Path(__file__).parent / "results" / f"{home}_transfer.csv" for home in HOMES}
+ETA = "1"
+"""Of every penalty, unless another is asked for."""
+
+
+@dataclass(frozen=True)
+class Settings(GridSettings):
+    """What is run; what Σ is carried over from goes beside the table.
+
+    Args:
+        home: Where games come from.
+        pairs: Which of its pairs, as in "Breakout to SpaceInvaders"; all if none is named.
+        eta: η of every penalty.
+    """
+
+    arms: Annotated[tuple[str, ...], tyro.conf.Suppress] = ()
+    tuning_seeds: Annotated[int, tyro.conf.Suppress] = 0
+    home: Literal[*HOMES] = "minatar"
+    pairs: tuple[str, ...] = ()
+    eta: str = ETA
+
+
+def cell_of(home: Home | type[Home], pair: tuple[str, str]) -> Cell:
+    """Where variants are compared on a pair of games."""
+    return Cell(" to ".join(pair), home.k, 1.0, "decision")
+
+
+def learn(home: Home, folder: Path, run: Run) -> dict[str, float]:
+    """One run, and those that its Σ is carried over from, if they have not been run.
+
+    Args:
+        home: Where games come from.
+        folder: Of the similarities that were learned.
+        run: Which; its problem is a pair.
+
+    Returns:
+        ``area``, the mean over frames of the returns while it learned; ``final``, of the episodes
+        in its last 30%; what it took; and the seconds of all.
+    """
+    begun = time.perf_counter()
+    source, target = run.cell.problem.split(" to ")
+    variant = VARIANTS[run.arm]
+    own = variant.learner_arguments(run.strength)
+    env = home.make(target, home.macros(source, run.cell.k))
+    if variant.carried:
+        file = earlier(home, folder, target if variant.carried == "own" else source, run)
+        macro_set = env.get_wrapper_attr("macro_set")
+        own["similarity"], _ = transferred_similarity(file, macro_set, "uniform")
+    model, frames = home.learner(env, run.seed, own), FrameBudget(home.frames)
+    of_returns = scores(let_learn(model, frames), home.frames)
+    return of_returns | {"frames": frames.frames} | effort(model, begun)
+
+
+def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
+    """Σ that was learned on a game with the macros of the pair's first, as a file; once.
+
+    Args:
+        home: Where games come from.
+        folder: Where the file is, or goes.
+        game: What it is learned on.
+        run: Which it is for; it has the same η and a seed that belongs to its seed.
+    """
+    source = run.cell.problem.split(" to ")[0]
+    name = f"{game}, macros of {source}, k={run.cell.k}, eta={run.strength}, seed {run.seed}"
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        env = home.make(game, home.macros(source, run.cell.k))
+        own = VARIANTS["uniform, learned"].learner_arguments(run.strength)
+        model = home.learner(env, run.seed + EARLIER_SEEDS, own)
+        let_learn(model, FrameBudget(home.frames))
+        about = SimilarityAbout.of(env.get_wrapper_attr("macro_set"), frames=home.frames)
+        save_similarity(path, model.similarity, about)
+    return path
+
+
+def compared(eta: str) -> dict[str, Variant]:
+    """The variants by name, each penalty with this η."""
+    variants = TRANSFER.variants(0.5).items()
+    return {
+        name: replace(variant, strengths=(eta,)) if len(variant.strengths) > 1 else variant
+        for name, variant in variants
+    }
+
+
+def home_of(settings: Settings, output: Path) -> Home:
+    """Where games come from, with tiny runs for a smoke test."""
+    tiny = {"learning_starts": 20, "buffer_size": 1_000}
+    if settings.home == "atari":
+        of_atari = atari_ram.Budget()
+        if settings.smoke:
+            of_atari = replace(of_atari, frames=1_000, episode=500, learner=of_atari.learner | tiny)
+        return Atari(of_atari)
+    of_minatar = minatar_games.Budget()
+    if settings.smoke:
+        of_minatar = replace(of_minatar, steps=300, play=500, learner=of_minatar.learner | tiny)
+    return MinAtar(output.parent / "minatar_play", of_minatar)
+
+
+def main(settings: Settings) -> None:
+    """Run what has not been run, if that is asked for."""
+    output = settings.table(OUTPUTS[settings.home])
+    home, known = home_of(settings, output), compared(settings.eta)
+    settings = replace(settings, arms=tuple(known))
+    cells = {cell_of(home, pair): pair for pair in home.pairs}
+    if settings.smoke:
+        first = next(iter(cells)).problem
+        settings = replace(settings, pairs=(first,), seeds=1, workers=settings.workers or 1)
+    if settings.pairs:
+        cells = {cell: pair for cell, pair in cells.items() if cell.problem in settings.pairs}
+    if not cells:
+        names = ", ".join(cell_of(home, pair).problem for pair in home.pairs)
+        raise ExperimentError(f"pairs is {settings.pairs}, of which none is a pair here: {names}")
+    if settings.is_to_run:
+        for source, _ in cells.values():
+            home.prepare(source)
+    conduct(
+        settings,
+        output,
+        home.settings,
+        list(cells),
+        partial(learn, home, output.with_suffix("")),
+        known=known,
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))

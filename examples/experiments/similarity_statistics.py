@@ -1,0 +1,101 @@
+"""How Σ fares while it is learned: what the learner's log says of it at evenly spread steps."""
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
+from torch import Tensor
+
+from examples.experiments.table import Values
+from sb3_masp import MASPDQN
+from sb3_masp.callbacks import FrameBudget
+from sb3_masp.similarity_report.measures import value_agreement
+
+LOGGED = {
+    "entropy": "similarity/entropy",
+    "mass": "similarity/off_diagonal_mass",
+    "distance": "similarity/distance_from_start",
+    "gradient": "meta/gradient_norm",
+    "cosine": "meta/cosine",
+}
+"""Columns that are figures of the log."""
+
+MEANINGS = {
+    "entropy": "entropy of rows, 1 for uniform ones",
+    "mass": "share of Σ off its diagonal",
+    "gap": "‖I − Σ‖ / √A",
+    "distance": "‖Σ − Σ₀‖ / ‖Σ₀‖",
+    "agreement": "rank correlation with −distances of Q*",
+    "gradient": "norm of meta-gradients",
+    "cosine": "mean cosine between meta-gradients",
+}
+"""What each column says, for readers."""
+
+
+class SimilarityStatistics(BaseCallback, KVWriter):
+    """Keeps what the log says of Σ, and how Σ agrees with the true values, at evenly spread steps.
+
+    A run with it is the run without it. Meta-gradients' mean cosine is told once there are enough
+    of them, which may not be at every look.
+
+    Args:
+        budget: The callback that counts steps; it must come first in the list.
+        looks: How often.
+        q_values: Q*, shape ``(states, actions)``.
+    """
+
+    def __init__(self, budget: FrameBudget, looks: int, q_values: Values) -> None:
+        """Start with none."""
+        super().__init__()
+        self._budget, self._looks, self._q_values = budget, looks, th.as_tensor(q_values)
+        self._logged: Mapping[str, Any] = {}
+        self.rows: list[dict[str, float]] = []
+
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
+        """Take what the learner logs."""
+        self._logged = dict(key_values)
+
+    def columns(self) -> dict[str, float]:
+        """Every figure of every look, as columns ``entropy 1``, ``entropy 2``, ..."""
+        return {
+            f"{name} {look}": row[name]
+            for name in MEANINGS
+            for look, row in enumerate(self.rows, start=1)
+        }
+
+    def _on_training_start(self) -> None:
+        """Read the log from now on."""
+        self.logger.output_formats.append(self)
+
+    def _on_step(self) -> bool:
+        """Look where a decision comes to a look, or past several."""
+        due = min(self._budget.frames * self._looks // self._budget.budget, self._looks)
+        if due > len(self.rows):
+            self.rows += [self._look()] * (due - len(self.rows))
+        return True
+
+    def _look(self) -> dict[str, float]:
+        """Σ as it is now."""
+        model = cast(MASPDQN, self.model)
+        with warnings.catch_warnings(), th.no_grad():
+            warnings.simplefilter("ignore")  # what the log warns of is what is shown
+            model.dump_logs()
+            similarity: Tensor = model.similarity()
+        logged = {column: self._logged.get(name, math.nan) for column, name in LOGGED.items()}
+        gap = (th.eye(len(similarity)) - similarity).norm() / math.sqrt(len(similarity))
+        agreement = value_agreement(similarity, self._q_values)
+        return logged | {"gap": float(gap), "agreement": agreement}
+
+
+def curves(row: Mapping[str, float], name: str) -> Values:
+    """A figure over the looks, from the columns of a row, shape ``(looks,)``."""
+    columns = [column for column in row if column.rpartition(" ")[0] == name]
+    ordered = sorted(columns, key=lambda column: int(column.rpartition(" ")[2]))
+    return np.array([row[column] for column in ordered], float)

@@ -1,0 +1,239 @@
+"""What the ablations compare: variants of the learner and of its macros, and tables of them."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from examples.experiments.arms import ARMS, NONE, Arm
+from examples.experiments.problems import PROBLEMS
+
+STRENGTHS = ("0.3", "1", "3")
+"""Values of η that a variant chooses from, on seeds that are not reported."""
+
+STARTS = ("uniform", "overlap", "permuted", "random")
+ETAS = ("0.03", "0.1", "0.3", "1", "3")
+PAPERS_ETAS = ("0.1", "0.3", "0.5", "0.7", "1")
+BETAS = ("0.0001", "0.001", "0.005", "0.01", "0.1")
+DEFAULT_BETA = "0.01"
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+WATCHED = ("uniform, learned", "overlap, learned", "uniform with diagonal, learned")
+OTHERS = {"rooms, near": "rooms, far", "rooms, far": "rooms, near"}
+"""From where a problem takes the Σ of another."""
+
+EARLIER_SEEDS = 1_000
+"""By how much the seed of a run that Σ is carried over from is higher."""
+
+Source = Literal["play", "byte pairs", "planner"]
+Carried = Literal["", "own", "other's"]
+
+
+@dataclass(frozen=True)
+class Variant(Arm):
+    """One thing that an ablation compares.
+
+    Args:
+        source: How the macros that are no noise come about.
+        carried: Whose Σ it has, learned in an earlier run and frozen, if any: the problem's own,
+            or another's.
+    """
+
+    source: Source = "play"
+    carried: Carried = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table.
+
+    Args:
+        variant: Its name.
+        label: What it is called there.
+        panel: What it stands beside: a heading of lines that share it.
+        share: Of the macros, how much is mined rather than random.
+        control: The variant that it is compared with, at the same share.
+    """
+
+    variant: str
+    label: str
+    panel: str = ""
+    share: float = 0.5
+    control: str = "uniform, frozen"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A table.
+
+    Args:
+        title: Its heading.
+        about: What it is, for readers.
+        lines: Its lines.
+        problems: Where they are compared.
+        is_watched: Whether it is of how Σ fares over a run, rather than of scores.
+    """
+
+    title: str
+    about: str
+    lines: tuple[Line, ...]
+    problems: tuple[str, ...] = tuple(PROBLEMS)
+    is_watched: bool = False
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The shares that its lines have."""
+        return tuple(dict.fromkeys(line.share for line in self.lines))
+
+    def variants(self, share: float) -> dict[str, Variant]:
+        """What is to be run at a share, by name."""
+        lines = [line for line in self.lines if line.share == share]
+        controls = () if self.is_watched else (line.control for line in lines)
+        names = dict.fromkeys((*(line.variant for line in lines), *controls))
+        return {name: VARIANTS[name] for name in names}
+
+
+def _variants() -> dict[str, Variant]:
+    """Every variant by its name."""
+    made = {"none": Variant(ARMS["macros"].about, ARMS["macros"].arguments, NONE)}
+    made |= {f"{start}, frozen": _dense(start, frozen=True) for start in STARTS}
+    made |= {f"{start}, learned": _dense(start) for start in STARTS}
+    diagonal = {"similarity": "softmax_diagonal"}
+    made |= {
+        "identity, frozen": _dense("identity", frozen=True, **diagonal),
+        "identity, learned": _dense("identity", **diagonal),
+        "uniform with diagonal, learned": _dense("uniform", **diagonal),
+    }
+    made["uniform, learned, summed"] = _dense("uniform", penalty_reduction="sum")
+    for name, etas in (
+        ("uniform, frozen", ETAS),
+        ("uniform, learned", ETAS),
+        ("uniform, learned, summed", PAPERS_ETAS),
+        *((name, ("1",)) for name in WATCHED),
+    ):
+        made |= {f"{name}, η = {eta}": replace(made[name], strengths=(eta,)) for eta in etas}
+    for beta in BETAS:
+        if beta != DEFAULT_BETA:
+            made[f"uniform, learned, β = {beta}"] = _dense(
+                "uniform", meta_learning_rate=float(beta)
+            )
+    for source in ("byte pairs", "planner"):
+        for name in ("none", "uniform, frozen", "uniform, learned"):
+            made[f"{name}, {source}"] = replace(made[name], source=source)
+    fixed = {"similarity_frozen": True}
+    made["own Σ, frozen"] = Variant("Σ learned earlier.", fixed, STRENGTHS, carried="own")
+    made["other's Σ, frozen"] = Variant("Σ of another.", fixed, STRENGTHS, carried="other's")
+    return made
+
+
+def _dense(start: str, frozen: bool = False, **arguments: Any) -> Variant:
+    """A dense Σ from a start, meta-learned or frozen there."""
+    own = {"similarity_start": start, "similarity_frozen": frozen} | arguments
+    return Variant(f"Σ {'frozen' if frozen else 'meta-learned'}, from {start}.", own, STRENGTHS)
+
+
+VARIANTS = _variants()
+
+INITIALISATION = Ablation(
+    "Where Σ starts",
+    "Σ meta-learned from each start, and frozen there. From identity with a diagonal that may be "
+    "learned, which the others lack; frozen there it penalises next to nothing.",
+    tuple(
+        Line(name, name)
+        for name in (
+            "none",
+            *(f"{start}, {how}" for start in STARTS for how in ("frozen", "learned")),
+            "uniform with diagonal, learned",
+            "identity, frozen",
+            "identity, learned",
+        )
+    ),
+)
+
+ETA = Ablation(
+    "η",
+    "At each η a fixed uniform Σ and a meta-learned one, and a meta-learned one with the penalty "
+    "summed over actions, as the paper writes it, rather than averaged: with 68 actions that is 68 "
+    "times as strong. The control of that one is no penalty, of the others the uniform Σ at the "
+    "same η.",
+    tuple(
+        Line(f"{name}, η = {eta}", name, f"η = {eta}", control=control.format(eta))
+        for eta in sorted({*ETAS, *PAPERS_ETAS}, key=float)
+        for name, etas, control in (
+            ("uniform, frozen", ETAS, "uniform, frozen, η = {}"),
+            ("uniform, learned", ETAS, "uniform, frozen, η = {}"),
+            ("uniform, learned, summed", PAPERS_ETAS, "none"),
+        )
+        if eta in etas
+    ),
+)
+
+BETA = Ablation(
+    "β",
+    f"The learning rate of Σ's Adam, of which {DEFAULT_BETA} is the default; the paper swept "
+    "0.001, 0.005 and 0.01, of an optimizer that it does not name.",
+    tuple(
+        Line("uniform, learned" + (f", β = {beta}" if beta != DEFAULT_BETA else ""), f"β = {beta}")
+        for beta in BETAS
+    ),
+)
+
+NOISE = Ablation(
+    "Noise among the macros",
+    "From all random to all mined.",
+    tuple(
+        Line(name, name, f"{share:.0%} mined", share)
+        for share in SHARES
+        for name in ("none", "uniform, frozen", "overlap, frozen", "uniform, learned")
+    ),
+)
+
+SOURCE = Ablation(
+    "Where macros come from",
+    "All of one kind: n-grams of play that errs in a tenth of its steps, byte-pair merges of the "
+    "same play, n-grams of a planner's that errs in a hundredth, and random ones of the n-grams' "
+    "lengths.",
+    tuple(
+        Line(f"{name}{suffix}", name, source, share, f"uniform, frozen{suffix}")
+        for source, suffix, share in (
+            ("n-grams", "", 1.0),
+            ("byte pairs", ", byte pairs", 1.0),
+            ("planner", ", planner", 1.0),
+            ("random", "", 0.0),
+        )
+        for name in ("none", "uniform, frozen", "uniform, learned")
+    ),
+)
+
+TRANSFER = Ablation(
+    "Transfer",
+    "Σ meta-learned from uniform in an earlier run of as many steps and another seed, on the same "
+    "problem or on the other one, and then frozen: both starts in the four rooms have the same "
+    "macros. The earlier run has the η of the later.",
+    tuple(
+        Line(name, name)
+        for name in (
+            "none",
+            "uniform, frozen",
+            "uniform, learned",
+            "own Σ, frozen",
+            "other's Σ, frozen",
+        )
+    ),
+    tuple(OTHERS),
+)
+
+STATISTICS = Ablation(
+    "Σ while it is learned",
+    "Meta-learned at η = 1, for everyone.",
+    tuple(Line(f"{name}, η = 1", name) for name in WATCHED),
+    is_watched=True,
+)
+
+ABLATIONS = {
+    "initialisation": INITIALISATION,
+    "eta": ETA,
+    "beta": BETA,
+    "transfer": TRANSFER,
+    "noise": NOISE,
+    "statistics": STATISTICS,
+    "source": SOURCE,
+}
+"""The tables by name."""

@@ -1,0 +1,190 @@
+"""What the page says of the ablations is what their rows say, and of what is missing that it is."""
+
+import numpy as np
+import pytest
+
+from examples.experiments.ablations import Settings, grid
+from examples.experiments.ablations_page import ablations_section, draw_ablations
+from examples.experiments.comparison import difference, interval, iqm
+from examples.experiments.game_homes import HOMES
+from examples.experiments.game_transfer import cell_of, compared
+from examples.experiments.rows import Cell, Results, Run
+from examples.experiments.runs import complete
+from examples.experiments.similarity_statistics import MEANINGS
+from examples.experiments.variants import ABLATIONS, VARIANTS, WATCHED
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr("examples.experiments.comparison.RESAMPLES", 50)
+
+
+def made_up(run):
+    """Results that depend on the run, without a run."""
+    digest = sum(map(ord, f"{run.arm}{run.strength}{run.cell.problem}{run.cell.share}")) % 97
+    return {"area": digest / 97 + run.seed % 7 / 1_000, "seconds": 1.0}
+
+
+def all_run(tmp_path, name, seeds=3):
+    """Rows of a table that has been run, by made-up work."""
+    results, table = Results(tmp_path / f"{name}.csv", {}), ABLATIONS[name]
+    for share in table.shares:
+        variants = tuple(table.variants(share))
+        cells = grid(table, Settings(), share)
+        complete(results, cells, variants, (1, seeds), made_up, 1, known=VARIANTS)
+    return results.rows
+
+
+def table_of(text, title):
+    """The lines of a section's table, as lists of their fields, without its head."""
+    section = text.split(f"### {title}\n")[1].split("\n### ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[field.strip() for field in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_a_page_of_nothing_says_that_nothing_was_run():
+    text = ablations_section({}, {}, {})
+    assert text.count("\n### ") == len(ABLATIONS) + len(HOMES)
+    assert text.count("\n0 of ") == len(ABLATIONS) + len(HOMES)
+    assert "\n|" not in text
+    assert "![" not in text
+
+
+@pytest.mark.parametrize("name", [name for name in ABLATIONS if name != "statistics"])
+def test_what_has_been_run_fills_the_table(tmp_path, name):
+    table = ABLATIONS[name]
+    rows = all_run(tmp_path, name)
+    lines = table_of(ablations_section(rows, {}, {}), table.title)
+    assert [line[:2] for line in lines] == [[line.panel, line.label] for line in table.lines]
+    for line, (_, _, seeds, *numbers) in zip(table.lines, lines, strict=True):
+        assert seeds == "3"
+        assert all(numbers[2:])
+        assert numbers[0]
+        assert bool(numbers[1]) == (line.variant != line.control)
+
+
+def test_numbers_are_those_of_the_rows(tmp_path):
+    rows = all_run(tmp_path, "transfer")
+    text = ablations_section(rows, {}, {})
+    lines = {line[1]: line for line in table_of(text, "Transfer")}
+    problems = ABLATIONS["transfer"].problems
+
+    def scores(arm):
+        best = {
+            problem: max(
+                (row["area"], run.strength)
+                for run, row in rows.items()
+                if (run.arm, run.cell.problem, run.seed) == (arm, problem, 100)
+            )[1]
+            for problem in problems
+        }
+        found = [
+            [
+                row["area"]
+                for run, row in rows.items()
+                if (run.arm, run.cell.problem, run.strength) == (arm, problem, best[problem])
+                and run.seed < 100
+            ]
+            for problem in problems
+        ]
+        return np.array(found).T, best
+
+    (own, best), (control, _) = scores("own Σ, frozen"), scores("uniform, frozen")
+    line = lines["own Σ, frozen"]
+    assert line[2:5] == ["3", str(interval(iqm, own)), str(interval(difference, own, control))]
+    assert line[5:] == [
+        f"{iqm(own[:, index]):.2f} (3, {best[problem]})" for index, problem in enumerate(problems)
+    ]
+    assert lines["uniform, frozen"][4] == ""
+
+
+def test_controls_have_the_share_of_what_they_are_beside(tmp_path):
+    rows = all_run(tmp_path, "noise")
+    wrong = {
+        run: row | {"area": row["area"] + 5 * (run.cell.share == 0.25)} for run, row in rows.items()
+    }
+    for text in (ablations_section(rows, {}, {}), ablations_section(wrong, {}, {})):
+        beside = {tuple(line[:2]): line[4] for line in table_of(text, "Noise among the macros")}
+        assert abs(float(beside["25% mined", "overlap, frozen"].split()[0])) < 2
+
+
+def test_what_is_not_there_in_all_problems_is_shown_where_it_is(tmp_path):
+    rows = {
+        run: row
+        for run, row in all_run(tmp_path, "beta").items()
+        if run.cell.problem == "chain" or run.arm != "uniform, learned, β = 0.1"
+    }
+    lines = {line[1]: line for line in table_of(ablations_section(rows, {}, {}), "β")}
+    assert lines["β = 0.1"][2:8] == ["", "", "", "", "", ""]
+    assert lines["β = 0.1"][8].startswith("0.")
+    assert all(lines["β = 0.01"][2:])
+    in_one = {run: row for run, row in rows.items() if run.cell.problem == "chain"}
+    text = ablations_section(in_one, {}, {})
+    assert "![" not in text
+    assert "| β = 0.1 |  |  |  |  |  |  | 0." in text
+    draw_ablations(in_one, {}, tmp_path)
+    assert not (tmp_path / "images").exists()
+
+
+def test_counts_are_of_what_is_planned(tmp_path):
+    rows = all_run(tmp_path, "beta", seeds=10)
+    # Six variants on four problems, of which 3 tuning runs of 9 and the 10 reported ones are there.
+    assert f"\n{6 * 4 * 13} of {6 * 4 * 19} runs at k = 64 " in ablations_section(rows, {}, {})
+
+
+def watched_rows(seeds=3):
+    rows = {}
+    for number, variant in enumerate(WATCHED):
+        for seed in range(seeds):
+            columns = {
+                f"{name} {look}": index + look / 10 + seed + number
+                for index, name in enumerate(MEANINGS)
+                for look in (1, 2, 3)
+            }
+            columns |= {f"cosine {look}": np.nan for look in (1, 3)}
+            run = Run(Cell("chain", 64, 0.5, "decision"), f"{variant}, η = 1", "1", seed)
+            rows[run] = {"area": 1.0} | columns
+    return rows
+
+
+def test_statistics_are_told_as_they_are_where_runs_end():
+    lines = table_of(ablations_section({}, watched_rows(), {}), "Σ while it is learned")
+    assert [line[:3] for line in lines] == [["chain", variant, "3"] for variant in WATCHED]
+    for number, line in enumerate(lines):
+        expected = [index + 0.3 + 1 + number for index in range(len(MEANINGS))]
+        expected[-1] -= 0.1  # the last look that told the cosine is the second
+        assert line[3:] == [f"{value:.2g}" for value in expected]
+
+
+def test_each_pair_of_games_has_a_table_of_its_own():
+    first, second = HOMES["minatar"].pairs[:2]
+    rows = {
+        Run(cell_of(HOMES["minatar"], pair), name, variant.strengths[0], seed): {
+            "area": seed + 10.0 * (name == "own Σ, frozen"),
+        }
+        for pair in (first, second)
+        for name, variant in compared("1").items()
+        for seed in range(3)
+    }
+    text = ablations_section({}, {}, {"minatar": rows})
+    assert f"{len(rows)} of {4 * 5 * 5} runs have been run" in text
+    section = text.split("### Transfer between MinAtar's games")[1].split("\n### ")[0]
+    assert section.count("| | | seeds |") == 2
+    assert "Breakout to SpaceInvaders |" in section
+    (line, _) = (x for x in section.splitlines() if x.startswith("|  | own Σ, frozen |"))
+    assert "| 11.00 (3, 1) |" in line
+    assert "| 10.00 [" in line
+
+
+def test_there_is_a_figure_for_each_table_that_has_been_run(tmp_path):
+    (tmp_path / "images").mkdir()
+    draw_ablations({}, {}, tmp_path)
+    assert not list((tmp_path / "images").iterdir())
+    rows = all_run(tmp_path, "transfer")
+    draw_ablations(rows, watched_rows(), tmp_path)
+    text = ablations_section(rows, watched_rows(), {})
+    drawn = {path.name for path in (tmp_path / "images").iterdir()}
+    assert drawn == {"ablation_transfer_64.png", "ablation_statistics_64.png"}
+    for name in drawn:
+        assert f"](images/{name})" in text
+        assert (tmp_path / "images" / name).read_bytes().startswith(b"\x89PNG")
