@@ -69,6 +69,9 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/experiments/ablations.py --smoke --output build/ablations.csv
 	$(BIN)/python examples/experiments/game_transfer.py --smoke --output build/minatar_transfer.csv
 	$(BIN)/python examples/experiments/game_transfer.py --home atari --smoke --output build/atari_transfer.csv
+	$(BIN)/python examples/credit/key_to_door.py --smoke --output build/credit_key_to_door.csv
+	$(BIN)/python examples/credit/bsuite_regret.py --smoke --output build/credit_bsuite_regret.csv
+	$(BIN)/python examples/credit/minatar_games.py --smoke --output build/credit_minatar_games.csv
 	$(BIN)/python examples/demo.py --smoke --output build/demo
 	$(BIN)/python examples/street_fighter.py --smoke --game Airstriker-Genesis-v0 --k 0 --output build/street_fighter
 	$(BIN)/python -m benchmarks.stepping --smoke --output build/stepping.json
