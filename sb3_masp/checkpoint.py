@@ -60,10 +60,16 @@ WITHOUT_CHECKPOINTS = (
 
 
 class Pickler(pickle.Pickler):
-    """Pickles SB3's wrappers whole: by themselves most refuse, and VecNormalize loses its env."""
+    """Pickles SB3's wrappers whole, and of tensors their own entries only.
+
+    By themselves most wrappers refuse, and VecNormalize loses its environment; and each of many
+    views of a vector would bring all of it.
+    """
 
     def reducer_override(self, thing: Any) -> Any:
-        """Leave out of a wrapper only what its class says again."""
+        """Leave out of wrappers what classes say again, and of views what they do not show."""
+        if type(thing) is th.Tensor and thing.nbytes < thing.untyped_storage().nbytes():
+            return thing.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)  # type: ignore[no-untyped-call]
         if not isinstance(thing, VecEnvWrapper):
             return NotImplemented
         state = {name: part for name, part in vars(thing).items() if name != "class_attributes"}

@@ -79,7 +79,7 @@ ARGUMENTS = {
 
 FLAGS = (
     *("similarity_frozen", "replay_on_device", "cuda_graph", "overlap_updates"),
-    *("weights_frozen", "redistribute_rewards", "normalize_advantage"),
+    *("weights_frozen", "inner_resets", "redistribute_rewards", "normalize_advantage"),
 )
 """Settings that are given or not."""
 
@@ -149,6 +149,7 @@ class LearnerConfig:
             state_lambda, sequence; or a file of weights, which is where they start.
         weights_frozen: Keep them there.
         inner_steps: Updates of the policy for one of the weights.
+        inner_resets: Begin the policy anew after each update of the weights.
         redistribute_rewards: Sum rewards as a predictor of returns moves them: a control.
     """
 
@@ -201,6 +202,7 @@ class LearnerConfig:
     weights: str | None = None
     weights_frozen: bool = False
     inner_steps: int | None = None
+    inner_resets: bool = False
     redistribute_rewards: bool = False
 
     def __post_init__(self) -> None:

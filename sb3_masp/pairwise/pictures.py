@@ -109,11 +109,15 @@ def weight_maps(maps: Mapping[str, WeightMap | ArrayLike]) -> "Figure":
     drawn = {title: _as_map(part) for title, part in maps.items()}
     side = 4.0
     figure = new_figure(side * len(drawn) + 1.0, side + 0.5)
+    from matplotlib.ticker import MaxNLocator
+
     panels = figure.subplots(1, len(drawn), squeeze=False)[0]
     for axes, (title, (weights, (rows, columns))) in zip(panels, drawn.items(), strict=True):
         image = axes.imshow(weights, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
         axes.set_title(title, parse_math=False, fontsize=10)
         axes.set(xlabel=columns, ylabel=rows)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, ax=list(panels), label="weight", shrink=0.8)
     return figure
 
