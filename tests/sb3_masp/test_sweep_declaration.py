@@ -94,6 +94,18 @@ def test_files_are_relative_to_the_declaration_and_forms_are_no_files(tmp_path):
     assert starts == ["uniform", str(tmp_path / "start"), "random"]
 
 
+def test_files_of_weights_are_relative_to_the_declaration_too(tmp_path):
+    for name in ("table", "learned"):
+        (tmp_path / name).write_text("any")
+    (tmp_path / "sweep.toml").write_text(
+        "seeds = 1\ngames = ['CartPole-v1']\n[fixed]\nalgorithm = 'pairwise-a2c'\n"
+        "[grid]\nweights = ['table', 'learned']\n"
+    )
+    runs = read_sweep(tmp_path / "sweep.toml", OUTPUT).runs
+    weights = [run.config.learner.weights for run in runs]
+    assert weights == ["table", str(tmp_path / "learned")]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -105,7 +117,10 @@ def test_files_are_relative_to_the_declaration_and_forms_are_no_files(tmp_path):
         ({"last_share": 0}, "last_share is 0; it must be above 0, and at most 1"),
         ({"eta": 1}, r"eta means nothing there; .*settings of all runs go under \[fixed\]"),
         ({"fixed": 3}, r"\[fixed\] is 3; it must be a table"),
-        ({"fixed": {"etta": 1}}, r"\[fixed\] etta is no setting; there are algorithm, .*eta, "),
+        (
+            {"fixed": {"etta": 1}},
+            r"\[fixed\] etta is no setting; there are advantage, algorithm, .*eta, ",
+        ),
         ({"fixed": {"eta": "x"}}, r"\[fixed\] eta is 'x'; it must be a number"),
         ({"fixed": {"frames": 1.5}}, r"\[fixed\] frames is 1.5; it must be a whole number"),
         ({"fixed": {"frames": True}}, r"frames is True; it must be a whole number"),
