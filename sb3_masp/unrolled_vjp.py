@@ -68,7 +68,7 @@ def flat(tensors: Sequence[Tensor]) -> Tensor:
 
 def parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """The tensors, of the shapes of ``like``, that `flat` would make the vector of: views of it."""
-    pieces = vector.split([tensor.numel() for tensor in like])
+    pieces = th.split(vector, [tensor.numel() for tensor in like])
     return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
 
 

@@ -224,14 +224,13 @@ class PairwiseA2C(MacroModel, A2C):
 
     def _outer_step(self) -> None:
         """Move the weights along the exact gradient of the outer losses since the last time."""
-        parameters = [p for p in self.weights.parameters() if p.requires_grad]
         # Graphs are not part of a checkpoint: of updates before it they are made again.
         without = self._window[: len(self._window) - len(self._graphs)]
         graphs = [*map(self._advantages, without), *self._graphs]
         gradients = outer_gradient(
-            self._evaluation, self._inner_loss, graphs, self._window, self._outcomes, parameters
+            self._evaluation, self._inner_loss, graphs, self._window, self._outcomes, self._eta
         )
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        for parameter, gradient in zip(self._eta, gradients, strict=True):
             parameter.grad = gradient
         rate = FloatSchedule(self.meta_learning_rate)(self._current_progress_remaining)
         update_learning_rate(self.weights_optimizer, rate)
@@ -284,7 +283,7 @@ class PairwiseA2C(MacroModel, A2C):
         )
         self.policy.load_state_dict(policy.state_dict())
         if self.weighted_returns is not None:
-            returns = WeightedReturns(policy, self.redistribute_rewards)
+            returns = WeightedReturns(cast(ActorCriticPolicy, policy), self.redistribute_rewards)
             self.weighted_returns.load_state_dict(returns.state_dict())
         for optimizer in self._inner_optimizers():
             optimizer.state.clear()
@@ -323,7 +322,7 @@ class PairwiseA2C(MacroModel, A2C):
         """What is taken off the sums, shape ``(envs, time)``; v_ψ learns on the way."""
         if self.weighted_returns is None:
             return th.zeros_like(sums)
-        values = self.weighted_returns(trajectory.decided).view(sums.shape)
+        values: Tensor = self.weighted_returns(trajectory.decided).view(sums.shape)
         self._learn_returns("weighted_value", values, sums)
         return values.detach()
 
