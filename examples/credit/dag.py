@@ -44,6 +44,9 @@ INNER_STEPS = 16
 SHARE = 0.95
 """Of the best return, that is to be reached."""
 
+TUNING_TABLES = 2
+"""Tables of weights, of each kind and depth, that rates are chosen with."""
+
 OUTPUT = Path(__file__).parent / "results" / "dag.csv"
 
 RATES = {"learning_rate": (0.01, 0.03, 0.1, 0.2)}
@@ -85,6 +88,7 @@ class Settings(GridSettings):
     """
 
     arms: tuple[str, ...] = tuple(ARMS)
+    tuning_seeds: int = 5
     depths: tuple[int, ...] = (4, 8, 16)
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
 
@@ -217,9 +221,12 @@ def depth_of(run: Run) -> int:
 
 
 def table_path(folder: Path, run: Run) -> Path:
-    """Where the weights are that a run of theirs, or one that uses them, is about."""
-    what = f"depth{depth_of(run)}-{LEARNED[run.arm]}-seed{run.seed}"
-    return folder / f"{what}.safetensors"
+    """Where the weights are that a run of theirs, or one that uses them, is about.
+
+    Reported runs have weights of their own seeds; those that rates are chosen by share a few.
+    """
+    seed = run.seed if run.is_reported else FIRST_TUNING_SEED + run.seed % TUNING_TABLES
+    return folder / f"depth{depth_of(run)}-{LEARNED[run.arm]}-seed{seed}.safetensors"
 
 
 def find_weights(budget: Budget, folder: Path, run: Run) -> list[Row]:
@@ -271,7 +278,8 @@ def main(settings: Settings) -> None:
         )
     common = {"batch": BATCH, "inner_steps": INNER_STEPS, "share": SHARE, **vars(settings.budget)}
     folder, problems = output.with_name("dag_weights"), [problem(d) for d in settings.depths]
-    seeds = [*range(settings.seeds), *(FIRST_TUNING_SEED + s for s in range(settings.tuning_seeds))]
+    tuning = range(min(settings.tuning_seeds, TUNING_TABLES))
+    seeds = [*range(settings.seeds), *(FIRST_TUNING_SEED + seed for seed in tuning)]
     wanted = [Run(p, arm, "", s) for p in problems for arm in LEARNED for s in seeds]
     carry_out(
         Results(output.with_name("dag_weights.csv"), common),

@@ -1,32 +1,35 @@
 """Write docs/credit.md from the tables of the experiments: no figure without its runs."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from examples.credit import bsuite_regret, key_to_door, minatar_games
+from examples.credit import bsuite_regret, dag, key_to_door, minatar_games
 from examples.credit.curves import draw_curves
-from examples.credit.runs import (
-    Arm,
-    Rows,
-    choices_made,
-    read_rows,
-    reported_runs,
-    score,
-    tuning_runs,
+from examples.credit.dag_page import FIGURE as DAG_FIGURE
+from examples.credit.dag_page import dag_section, draw_dag
+from examples.credit.runs import Rows, choices_made, read_rows
+from examples.credit.tables import (
+    NOT_RUN,
+    Choices,
+    arms_list,
+    by_arm,
+    listed,
+    problems_of,
+    scores_of,
+    standing,
+    table,
 )
 from examples.experiments.comparison import improvement, interval, iqm
-from examples.experiments.table import Values
 from macro_gym.files import replacing
 
 DOCS = Path(__file__).parents[2] / "docs"
 FIGURE = "images/key_to_door.png"
-NOT_RUN = "Not run yet.\n"
+DAG_WEIGHTS = dag.OUTPUT.with_name("dag_weights.csv")
 
 INTRODUCTION = """\
 # Credit across time
@@ -90,29 +93,20 @@ score. The paper compares the two on 49 Atari games: Meta-PWTD is better in 30 a
 {standing}
 """
 
-Choices = Mapping[str, str | None]
 
-
-def page(key_to_door_rows: Rows, bsuite_rows: Rows, minatar_rows: Rows) -> str:
+def page(
+    dag_rows: Rows, dag_weights: Rows, key_to_door_rows: Rows, bsuite_rows: Rows, minatar_rows: Rows
+) -> str:
     """The page; arguments are the tables of the experiments."""
     return "\n".join(
         [
             INTRODUCTION,
+            dag_section(dag_rows, dag_weights),
             _key_to_door(key_to_door_rows),
             _bsuite(bsuite_rows),
             _minatar(minatar_rows),
         ]
     )
-
-
-def scores_of(rows: Rows, problem: str, arm: str, choice: str | None, measure: str) -> Values:
-    """Scores of an arm's reported runs at its choice, shape ``(seeds,)``, by seed."""
-    found = {
-        run.seed: score(of_run, measure)
-        for run, of_run in rows.items()
-        if (run.problem, run.arm, run.choice) == (problem, arm, choice) and run.is_reported
-    }
-    return np.array([found[seed] for seed in sorted(found)])
 
 
 def _key_to_door(rows: Rows) -> str:
@@ -123,10 +117,10 @@ def _key_to_door(rows: Rows) -> str:
     head = KEY_TO_DOOR.format(
         steps=budget.steps,
         envs=budget.envs,
-        arms=_arms(arms, chosen),
-        standing=_standing(rows, arms, chosen, settings, settings.problems, tuned_on),
+        arms=arms_list(arms, chosen),
+        standing=standing(rows, arms, chosen, settings, settings.problems, tuned_on),
     )
-    shown = _problems(rows, key_to_door.PROBLEMS)
+    shown = problems_of(rows, key_to_door.PROBLEMS)
     if not shown:
         return "\n".join([head, NOT_RUN])
     last = {run: of_run[-len(of_run) // 5 :] for run, of_run in rows.items()}
@@ -135,11 +129,11 @@ def _key_to_door(rows: Rows) -> str:
             head,
             f"![Returns, and what of them the door pays]({FIGURE})\n",
             "What the door pays, over the whole run:\n",
-            _table(rows, arms, chosen, shown, "door_return"),
+            table(rows, arms, chosen, shown, "door_return"),
             "Over the last fifth of the run:\n",
-            _table(last, arms, chosen, shown, "door_return"),
+            table(last, arms, chosen, shown, "door_return"),
             "Returns over the whole run:\n",
-            _table(rows, arms, chosen, shown, "return"),
+            table(rows, arms, chosen, shown, "return"),
         ]
     )
 
@@ -151,16 +145,16 @@ def _bsuite(rows: Rows) -> str:
     own = {name: arms[name] for name in settings.arms}
     head = BSUITE.format(
         settings="; ".join(f"`{name}` ({said})" for name, said in bsuite_regret.PROBLEMS.items()),
-        tuned_on=_listed(settings.tuned_on),
+        tuned_on=listed(settings.tuned_on),
         envs=bsuite_regret.Budget().envs,
-        arms=_arms(arms, chosen),
-        standing=_standing(rows, own, chosen, settings, settings.problems, settings.tuned_on),
+        arms=arms_list(arms, chosen),
+        standing=standing(rows, own, chosen, settings, settings.problems, settings.tuned_on),
     )
-    shown = _problems(rows, bsuite_regret.PROBLEMS)
+    shown = problems_of(rows, bsuite_regret.PROBLEMS)
     if not shown:
         return "\n".join([head, NOT_RUN])
     episodes = [_episodes(rows, problem) for problem in shown]
-    regret = _table(rows, arms, chosen, shown, "regret", 0).splitlines()
+    regret = table(rows, arms, chosen, shown, "regret", 0).splitlines()
     regret.insert(2, f"| *episodes* | {' | '.join(f'{count:,}' for count in episodes)} |")
     return "\n".join(
         [
@@ -183,63 +177,14 @@ def _minatar(rows: Rows) -> str:
         frames=budget.frames,
         n_steps=budget.learner["n_steps"],
         envs=budget.envs,
-        tuned_on=_listed(tuned_on),
-        arms=_arms(arms, chosen),
-        standing=_standing(rows, arms, chosen, settings, settings.games, tuned_on),
+        tuned_on=listed(tuned_on),
+        arms=arms_list(arms, chosen),
+        standing=standing(rows, arms, chosen, settings, settings.games, tuned_on),
     )
-    shown = _problems(rows, minatar_games.GAMES)
+    shown = problems_of(rows, minatar_games.GAMES)
     if not shown:
         return "\n".join([head, NOT_RUN])
-    return "\n".join([head, _table(rows, arms, chosen, shown, "area"), _better(rows, chosen)])
-
-
-def _arms(arms: Mapping[str, Arm], chosen: Choices) -> str:
-    """The arms as a list, with their choices."""
-    return "\n".join(
-        f"- *{name}*: {arm.about}" + (f" Chose `{chosen[name]}`." if chosen[name] else "")
-        for name, arm in arms.items()
-    )
-
-
-def _standing(
-    rows: Rows,
-    arms: Mapping[str, Arm],
-    chosen: Choices,
-    settings: Any,
-    problems: Sequence[str],
-    tuned_on: Sequence[str],
-) -> str:
-    """How much has been run."""
-    planned = tuning_runs(arms, settings.tuning_seeds, tuned_on)
-    planned += reported_runs(arms, chosen, settings.seeds, problems)
-    return f"{sum(run in rows for run in planned)} of {len(planned)} runs have been run."
-
-
-def _problems(rows: Rows, known: Sequence[str]) -> list[str]:
-    """Those with reported runs."""
-    reported = {run.problem for run in rows if run.is_reported}
-    return [problem for problem in known if problem in reported]
-
-
-def _table(
-    rows: Rows,
-    arms: Mapping[str, Arm],
-    chosen: Choices,
-    problems: Sequence[str],
-    measure: str,
-    digits: int = 2,
-) -> str:
-    """Every arm that there are reported runs of, problem by problem."""
-
-    def said(problem: str, arm: str) -> str:
-        own = scores_of(rows, problem, arm, chosen[arm], measure)
-        if not len(own):
-            return ""
-        found = interval(iqm, own[:, None])
-        ends = f"{found.low:,.{digits}f}, {found.high:,.{digits}f}"
-        return f"{found.point:,.{digits}f} [{ends}] ({len(own)})"
-
-    return _by_arm(problems, arms, said)
+    return "\n".join([head, table(rows, arms, chosen, shown, "area"), _better(rows, chosen)])
 
 
 def _shares(rows: Rows, chosen: Choices, problems: Sequence[str]) -> str:
@@ -255,17 +200,7 @@ def _shares(rows: Rows, chosen: Choices, problems: Sequence[str]) -> str:
         theirs = bsuite_regret.PAPER[arm][place] / bsuite_regret.PAPER["A2C"][place]
         return f"{iqm(own) / iqm(control):.2f} ({theirs:.2f})"
 
-    return _by_arm(problems, bsuite_regret.ARMS, said)
-
-
-def _by_arm(
-    problems: Sequence[str], arms: Mapping[str, Arm], said: Callable[[str, str], str]
-) -> str:
-    """A table of what is said of each problem and arm; arms of which nothing is are left out."""
-    lines = {arm: [said(problem, arm) for problem in problems] for arm in arms}
-    head = [f"| arm | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
-    told = [f"| {arm} | {' | '.join(cells)} |" for arm, cells in lines.items() if any(cells)]
-    return "\n".join([*head, *told, ""])
+    return by_arm(problems, bsuite_regret.ARMS, said)
 
 
 def _better(rows: Rows, chosen: Choices) -> str:
@@ -286,11 +221,6 @@ def _episodes(rows: Rows, problem: str) -> int:
     return int(max(found[0]["episodes"] for run, found in rows.items() if run.problem == problem))
 
 
-def _listed(names: Sequence[str]) -> str:
-    """``a and b``."""
-    return " and ".join(f"`{name}`" for name in names)
-
-
 def draw_key_to_door(rows: Rows, path: Path) -> None:
     """Draw the arms' curves at their choices, as the paper's figure 5 has them."""
     chosen = choices_made(rows, key_to_door.ARMS, key_to_door.TUNED_ON, "return")
@@ -302,21 +232,20 @@ def draw_key_to_door(rows: Rows, path: Path) -> None:
     draw_curves(
         path,
         own,
-        _problems(own, key_to_door.PROBLEMS),
+        problems_of(own, key_to_door.PROBLEMS),
         {"return": "return of an episode", "door_return": "what the door pays of it"},
     )
 
 
-def tables() -> tuple[Rows, Rows, Rows]:
+def tables() -> tuple[Rows, Rows, Rows, Rows, Rows]:
     """What the page is of: all tables that there are."""
-    key_to_door_rows, *others = (
-        read_rows(made.OUTPUT) for made in (key_to_door, bsuite_regret, minatar_games)
-    )
-    return key_to_door_rows, *others
+    found = [read_rows(made.OUTPUT) for made in (dag, key_to_door, bsuite_regret, minatar_games)]
+    return found[0], read_rows(DAG_WEIGHTS), *found[1:]  # type: ignore[return-value]
 
 
 if __name__ == "__main__":
     found = tables()
     with replacing(DOCS / "credit.md") as file:
         file.write(page(*found).encode())
-    draw_key_to_door(found[0], DOCS / FIGURE)
+    draw_dag(DAG_WEIGHTS.with_suffix(""), DOCS / DAG_FIGURE)
+    draw_key_to_door(found[2], DOCS / FIGURE)

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.credit import bsuite_regret, key_to_door, minatar_games
+from examples.credit import bsuite_regret, dag, key_to_door, minatar_games
 from examples.credit.page import draw_key_to_door, page, tables
 from examples.credit.runs import FIRST_TUNING_SEED, Run
 from examples.experiments.comparison import improvement, interval, iqm
 from examples.experiments.minatar_games import GAMES
 
 ROOT = Path(__file__).parents[3]
-NOTHING = ({}, {}, {})
+NOTHING = ({}, {}, {}, {}, {})
 
 
 def made_up(experiment, problems, tuned_on, row, least=False, seeds=5):
@@ -71,7 +71,7 @@ def test_the_page_is_the_one_that_the_tables_give():
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
     text = page(*NOTHING)
-    assert text.count("\nNot run yet.") == 3
+    assert text.count("\nNot run yet.") == 4
     assert text.count("\n0 of ") == 3
     assert "| arm |" not in text
     assert "Chose" not in text
@@ -80,7 +80,7 @@ def test_a_page_of_nothing_says_that_nothing_was_run():
 
 def test_runs_that_only_choose_are_counted_and_not_shown():
     tuning = {run: row for run, row in of_games().items() if not run.is_reported}
-    text = page({}, {}, tuning)
+    text = page({}, {}, {}, {}, tuning)
     # Two games, one seed of two, six choices; then five games, five seeds, two arms.
     assert "\n12 of 74 runs have been run." in text
     assert "- *A2C*: A2C with one λ for all. Chose `gae_lambda=0.95 learning_rate=0.002`." in text
@@ -88,7 +88,7 @@ def test_runs_that_only_choose_are_counted_and_not_shown():
 
 
 def test_regret_stands_with_its_episodes_and_beside_the_papers_as_a_share_of_a2cs():
-    text = page({}, of_bsuite(seeds=3), {})
+    text = page({}, {}, {}, of_bsuite(seeds=3), {})
     ids = " | ".join(bsuite_regret.PROBLEMS)
     assert text.count(f"| arm | {ids} |") == 2
     assert line(text, "| *episodes*") == "| *episodes* |" + " 1,234 |" * 7
@@ -103,13 +103,13 @@ def test_regret_stands_with_its_episodes_and_beside_the_papers_as_a_share_of_a2c
 
 def test_without_a2c_there_are_no_shares():
     rows = {run: row for run, row in of_bsuite().items() if run.arm != "A2C"}
-    text = page({}, rows, {})
+    text = page({}, {}, {}, rows, {})
     assert "(0.87)" not in text
     assert "| Meta-PWR |" in text
 
 
 def test_doors_are_shown_for_the_whole_run_and_its_last_fifth():
-    text = page(of_rooms(*key_to_door.Settings().problems), {}, {})
+    text = page({}, {}, of_rooms(*key_to_door.Settings().problems), {}, {})
     section = text[text.index("## Key-to-Door") : text.index("## bsuite")]
     place = list(key_to_door.ARMS).index("Meta-PWTD") + 0.02
     door, last, paid = (x for x in section.splitlines() if x.startswith("| Meta-PWTD |"))
@@ -121,13 +121,13 @@ def test_doors_are_shown_for_the_whole_run_and_its_last_fifth():
 
 
 def test_games_are_compared_where_all_have_been_run():
-    text = page({}, {}, of_games())
+    text = page({}, {}, {}, {}, of_games())
     assert "| A2C | 0.02 [0.00, 0.04] (5) |" in text
     ours = np.tile(1 + np.arange(5)[:, None] / 100, 5)
     expected = interval(improvement, ours, ours - 1)
     assert f"P(Meta-PWTD > A2C), over games on average: {expected}." in text
     for rows in (of_games(GAMES[:4]), of_games(arms=("A2C",))):
-        assert "P(" not in page({}, {}, rows)
+        assert "P(" not in page({}, {}, {}, {}, rows)
 
 
 def test_the_figure_has_a_line_of_panels_for_each_measure(tmp_path):
@@ -140,3 +140,36 @@ def test_the_figure_has_a_line_of_panels_for_each_measure(tmp_path):
 @pytest.mark.parametrize("experiment", [bsuite_regret, key_to_door, minatar_games])
 def test_tables_stand_beside_the_scripts(experiment):
     assert experiment.OUTPUT.parent == ROOT / "examples" / "credit" / "results"
+
+
+def of_dags():
+    """Every arm reaches its end in ten times its place, at its best rate."""
+    rows = {}
+    for place, arm in enumerate(dag.ARMS, 1):
+        for choice in dag.ARMS[arm].choices:
+            for seed in range(5):
+                for run in (
+                    Run("depth 4", arm, choice, 100 + seed),
+                    Run("depth 4", arm, choice, seed),
+                ):
+                    slower = 0 if choice == "learning_rate=0.1" else 7
+                    rows[run] = [{"episodes": 10 * place + slower, "expected": 1, "seconds": 1}]
+    return rows
+
+
+def test_episodes_on_the_dag_are_those_at_the_rate_chosen_and_others_are_not_shown():
+    text = page(of_dags(), {}, {}, {}, {})
+    assert "| regular returns | 10 [10, 10] (5, 0.1) |" in text
+    assert "| meta-learned, TD errors | 40 [40, 40] (5, 0.1) |" in text
+    assert "17" not in text.partition("## Key-to-Door")[0].partition("Episodes")[2]
+
+
+def test_weights_on_the_dag_are_means_over_reported_seeds():
+    rows = {
+        Run("depth 4", "meta-learned, rewards", "", seed): [
+            {"due": due, "elsewhere": 0.25, "seconds": 1}
+        ]
+        for seed, due in ((0, 0.5), (1, 0.75), (100, 9.0))
+    }
+    text = page(of_dags(), rows, {}, {}, {})
+    assert "0.62 due, 0.25 elsewhere" in text

@@ -1,0 +1,110 @@
+"""The section on the DAG: episodes that arms need, and the weights that were learned."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples.credit import dag as experiment
+from examples.credit.runs import Rows, choices_made
+from examples.credit.tables import (
+    NOT_RUN,
+    arms_list,
+    by_arm,
+    problems_of,
+    scores_of,
+    standing,
+)
+from examples.experiments.comparison import interval, iqm
+from sb3_masp.pairwise.pictures import draw_weights
+from sb3_masp.pairwise.problems import dag
+from sb3_masp.pairwise.weight_files import load_weights
+
+FIGURE = "images/dag_weights.png"
+
+DRAWN_DEPTH = 8
+
+SECTION = """\
+## DAG
+
+`python examples/credit/dag.py --full` runs what is missing and says how long it takes. First tables
+of weights are learned, {outer_steps} steps of them, each through {inner_steps} updates of a policy
+that begins anew, on {batch} episodes an update. Then new policies learn with the tables held fixed.
+The score is the number of episodes until the expected return, which is exact, is {share:.0%} of the
+best; {most:,} episodes count twice where they were not enough. Each arm chooses its learning rate
+for each depth by the fewest episodes.
+
+{arms}
+
+{standing}
+"""
+
+LEARNED = """\
+The weights that were learned, over seeds on average: where a reward depends on the action
+(*due*), and where another one could follow (*elsewhere*). They begin at one half.
+"""
+
+
+def dag_section(rows: Rows, weights: Rows) -> str:
+    """The section; arguments are the tables of policies and of weights."""
+    settings, arms = experiment.Settings(), experiment.ARMS
+    problems = [experiment.problem(depth) for depth in settings.depths]
+    chosen = {name: choices_made(rows, arms, [name], "episodes", True) for name in problems}
+    head = SECTION.format(
+        **vars(settings.budget),
+        inner_steps=experiment.INNER_STEPS,
+        batch=experiment.BATCH,
+        share=experiment.SHARE,
+        arms=arms_list(arms, dict.fromkeys(arms)),
+        standing=" ".join(
+            f"At {name}, {standing(rows, arms, chosen[name], settings, [name], [name])}"
+            for name in problems
+        ),
+    )
+    shown = problems_of(rows, problems)
+    if not shown:
+        return "\n".join([head, NOT_RUN])
+    parts = [head, "Episodes (fewer is better), and the learning rate chosen:\n"]
+    parts += [by_arm(shown, arms, lambda name, arm: _needed(rows, chosen[name], name, arm))]
+    parts += [LEARNED, _means(weights, problems)]
+    return "\n".join([*parts, f"![Weights at depth {DRAWN_DEPTH}]({FIGURE})\n"])
+
+
+def _needed(rows: Rows, chosen: Mapping[str, str | None], problem: str, arm: str) -> str:
+    """Episodes of an arm on one DAG; empty where it has no runs to report."""
+    own = scores_of(rows, problem, arm, chosen[arm], "episodes")
+    if not len(own):
+        return ""
+    found = interval(iqm, own[:, None])
+    rate = str(chosen[arm]).removeprefix("learning_rate=")
+    return f"{found.point:,.0f} [{found.low:,.0f}, {found.high:,.0f}] ({len(own)}, {rate})"
+
+
+def _means(weights: Rows, problems: Sequence[str]) -> str:
+    """Mean weights that are due and that are not, by what they weigh."""
+
+    def said(problem: str, arm: str) -> str:
+        found = [
+            of_run[0]
+            for run, of_run in weights.items()
+            if (run.problem, run.arm) == (problem, arm) and run.is_reported
+        ]
+        if not found:
+            return ""
+        due, elsewhere = (np.mean([row[name] for row in found]) for name in ("due", "elsewhere"))
+        return f"{due:.2f} due, {elsewhere:.2f} elsewhere"
+
+    return by_arm(problems, {arm: experiment.ARMS[arm] for arm in experiment.LEARNED}, said)
+
+
+def draw_dag(folder: Path, path: Path) -> None:
+    """Draw handcrafted and learned weights as the paper's figure 3 has them, if there are any."""
+    reach = dag.reachable(DRAWN_DEPTH)
+    maps: dict[str, Any] = {"handcrafted": dag.handcrafted_weights(DRAWN_DEPTH)}
+    for arm, advantage in experiment.LEARNED.items():
+        file = folder / f"depth{DRAWN_DEPTH}-{advantage}-seed0.safetensors"
+        if not file.exists():
+            return
+        maps[arm] = load_weights(file).values.numpy()  # type: ignore[union-attr,operator]
+    draw_weights(path, {title: np.where(reach, part, np.nan) for title, part in maps.items()})

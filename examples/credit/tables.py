@@ -1,0 +1,88 @@
+"""What sections on experiments are made of: lists of arms, how much was run, tables by arm."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from examples.credit.runs import Arm, Rows, reported_runs, score, tuning_runs
+from examples.experiments.comparison import interval, iqm
+from examples.experiments.table import Values
+
+NOT_RUN = "Not run yet.\n"
+
+Choices = Mapping[str, str | None]
+
+
+def scores_of(rows: Rows, problem: str, arm: str, choice: str | None, measure: str) -> Values:
+    """Scores of an arm's reported runs at its choice, shape ``(seeds,)``, by seed."""
+    found = {
+        run.seed: score(of_run, measure)
+        for run, of_run in rows.items()
+        if (run.problem, run.arm, run.choice) == (problem, arm, choice) and run.is_reported
+    }
+    return np.array([found[seed] for seed in sorted(found)])
+
+
+def arms_list(arms: Mapping[str, Arm], chosen: Choices) -> str:
+    """The arms as a list, with their choices."""
+    return "\n".join(
+        f"- *{name}*: {arm.about}" + (f" Chose `{chosen[name]}`." if chosen[name] else "")
+        for name, arm in arms.items()
+    )
+
+
+def standing(
+    rows: Rows,
+    arms: Mapping[str, Arm],
+    chosen: Choices,
+    settings: Any,
+    problems: Sequence[str],
+    tuned_on: Sequence[str],
+) -> str:
+    """How much has been run."""
+    planned = tuning_runs(arms, settings.tuning_seeds, tuned_on)
+    planned += reported_runs(arms, chosen, settings.seeds, problems)
+    return f"{sum(run in rows for run in planned)} of {len(planned)} runs have been run."
+
+
+def problems_of(rows: Rows, known: Sequence[str]) -> list[str]:
+    """Those with reported runs."""
+    reported = {run.problem for run in rows if run.is_reported}
+    return [problem for problem in known if problem in reported]
+
+
+def table(
+    rows: Rows,
+    arms: Mapping[str, Arm],
+    chosen: Choices,
+    problems: Sequence[str],
+    measure: str,
+    digits: int = 2,
+) -> str:
+    """Every arm that there are reported runs of, problem by problem."""
+
+    def said(problem: str, arm: str) -> str:
+        own = scores_of(rows, problem, arm, chosen[arm], measure)
+        if not len(own):
+            return ""
+        found = interval(iqm, own[:, None])
+        ends = f"{found.low:,.{digits}f}, {found.high:,.{digits}f}"
+        return f"{found.point:,.{digits}f} [{ends}] ({len(own)})"
+
+    return by_arm(problems, arms, said)
+
+
+def by_arm(
+    problems: Sequence[str], arms: Mapping[str, Arm], said: Callable[[str, str], str]
+) -> str:
+    """A table of what is said of each problem and arm; arms of which nothing is are left out."""
+    lines = {arm: [said(problem, arm) for problem in problems] for arm in arms}
+    head = [f"| arm | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
+    told = [f"| {arm} | {' | '.join(cells)} |" for arm, cells in lines.items() if any(cells)]
+    return "\n".join([*head, *told, ""])
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a and b``."""
+    return " and ".join(f"`{name}`" for name in names)
