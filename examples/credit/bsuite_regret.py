@@ -56,7 +56,7 @@ ROLLOUT_STEPS = {
 ARMS = arms.of_names(
     arms.ARMS,
     ("A2C", "A2C-RR", "RGM", "Meta-PWTD", "Meta-PWR"),
-    learning_rate=(1e-3, 5e-3),
+    learning_rate=(2e-3, 7e-3),
 )
 
 PAPER = {
@@ -82,7 +82,7 @@ class Budget:
         learner: Arguments of the learner that all arms share.
     """
 
-    episodes: int = 1_000
+    episodes: int = 500
     envs: int = 2
     learner: dict[str, Any] = field(
         default_factory=lambda: {"gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.01}

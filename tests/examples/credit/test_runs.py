@@ -144,7 +144,15 @@ def test_rows_of_other_settings_are_refused(tmp_path):
 
 def test_nothing_is_run_or_written_unless_it_is_to_go(tmp_path, capsys):
     results = Results(tmp_path / "rows.csv", {})
-    conduct(GridSettings(seeds=3, tuning_seeds=2), results, ARMS, ["a"], ["a"], made_up, "paid")
+    conduct(
+        GridSettings(seeds=3, tuning_seeds=2, workers=1),
+        results,
+        ARMS,
+        ["a"],
+        ["a"],
+        made_up,
+        "paid",
+    )
     assert list(tmp_path.iterdir()) == []
     said = capsys.readouterr().out.splitlines()
     assert [line.split(",")[0] for line in said] == ["12 of 12 runs to do", "6 of 6 runs to do"]
