@@ -111,7 +111,7 @@ class Settings:
 
 TINY = {
     "games": ("Breakout",),
-    "frames": 3_000,
+    "frames": 1_500,
     "k": 16,
     "seeds": 1,
     "buffer_size": 500,
