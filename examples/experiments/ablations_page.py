@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from examples.experiments import game_transfer
-from examples.experiments.ablations import Settings, grid
+from examples.experiments.ablations import OUTPUT, Settings, grid, watched_output
 from examples.experiments.arms import Arm
 from examples.experiments.comparison import difference, interval, iqm, scores_of
 from examples.experiments.game_homes import HOMES
 from examples.experiments.game_transfer import ETA, cell_of, compared
-from examples.experiments.rows import Cell, Rows
+from examples.experiments.rows import Cell, Rows, read_rows
 from examples.experiments.runs import chosen_strength, missing
 from examples.experiments.similarity_statistics import MEANINGS, curves
 from examples.experiments.table import Values
@@ -32,8 +33,6 @@ from sb3_masp.sweeps.summary import Interval as DrawnInterval
 from sb3_masp.sweeps.summary import draw_intervals
 
 INTRODUCTION = f"""\
-## Ablations
-
 `python examples/experiments/ablations.py --full` runs what is missing and says how long it takes;
 `--tables` chooses among {", ".join(ABLATIONS)}. Learner, budget and score are those of the small
 problems. Each variant chooses its η from {", ".join(STRENGTHS)} for each problem by its mean score
@@ -44,7 +43,6 @@ from the control, a fixed uniform Σ unless another is said. Then problem by pro
 interquartile mean, and in brackets the number of seeds and the η.
 """
 
-
 GAMES = """\
 `python examples/experiments/game_transfer.py --full --home {home}`: Σ meta-learned from uniform in
 an earlier run of as many frames and another seed, on the first game of a pair (another's) or on the
@@ -52,6 +50,16 @@ second (its own), then frozen; both with the macros of the first. Every penalty 
 has not been chosen on anything; the score is the mean over frames of the returns on the second game
 while it was learned.
 """
+
+
+Ablations = tuple[Rows, Rows, Mapping[str, Rows]]
+"""What `ablations_section` takes."""
+
+
+def read_ablations() -> Ablations:
+    """All tables that there are."""
+    transfers = {home: read_rows(path) for home, path in game_transfer.OUTPUTS.items()}
+    return read_rows(OUTPUT), read_rows(watched_output(OUTPUT)), transfers
 
 
 def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) -> str:
@@ -62,10 +70,10 @@ def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) 
         watched: Of the table of how Σ fares.
         transfers: Of the tables of transfer between games, by where they come from.
     """
-    parts = [INTRODUCTION]
+    parts = ["## Ablations\n", _paragraph(INTRODUCTION)]
     for name, ablation in ABLATIONS.items():
         own = watched if ablation.is_watched else rows
-        parts += [f"### {ablation.title}\n", ablation.about + "\n", _standing(own, ablation)]
+        parts += [f"### {ablation.title}\n", _paragraph(ablation.about), _standing(own, ablation)]
         for k in _numbers_of_macros(own, ablation):
             content = _statistics_table if ablation.is_watched else _score_table
             parts.append(f"With k = {k}:\n")
@@ -76,6 +84,11 @@ def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) 
     return "\n".join(parts)
 
 
+def _paragraph(text: str) -> str:
+    """Text in lines of their usual length."""
+    return fill(text.replace("\n", " "), 100, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
 def _games_section(home: str, rows: Rows) -> str:
     """Transfer between games: a table for each pair, since returns differ."""
     known, pairs, seeds = compared(ETA), HOMES[home].pairs, (0, game_transfer.Settings().seeds)
@@ -84,7 +97,7 @@ def _games_section(home: str, rows: Rows) -> str:
     left = len(missing(rows, cells, tuple(known), seeds, known=known))
     parts = [
         f"### Transfer between {HOMES[home].about}\n",
-        GAMES.format(home=home, eta=ETA),
+        _paragraph(GAMES.format(home=home, eta=ETA)),
         f"{total - left} of {total} runs have been run.\n",
     ]
     lines = tuple(replace(line, share=1.0) for line in TRANSFER.lines)

@@ -8,6 +8,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from examples.experiments import atari_pixels, atari_ram, minatar_games, small_problems
+from examples.experiments.ablations_page import (
+    Ablations,
+    ablations_section,
+    draw_ablations,
+    read_ablations,
+)
 from examples.experiments.arm_tables import (
     by_problem_table,
     complete_arms,
@@ -84,6 +90,7 @@ def page(
     minatar: Rows,
     ram: Rows | None = None,
     pixels: Sequence[Mapping[str, Any]] = (),
+    ablations: Ablations | None = None,
 ) -> str:
     """The page.
 
@@ -92,12 +99,14 @@ def page(
         minatar: Of the one on MinAtar.
         ram: Of the one on Atari's memory.
         pixels: Of the one on Atari's pixels.
+        ablations: Of the ablations; their section is left out without them.
     """
     sections = (
         _small_problems(rows),
         _minatar(minatar),
         atari_ram_section(ram or {}),
         atari_pixels_section(pixels),
+        *([ablations_section(*ablations)] if ablations else []),
     )
     return "\n".join(sections)
 
@@ -156,10 +165,10 @@ def draw_small_problems(rows: Rows, path: Path) -> None:
     draw(path, panels)
 
 
-def tables() -> tuple[Rows, Rows, Rows, list[dict[str, Any]]]:
+def tables() -> tuple[Rows, Rows, Rows, list[dict[str, Any]], Ablations]:
     """What the page is of: all tables that there are."""
     of_runs = (read_rows(made.OUTPUT) for made in (small_problems, minatar_games, atari_ram))
-    return *of_runs, read_pixels(atari_pixels.OUTPUT)
+    return *of_runs, read_pixels(atari_pixels.OUTPUT), read_ablations()
 
 
 if __name__ == "__main__":
@@ -168,3 +177,4 @@ if __name__ == "__main__":
         file.write(page(*found).encode())
     draw_small_problems(found[0], DOCS / FIGURE)
     draw_ram(found[2], DOCS / RAM_FIGURE)
+    draw_ablations(*found[4][:2], DOCS)

@@ -168,7 +168,7 @@ ETA = Ablation(
 BETA = Ablation(
     "β",
     f"The learning rate of Σ's Adam, of which {DEFAULT_BETA} is the default; the paper swept "
-    "0.001, 0.005 and 0.01, of an optimizer that it does not name.",
+    "0.001, 0.005 and 0.01.",
     tuple(
         Line("uniform, learned" + (f", β = {beta}" if beta != DEFAULT_BETA else ""), f"β = {beta}")
         for beta in BETAS
@@ -177,7 +177,7 @@ BETA = Ablation(
 
 NOISE = Ablation(
     "Noise among the macros",
-    "From all random to all mined.",
+    "From all random to all mined; random macros have the lengths of the mined ones.",
     tuple(
         Line(name, name, f"{share:.0%} mined", share)
         for share in SHARES
@@ -222,7 +222,7 @@ TRANSFER = Ablation(
 
 STATISTICS = Ablation(
     "Σ while it is learned",
-    "Meta-learned at η = 1, for everyone.",
+    "Meta-learned at η = 1, which has not been chosen on anything.",
     tuple(Line(f"{name}, η = 1", name) for name in WATCHED),
     is_watched=True,
 )
