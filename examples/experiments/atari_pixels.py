@@ -111,11 +111,11 @@ class Settings:
 
 TINY = {
     "games": ("Breakout",),
-    "frames": 1_500,
+    "frames": 600,
     "k": 16,
     "seeds": 1,
     "buffer_size": 500,
-    "learning_starts": 40,
+    "learning_starts": 20,
     "n_envs": 2,
     "device": "cpu",
     "checkpoint_every": 100,
