@@ -237,7 +237,7 @@ def _statistics_table(rows: Rows, ablation: Ablation, k: int) -> str:
     for problem in ablation.problems:
         for label, found in of_lines.items():
             if problem in found["entropy"]:
-                ends = [f"{_last(found[name][problem]):.2g}" for name in MEANINGS]
+                ends = [_said(_last(found[name][problem])) for name in MEANINGS]
                 seeds = len(found["entropy"][problem])
                 lines.append(f"| {problem} | {label} | {seeds} | {' | '.join(ends)} |")
     return "\n".join([*lines, ""])
@@ -249,13 +249,18 @@ def _last(values: Values) -> float:
     return float(np.median([of_seed[-1] for of_seed in told if len(of_seed)] or [np.nan]))
 
 
+def _said(value: float) -> str:
+    """A figure in three digits; empty where nobody told it."""
+    return "" if np.isnan(value) else f"{value:.3g}"
+
+
 def _draw_statistics(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
     """Every figure over a run, a column for each problem: each seed faintly, and their median."""
     columns, heads = ablation.problems, MEANINGS
     image = Figure(figsize=(3.2 * len(columns), 1.8 * len(heads)), layout="constrained")
     panels = image.subplots(len(heads), len(columns), sharex=True, sharey="row", squeeze=False)
     for row, name in zip(panels, heads, strict=True):
-        row[0].set_ylabel(heads[name].replace(" ", "\n", 1), fontsize=8)
+        row[0].set_ylabel(fill(heads[name], 22), fontsize=8)
         for number, line in enumerate(ablation.lines):
             found: Mapping[str, Values] = _watched(rows, ablation, k, line, name)
             for axes, problem in zip(row, columns, strict=True):

@@ -153,7 +153,17 @@ def test_statistics_are_told_as_they_are_where_runs_end():
     for number, line in enumerate(lines):
         expected = [index + 0.3 + 1 + number for index in range(len(MEANINGS))]
         expected[-1] -= 0.1  # the last look that told the cosine is the second
-        assert line[3:] == [f"{value:.2g}" for value in expected]
+        assert line[3:] == [f"{value:.3g}" for value in expected]
+
+
+def test_statistics_that_no_look_told_are_left_empty():
+    rows = {
+        run: row | {f"cosine {look}": np.nan for look in (1, 2, 3)}
+        for run, row in watched_rows().items()
+    }
+    lines = table_of(ablations_section({}, rows, {}), "Σ while it is learned")
+    assert [line[-1] for line in lines] == [""] * len(WATCHED)
+    assert all(line[-2] for line in lines)
 
 
 def test_each_pair_of_games_has_a_table_of_its_own():
