@@ -118,6 +118,8 @@ def test_doors_are_shown_for_the_whole_run_and_its_last_fifth():
     assert paid.startswith(f"| Meta-PWTD | {place:.2f} [")
     assert "| arm | μ=5 σ=5 | μ=5 σ=25 | μ=5 σ=50 |" in section
     assert "77.00" not in section
+    # Those that choose, on one of the three, are a sixth seed.
+    assert "(6)" not in section
 
 
 def test_games_are_compared_where_all_have_been_run():
