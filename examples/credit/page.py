@@ -77,7 +77,8 @@ environments, but 100 steps of the cart pole.
 PAPERS_BSUITE = """\
 The paper has 100,000 episodes a domain (50,000 of the cart pole), three runs, and does not say
 which of a domain's settings; so what compares is each arm's regret as a share of A2C's, ours and,
-in brackets, the paper's:
+in brackets, the paper's. Shares near 1 may say no more than that nothing has been learned yet: with
+umbrellas chance alone has a regret of 1 an episode.
 """
 
 MINATAR = """\
