@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.report import write_report
 from examples.experiments.rows import FIRST_TUNING_SEED, require_same
-from examples.experiments.runs import _executor as executor
+from examples.experiments.runs import executor
 from examples.experiments.settings import GridSettings
 from sb3_masp.sweeps.results import write_table
 

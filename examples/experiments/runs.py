@@ -146,7 +146,7 @@ def complete(
     todo = missing(results.rows, cells, arms, seeds, tuned_on, known)
     with (
         tqdm(total=len(todo), unit="run") as bar,
-        _executor(workers, work) as execute,
+        executor(workers, work) as execute,
     ):
         results.note_origin()
         for cell in cells:
@@ -213,7 +213,7 @@ Execute = Callable[[Sequence[Run]], Iterator[tuple[Run, Mapping[str, float]]]]
 
 
 @contextmanager
-def _executor(workers: int, work: Callable[[Run], Mapping[str, float]]) -> Iterator[Execute]:
+def executor(workers: int, work: Callable[[Run], Mapping[str, float]]) -> Iterator[Execute]:
     """What sees runs through, and gives each with its result as it ends."""
     if workers == 1:
         th.set_num_threads(1)
