@@ -65,9 +65,9 @@ class PairwiseA2C(MacroModel, A2C):
 
     After an update of the policy with advantages that the weights make, the usual policy loss on
     the next rollout is differentiated, exactly, through that update (optimizer and clipping
-    included) into η; the rollout is then the next update's. With ``weights="geometric"`` it is
-    SB3's A2C, to rounding. On macro environments time is counted in steps: decisions that last τ
-    discount by γ^τ.
+    included) into η; the rollout is then the next update's. With ``weights="geometric"`` and A2C's
+    ``n_steps`` and ``gae_lambda`` it is SB3's A2C, to rounding. On macro environments time is
+    counted in steps: decisions that last τ discount by γ^τ.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
@@ -95,9 +95,10 @@ class PairwiseA2C(MacroModel, A2C):
         advantage: What the weights sum: ``"pwtd"``, TD errors; or ``"pwr"``, rewards, less a value
             function of such sums.
         weights: Form of f: ``"table"`` for numbered states, ``"embedding"`` for others;
-            ``"geometric"``, (γλ)^(k−t−1), not learned; ``"state_lambda"``, meta-learned λ(s);
-            ``"sequence"``, one weight for each decision of an episode; or `CreditWeights`, which
-            are copied. If None, by table or embedding as the states are.
+            ``"geometric"``, (γλ)^(k−t−1) or, with ``"pwr"``, γ^(k−t−1), not learned;
+            ``"state_lambda"``, meta-learned λ(s); ``"sequence"``, one weight for each decision of
+            an episode; or `CreditWeights`, which are copied. If None, by table or embedding as the
+            states are.
         weights_frozen: Keep the weights as they start.
         meta_learning_rate: Of the weights' Adam; may be a schedule.
         inner_steps: Updates of the policy for one of the weights, which is taken through them all.
@@ -187,6 +188,9 @@ class PairwiseA2C(MacroModel, A2C):
         require_setting("meta_learning_rate", rate, fits, "at least 0, and finite, or a schedule")
         whole = isinstance(self.inner_steps, int) and self.inner_steps >= 1
         require_setting("inner_steps", self.inner_steps, whole, "1, 2, 3, ...")
+        anew = self.inner_resets
+        learned = not self.weights_frozen
+        require_setting("inner_resets", anew, not anew or learned, "False with weights_frozen")
         moves = self.redistribute_rewards
         require_setting(
             "redistribute_rewards", moves, not moves or self.advantage == "pwr", "False with 'pwtd'"
@@ -337,7 +341,7 @@ class PairwiseA2C(MacroModel, A2C):
         self.logger.record(f"train/{name}_loss", loss.item())
 
     def _log(self, trajectory: Trajectory, evaluated: Evaluated, advantages: Tensor) -> None:
-        """Log what A2C does, and how much credit the weights give on average."""
+        """Log what A2C does."""
         returns, log_probs, entropy = trajectory.returns.flatten(), evaluated[1], evaluated[2]
         explained = explained_variance(
             trajectory.values.flatten().cpu().numpy(), returns.cpu().numpy()
@@ -350,6 +354,8 @@ class PairwiseA2C(MacroModel, A2C):
             "train/value_loss": F.mse_loss(evaluated[0].flatten(), returns).item(),
         }.items():
             self.logger.record(name, value)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
 
     def _inner_optimizers(self) -> list[Optimizer]:
         """The optimizers that follow A2C's learning rate."""
@@ -358,6 +364,7 @@ class PairwiseA2C(MacroModel, A2C):
 
     def _setup_model(self) -> None:
         """Build the policy, then the weights, and what they need."""
+        self._require_settings()  # a loaded model may have been told of others
         self._recognise()
         asked = self._choose_buffer()
         super()._setup_model()
@@ -387,6 +394,7 @@ class PairwiseA2C(MacroModel, A2C):
         if form is None:
             form = "table" if isinstance(self.observation_space, spaces.Discrete) else "embedding"
         if isinstance(form, CreditWeights):
+            form.require_states(self.observation_space)
             return copy.deepcopy(form)
         # Decayed, TD errors sum to the λ-advantage, and rewards to the return.
         decay = self.gae_lambda if self.advantage == "pwtd" else 1.0

@@ -47,8 +47,8 @@ class ReturnPredictor(nn.Module):
 
 def stretch_sums(rewards: Tensor, trajectory: Trajectory) -> Tensor:
     """What each decision's stretch of an episode pays in all, ``(envs, time)``."""
-    within = trajectory.episodes[:, :, None] == trajectory.episodes[:, None]
-    return (within.to(rewards.dtype) @ rewards[:, :, None]).squeeze(-1)
+    sums = th.zeros_like(rewards).scatter_add(1, trajectory.episodes, rewards)
+    return sums.gather(1, trajectory.episodes)
 
 
 def redistributed(predictions: Tensor, rewards: Tensor, trajectory: Trajectory) -> Tensor:

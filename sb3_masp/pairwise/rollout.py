@@ -81,11 +81,13 @@ class TrajectoryBuffer(RolloutBuffer):
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         """Add the decisions noted; arguments as SB3's, whose rewards are not looked at."""
+        observation, action, _, begins, *rest = args
         now = np.zeros(self.n_envs, np.int64) if self._now is None else self._now
+        # Environments are reset not only at ends: `learn` does it when it is called again.
+        now = now * ~np.asarray(begins, np.bool_)
         self.clock[self.pos] = now
-        self._now = (now + self.durations[self.pos]) * ~self.last[self.pos]
-        observation, action, _, *rest = args
-        super().add(observation, action, self._noted, *rest, **kwargs)
+        self._now = now + self.durations[self.pos]
+        super().add(observation, action, self._noted, begins, *rest, **kwargs)
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
         """λ-returns, ``(γλ)^τ`` for every decision passed; arguments as SB3's."""
@@ -136,7 +138,8 @@ class TrajectoryBuffer(RolloutBuffer):
 
     def _actions(self) -> Tensor:
         """Actions as the policy takes them."""
-        actions = self.to_torch(self.swap_and_flatten(self.actions))
+        # As SB3's buffers do: not every distribution takes integers.
+        actions = self.to_torch(self.swap_and_flatten(self.actions).astype(np.float32, copy=False))
         discrete = isinstance(self.action_space, spaces.Discrete)
         return actions.long().flatten() if discrete else actions
 

@@ -21,7 +21,9 @@ class WeightedReturns(nn.Module):
         """Build them."""
         super().__init__()
         self.features = state_features(policy)
-        arch = policy.net_arch["vf"] if isinstance(policy.net_arch, dict) else policy.net_arch
+        arch = (
+            policy.net_arch.get("vf", []) if isinstance(policy.net_arch, dict) else policy.net_arch
+        )
         layers = create_mlp(self.features.features_dim, 1, arch, policy.activation_fn)
         self.value_net = nn.Sequential(*layers)
         self.predictor = None

@@ -1,8 +1,10 @@
 """What any pairwise weights are: a number in [0, 1] for a decision and one that comes later."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch as th
+from gymnasium import spaces
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -27,6 +29,13 @@ class CreditWeights(nn.Module, ABC):
     def settings(self) -> dict[str, float]:
         """Numbers that the weights go by and that are no parameters."""
         return {}
+
+    def require_states(self, observation_space: spaces.Space[Any]) -> None:
+        """Refuse observations that these weights cannot read: nothing here.
+
+        Raises:
+            LearnerSettingError: They are such.
+        """
 
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
         """What the weights of all pairs are computed from, with a graph to η."""

@@ -70,7 +70,8 @@ class StateLambdaWeights(CreditWeights):
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
         """Logarithms of what is left of credit from the rollout's start to each S_t."""
         before = nn.functional.pad(trajectory.durations[:, :-1], (1, 0))
-        left = (self.gamma * self.lambdas(trajectory)).log() * before
+        smallest = th.finfo(trajectory.rewards.dtype).tiny
+        left = (self.gamma * self.lambdas(trajectory)).clamp(min=smallest).log() * before
         return (left.cumsum(dim=1),)
 
     def between(

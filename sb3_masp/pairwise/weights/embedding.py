@@ -38,9 +38,8 @@ class EmbeddingWeights(CreditWeights):
         envs, time = trajectory.rewards.shape
         origins = self.origin(features[: envs * time]).view(envs, time, -1)
         arrivals = self.arrival(features)[trajectory.arrivals]
-        ends = trajectory.clock + trajectory.durations
-        longest = max(int(ends.max() - trajectory.clock.min()), time)
-        steps = th.arange(longest + 1, device=ends.device, dtype=features.dtype)
+        longest = int(trajectory.durations.sum(dim=1).max())
+        steps = th.arange(longest + 1, device=features.device, dtype=features.dtype)
         return origins.mT, arrivals.mT, self.interval(_views(steps)).mT
 
     def between(
@@ -66,7 +65,9 @@ def _intervals(trajectory: Trajectory, rows: slice, later: slice) -> Tensor:
         clock = th.arange(clock.shape[1], device=clock.device)[None]
         durations = durations[:1]
     ends = clock + durations
-    return (ends[:, None, later] - clock[:, rows, None]).clamp(min=0)
+    # Of pairs of different episodes, which do not count, it can be anything.
+    longest = int(trajectory.durations.sum(dim=1).max())
+    return (ends[:, None, later] - clock[:, rows, None]).clamp(0, longest)
 
 
 def _embedding(n_inputs: int, dim: int) -> nn.Sequential:

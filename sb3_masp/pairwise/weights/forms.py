@@ -14,8 +14,8 @@ from sb3_masp.pairwise.weights.table import TableWeights
 
 WeightsName = Literal["table", "embedding", "geometric", "state_lambda", "sequence"]
 
-LARGEST_START = 0.99
-"""λ(s) begins at most there: one that is 1 could not be moved."""
+STARTS = 0.01, 0.99
+"""λ(s) begins within these: one that is 0 or 1 could not be moved."""
 
 WEIGHTS: tuple[WeightsName, ...] = get_args(WeightsName)
 
@@ -51,7 +51,7 @@ def make_weights(
     if name == "geometric":
         return GeometricWeights(gamma * gae_lambda)
     if name == "state_lambda":
-        return StateLambdaWeights(features, gamma, min(gae_lambda, LARGEST_START))
+        return StateLambdaWeights(features, gamma, min(max(gae_lambda, STARTS[0]), STARTS[1]))
     if name == "sequence":
         return SequenceWeights(features)
     raise LearnerSettingError(f"weights is {name!r}; it must be one of {', '.join(WEIGHTS)}")

@@ -1,9 +1,10 @@
 """Weights by table, for states that are numbered."""
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
@@ -25,6 +26,14 @@ class TableWeights(CreditWeights):
         """Begin with weights of one half."""
         super().__init__()
         self.logits = nn.Parameter(th.zeros(n_states, n_states))
+
+    def require_states(self, observation_space: spaces.Space[Any]) -> None:
+        """Refuse all but as many numbered states as there are rows.
+
+        Raises:
+            LearnerSettingError: There are others.
+        """
+        _require_numbered(observation_space, len(self.logits))
 
     def table(self) -> Tensor:
         """The weights of all pairs of states, shape ``(states, states)``."""
@@ -57,6 +66,14 @@ class FixedTableWeights(CreditWeights):
         """Keep it."""
         super().__init__()
         self.register_buffer("values", require_weights(table))
+
+    def require_states(self, observation_space: spaces.Space[Any]) -> None:
+        """Refuse all but as many numbered states as there are rows.
+
+        Raises:
+            LearnerSettingError: There are others.
+        """
+        _require_numbered(observation_space, len(self.values))
 
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
@@ -116,3 +133,16 @@ def _looked_up(table: Tensor, trajectory: Trajectory, rows: slice, later: slice)
     origins = states[: trajectory.rewards.numel()].view(trajectory.rewards.shape)
     arrivals = states[trajectory.arrivals]
     return table[origins[:, rows, None], arrivals[:, None, later]]
+
+
+def _require_numbered(observation_space: spaces.Space[Any], n_states: int) -> None:
+    """Refuse observations that are not the numbers of so many states.
+
+    Raises:
+        LearnerSettingError: They are not.
+    """
+    if not isinstance(observation_space, spaces.Discrete) or observation_space.n != n_states:
+        raise LearnerSettingError(
+            f"the table of weights is of {n_states} numbered states, but observations are of "
+            f"{observation_space}; they must be of Discrete({n_states})"
+        )

@@ -11,6 +11,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch.nn.utils import parameters_to_vector
+from torch.utils._pytree import tree_leaves
 
 import macro_gym  # noqa: F401
 from macro_gym import MacroAction, MacroSet
@@ -187,7 +188,8 @@ def test_models_are_saved_and_loaded_whole_and_learn_on(settings, tmp_path):
     names, _ = model._get_torch_save_params()
     for name in names:
         mine, others = model.get_parameters()[name], loaded.get_parameters()[name]
-        assert str(mine) == str(others)
+        for one, other in zip(tree_leaves(mine), tree_leaves(others), strict=True):
+            assert th.equal(one, other) if isinstance(one, th.Tensor) else one == other
     assert ("weights_optimizer" in names) == model.weights.is_learned
     observation = np.ones((1, 4), np.float32)
     assert model.predict(observation, deterministic=True) == loaded.predict(
@@ -337,6 +339,53 @@ def test_callbacks_of_every_kind_are_called(kind):
     assert len(seen) == (14 if kind == "function" else 0)
 
 
+class Actions(gym.Env):
+    """Numbers in, any action out; nothing depends on it."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, action_space):
+        self.action_space = action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample() * 0, {}
+
+    def step(self, action):
+        numbers = self.np_random.normal(size=2).clip(-1, 1).astype(np.float32)
+        return numbers, float(np.sum(action)), bool(self.np_random.random() < 0.1), False, {}
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Box(-1, 1, (3,), np.float32),
+        gym.spaces.MultiDiscrete([2, 3]),
+        gym.spaces.MultiBinary(3),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+def test_actions_of_every_kind_are_learned_from(space):
+    settings = {"n_steps": 7, "gae_lambda": 0.95, "seed": 1, "device": "cpu"}
+    env = lambda: make_vec_env(lambda: Actions(space), 2, seed=0)  # noqa: E731
+    theirs = A2C("MlpPolicy", env(), **settings).learn(140)
+    ours = learner(env(), weights="geometric").learn(140)
+    th.testing.assert_close(flat(ours), flat(theirs), rtol=1e-4, atol=1e-5)
+    model = learner(make_vec_env(lambda: Actions(space), 2, seed=0))
+    before = of_weights(model)
+    model.learn(70)
+    assert of_weights(model).isfinite().all()
+    assert not th.equal(of_weights(model), before)
+
+
+def test_learning_goes_on_after_a_stop_in_the_middle_and_when_called_again():
+    model = learner()
+    model.learn(100, callback=lambda locals, globals: locals["self"].num_timesteps < 30)
+    model.learn(63).learn(63, reset_num_timesteps=False)
+    assert model.num_timesteps == 126
+    assert flat(model).isfinite().all()
+
+
 class Views(gym.Env):
     """An image and a bit, as dictionaries; the bit tells which action is paid."""
 
@@ -377,6 +426,8 @@ def test_images_and_dictionaries_are_read_as_the_policy_reads_them(advantage):
         ({"weights": "tables"}, "weights is 'tables'; it must be CreditWeights or one of table"),
         ({"inner_steps": 0}, "inner_steps is 0; it must be 1, 2, 3"),
         ({"meta_learning_rate": -1.0}, "meta_learning_rate is -1.0; it must be at least 0"),
+        ({"inner_resets": True, "weights_frozen": True}, "inner_resets is True; it must be False"),
+        ({"weights": FixedTableWeights(np.eye(4))}, r"they must be of Discrete\(4\)"),
         ({"redistribute_rewards": True}, "redistribute_rewards is True; it must be False with"),
         ({"rollout_buffer_class": RolloutBuffer}, "it must be a TrajectoryBuffer"),
         ({"weights": "table"}, "weights='table' is for numbered states"),

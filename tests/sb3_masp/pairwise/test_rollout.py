@@ -51,7 +51,7 @@ class Play:
         ]
 
     def feed(self, buffer, steps=slice(0, TIME), wrap=lambda observations: observations):
-        starts = np.ones(ENVS)
+        starts = self.steps[steps.start - 1]["dones"] if steps.start else np.ones(ENVS)
         for step in self.steps[steps]:
             rewards, values = step["paid"].sum(axis=1), th.as_tensor(step["values"])
             given = rewards + GAMMA * step["cut_values"]  # as SB3 does
@@ -140,6 +140,16 @@ def test_the_clock_goes_on_from_one_rollout_to_the_next_and_stops_at_ends():
             np.testing.assert_array_equal(clock[:, t], now)
             now = (now + step["durations"]) * ~step["dones"]
     assert clock.max() > 4
+
+
+def test_the_clock_starts_anew_where_environments_were_reset_in_the_middle_of_episodes():
+    play, buffer = Play(4, longest=4), make(TrajectoryBuffer)
+    for _ in range(2):  # each begins with new episodes, as `learn` does
+        buffer.reset()
+        play.feed(buffer)
+        clock = buffer.trajectory(play.last_observations).clock
+        assert (clock[:, 0] == 0).all()
+        assert clock.max() > 4
 
 
 def test_terminated_episodes_are_not_bootstrapped_and_those_cut_off_are():

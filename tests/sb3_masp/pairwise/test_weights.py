@@ -185,6 +185,49 @@ def test_each_interval_has_an_embedding_of_its_own():
     th.testing.assert_close(matrix[0, 1], matrix[1, 2])
 
 
+def test_embeddings_read_states_and_the_steps_between_them():
+    weights, traj = (
+        randomised(EmbeddingWeights(Float64Features(), 7)),
+        trajectory(2, 2, 5, None, True),
+    )
+    matrix, fading = weights.matrix(traj), (1.0, 4.0, 16.0, 64.0, 256.0)
+    for env, stretch in episodes(traj):
+        for t in stretch:
+            for later in stretch[stretch.index(t) :]:
+                waited = traj.durations[env, t : later + 1].sum().double()
+                views = th.stack([waited.log1p(), *((-waited / scale).exp() for scale in fading)])
+                origin = weights.origin(traj.observations[env * 5 + t])
+                arrival = weights.arrival(traj.observations[traj.arrivals[env, later]])
+                expected = weights.head(origin * arrival * weights.interval(views)).sigmoid()
+                th.testing.assert_close(matrix[env, t, later], expected[0])
+
+
+def test_clocks_far_apart_take_no_more_memory():
+    traj = trajectory(2, 2, 5)
+    traj = replace(traj, clock=traj.clock + th.tensor([[0], [10**9]]))
+    weights = randomised(EmbeddingWeights(Float64Features(), 7))
+    th.testing.assert_close(weights.matrix(traj), weights.matrix(trajectory(2, 2, 5)))
+
+
+@pytest.mark.parametrize("factors", [(0.0, 0.9), (0.9, 0.0)])
+def test_weights_of_states_are_numbers_where_nothing_is_left_of_credit(factors):
+    gamma, trace = factors
+    features = StateFeatures(BOX, FlattenExtractor)
+    traj = trajectory(8, 2, 7)
+    traj = replace(traj, rewards=traj.rewards.float())
+    matrix = make_weights("state_lambda", BOX, features, gamma, trace).matrix(traj)
+    assert matrix.isfinite().all()
+    assert (matrix.diagonal(dim1=1, dim2=2) == 1).all()
+
+
+@pytest.mark.parametrize("weights", [TableWeights(11), FixedTableWeights(np.eye(11))])
+@pytest.mark.parametrize("space", [BOX, spaces.Discrete(10), spaces.Discrete(12)])
+def test_tables_of_other_states_are_refused(weights, space):
+    with pytest.raises(LearnerSettingError, match=r"they must be of Discrete\(11\)"):
+        weights.require_states(space)
+    weights.require_states(spaces.Discrete(11))
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
