@@ -2,7 +2,7 @@
 
 The seven domains of arXiv 2102.04999, table 1, one of each domain's settings each, and far fewer
 episodes than there, so that only ratios and orders compare. Each arm makes its choice on two
-settings that are not reported, with seeds from 100 on; seeds 0, 1, 2, ... are reported.
+settings, with seeds from 100 on; seeds 0, 1, 2, ... are reported.
 
 Each run is a row of the table as soon as it ends, so the same command goes on after an
 interruption. Without --smoke and --full it says what is to be run, and how long that takes.

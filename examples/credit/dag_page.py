@@ -32,12 +32,18 @@ SECTION = """\
 of weights are learned, {outer_steps} steps of them, each through {inner_steps} updates of a policy
 that begins anew, on {batch} episodes an update. Then new policies learn with the tables held fixed.
 The score is the number of episodes until the expected return, which is exact, is {share:.0%} of the
-best; {most:,} episodes count twice where they were not enough. Each arm chooses its learning rate
-for each depth by the fewest episodes.
+best; {most:,} episodes count twice where they were not enough. To learn a table takes {cost:,}
+episodes, which are not counted: as in the paper, what is asked is what weights are good for once
+they are there. Each arm chooses its learning rate for each depth by the fewest episodes.
 
 {arms}
 
 {standing}
+"""
+
+OTHERS = """\
+Rates were chosen on two seeds at first, and on five after these runs of reported seeds had been
+seen, at rates that the two had chosen:
 """
 
 LEARNED = """\
@@ -53,6 +59,7 @@ def dag_section(rows: Rows, weights: Rows) -> str:
     chosen = {name: choices_made(rows, arms, [name], "episodes", True) for name in problems}
     head = SECTION.format(
         **vars(settings.budget),
+        cost=settings.budget.outer_steps * (experiment.INNER_STEPS + 1) * experiment.BATCH,
         inner_steps=experiment.INNER_STEPS,
         batch=experiment.BATCH,
         share=experiment.SHARE,
@@ -67,8 +74,21 @@ def dag_section(rows: Rows, weights: Rows) -> str:
         return "\n".join([head, NOT_RUN])
     parts = [head, "Episodes (fewer is better), and the learning rate chosen:\n"]
     parts += [by_arm(shown, arms, lambda name, arm: _needed(rows, chosen[name], name, arm))]
-    parts += [LEARNED, _means(weights, problems)]
-    return "\n".join([*parts, f"![Weights at depth {DRAWN_DEPTH}]({FIGURE})\n"])
+    parts += [_others(rows, chosen), LEARNED, _means(weights, problems)]
+    picture = f"![Weights at depth {DRAWN_DEPTH}, those learned of seed 0]({FIGURE})\n"
+    return "\n".join([*parts, picture])
+
+
+def _others(rows: Rows, chosen: Mapping[str, Mapping[str, str | None]]) -> str:
+    """Reported seeds at rates that are not chosen any more; nothing if there are none."""
+    found: dict[str, list[float]] = {}
+    for run, (row,) in sorted(rows.items()):
+        if run.is_reported and run.choice != chosen[run.problem][run.arm]:
+            found.setdefault(f"{run.problem}, {run.arm}, {run.choice}", []).append(row["episodes"])
+    if not found:
+        return ""
+    lines = [f"- {name}: {', '.join(f'{n:,}' for n in each)}" for name, each in found.items()]
+    return "\n".join([OTHERS, *lines, ""])
 
 
 def _needed(rows: Rows, chosen: Mapping[str, str | None], problem: str, arm: str) -> str:

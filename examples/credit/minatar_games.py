@@ -33,9 +33,12 @@ OUTPUT = Path(__file__).parent / "results" / "minatar_games.csv"
 TUNED_ON = ("Breakout", "SpaceInvaders")
 LEARNING_RATES = (7e-4, 2e-3)
 
+# As many choices for each: the control is the one that a choice more would do wrong by.
 ARMS = {
     "A2C": arms.ARMS["A2C"].among(gae_lambda=(0.95,), learning_rate=LEARNING_RATES),
-    "Meta-PWTD": arms.ARMS["Meta-PWTD"].among(learning_rate=LEARNING_RATES),
+    "Meta-PWTD": arms.ARMS["Meta-PWTD"].among(
+        meta_learning_rate=(1e-3,), learning_rate=LEARNING_RATES
+    ),
 }
 
 
