@@ -209,7 +209,14 @@ def growth(rows: list[dict[str, Any]], settings: Settings) -> dict[str, float]:
 def main(settings: Settings) -> None:
     """Measure, print the times, and write the result."""
     if settings.smoke:
-        settings = replace(settings, rounds=1, macros=(11, 23), decisions=40)
+        settings = replace(
+            settings,
+            rounds=1,
+            macros=(11, 23),
+            forms=(NONE, "group_kernel"),
+            intervals=(4,),
+            decisions=40,
+        )
     for rows in measured(settings):
         write(rows, settings)  # after each round, for it may be a long way to the last
     for arm in rows:

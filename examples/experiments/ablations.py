@@ -163,7 +163,12 @@ def main(settings: Settings) -> None:
             seeds=1,
             tuning_seeds=1,
             workers=settings.workers or 1,
-            budget=replace(settings.budget, steps=200, looks=2),
+            budget=replace(
+                settings.budget,
+                steps=200,
+                looks=2,
+                learner=settings.budget.learner | {"learning_starts": 20},
+            ),
         )
     for name in settings.tables:
         conduct_table(name, settings, known, output)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import tyro
 
@@ -37,6 +37,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "Rainbow, macros": {"algorithm": "rainbow"},
     "MASPRainbow, uniform": UNCONDITIONED | {"similarity": "uniform"},
     "MASPRainbow, overlap": UNCONDITIONED | {"similarity": "overlap"},
+    "MASPRainbow, learned": UNCONDITIONED,
     "MASPRainbow": {"algorithm": "masp-rainbow"},
 }
 """Settings of each arm; the last one's are the paper's, conditioned on Σ."""
@@ -72,6 +73,7 @@ class Settings:
     """What is run.
 
     Args:
+        arms: What is compared.
         games: Which games.
         frames: Of the emulator, for every run.
         k: Macros of the game's bank, for the arms that have macros.
@@ -91,6 +93,7 @@ class Settings:
         full: Run it.
     """
 
+    arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
     games: tuple[str, ...] = GAMES
     frames: int = 10_000_000
     k: int = 128
@@ -110,6 +113,7 @@ class Settings:
 
 
 TINY = {
+    "arms": ("DQN, primitives", "Rainbow, macros", "MASPRainbow"),
     "games": ("Breakout",),
     "frames": 600,
     "k": 16,
@@ -137,10 +141,10 @@ def main(settings: Settings) -> None:
     try:
         execute(sweep, workers=settings.workers)
     except KeyboardInterrupt:
+        keep(sweep, settings.output or OUTPUT)
         print("\nStopped. The same command goes on.", file=sys.stderr)
         raise SystemExit(130) from None
-    finally:
-        keep(sweep, settings.output or OUTPUT)
+    keep(sweep, settings.output or OUTPUT)
 
 
 def declared(settings: Settings, folder: Path) -> Sweep:
@@ -150,7 +154,7 @@ def declared(settings: Settings, folder: Path) -> Sweep:
         "seeds": settings.seeds,
         "games": [f"MacroALE/{game}-v5" for game in settings.games],
         "fixed": fixed | {"train_freq": 4},
-        "arms": {name: _arm(arm, settings) for name, arm in ARMS.items()},
+        "arms": {name: _arm(ARMS[name], settings) for name in settings.arms},
     }
     return make_sweep(declaration, folder, "atari_pixels.py")
 
@@ -216,7 +220,7 @@ def expectation(sweep: Sweep, pace: Pace) -> str:
     """What is to be run, how long that takes by the benchmarks, and how it is had in slices."""
     lines = [f"{'arm':<22}{'runs':>5}{'frames to do':>16}{'hours a run':>13}"]
     total = 0.0
-    for arm in ARMS:
+    for arm in dict.fromkeys(run.arm for run in sweep.runs):
         runs = [run for run in sweep.runs if run.arm == arm]
         left = sum(run.config.frames - frames_done(run) for run in runs)
         hours = pace.hours(runs[0].config)

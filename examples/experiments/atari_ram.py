@@ -141,8 +141,9 @@ def cells(settings: Settings) -> list[Cell]:
 
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
-    output = settings.table(OUTPUT)
+    output, known = settings.table(OUTPUT), ARMS
     if settings.smoke:
+        known = {name: replace(arm, strengths=arm.strengths[-1:]) for name, arm in ARMS.items()}
         settings = replace(
             settings,
             games=("Breakout",),
@@ -164,6 +165,7 @@ def main(settings: Settings) -> None:
         cells(settings),
         partial(learn, settings.budget),
         TUNED_ON,
+        known,
     )
 
 

@@ -10,12 +10,15 @@ Each run is a row as soon as it ends, so the same command goes on after an inter
 --smoke and --full it says what is to be run, and how long that takes.
 """
 
+import hashlib
+import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -94,7 +97,7 @@ def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
     """
     source = run.cell.problem.split(" to ")[0]
     name = f"{game}, macros of {source}, k={run.cell.k}, eta={run.strength}, seed {run.seed}"
-    path = folder / f"{name}.safetensors"
+    path = folder / digest(home.settings) / f"{name}.safetensors"
     if not path.exists():
         env = home.make(game, home.macros(source, run.cell.k))
         own = VARIANTS["uniform, learned"].learner_arguments(run.strength)
@@ -103,6 +106,11 @@ def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
         about = SimilarityAbout.of(env.get_wrapper_attr("macro_set"), frames=home.frames)
         save_similarity(path, model.similarity, about)
     return path
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """A name for settings, so that what was learned with others is not taken for theirs."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def compared(eta: str) -> dict[str, Variant]:

@@ -104,7 +104,7 @@ def test_a_pair_of_ataris_games_is_run(tmp_path):
     rows = read_rows(output)
     assert {run.arm for run in rows} == set(compared("1"))
     assert {run.cell for run in rows} == {cell_of(HOMES["atari"], HOMES["atari"].pairs[0])}
-    assert len(list((tmp_path / "rows").iterdir())) == 2
+    assert len(list((tmp_path / "rows").rglob("*.safetensors"))) == 2
 
 
 def test_pairs_that_are_none_are_refused():

@@ -343,20 +343,25 @@ def interrupted_receiving(envs):
     envs.step_async(np.zeros(1, int))
     wait(envs._processes._channels)
     os.kill(envs.processes[0].pid, signal.SIGSTOP)
+    interrupt_soon()
     envs.step_wait()
 
 
 def interrupted_sending(envs):
     """Interrupted when the first part of a request has been sent."""
     os.kill(envs.processes[0].pid, signal.SIGSTOP)
+    interrupt_soon()
     envs.set_attr("much", bytes(10**7))
+
+
+def interrupt_soon():
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
 @pytest.mark.parametrize("interrupted", [interrupted_receiving, interrupted_sending])
 def test_what_is_interrupted_in_the_middle_of_a_message_says_so_and_ends(interrupted):
     envs = MacroVectorEnv([lambda: Verbose(cart_pole())])
     envs.reset(seed=SEED)
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         interrupted(envs)
     os.kill(envs.processes[0].pid, signal.SIGCONT)
