@@ -173,8 +173,10 @@ def test_games_are_stepped_side_by_side_and_dictionaries_are_read(advantage, tmp
         assert (tmp_path / folder / "plots" / "weights.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_every_setting_reaches_the_learner_and_is_told(dag):
+@pytest.mark.parametrize("flag", ["weights_frozen", "inner_resets"])
+def test_every_setting_reaches_the_learner_and_is_told(dag, flag):
     settings = {
+        flag: True,
         "learning_rate": 0.003,
         "gamma": 0.93,
         "gae_lambda": 0.81,
@@ -183,9 +185,7 @@ def test_every_setting_reaches_the_learner_and_is_told(dag):
         "max_grad_norm": 0.7,
         "n_steps": 3,
         "advantage": "pwr",
-        "weights_frozen": True,
         "inner_steps": 4,
-        "inner_resets": True,
         "redistribute_rewards": True,
         "normalize_advantage": True,
         "clip_rewards": True,
