@@ -70,6 +70,7 @@ smoke: $(INSTALLED)  ## every example and benchmark at its smallest
 	$(BIN)/python examples/experiments/game_transfer.py --smoke --output build/minatar_transfer.csv
 	$(BIN)/python examples/experiments/game_transfer.py --home atari --smoke --output build/atari_transfer.csv
 	$(BIN)/python examples/credit/key_to_door.py --smoke --output build/credit_key_to_door.csv
+	$(BIN)/python examples/credit/dag.py --smoke --output build/credit_dag.csv
 	$(BIN)/python examples/credit/bsuite_regret.py --smoke --output build/credit_bsuite_regret.csv
 	$(BIN)/python examples/credit/minatar_games.py --smoke --output build/credit_minatar_games.csv
 	$(BIN)/python examples/demo.py --smoke --output build/demo
