@@ -6,8 +6,8 @@ import pickle
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
@@ -26,7 +26,8 @@ class Processes:
 
     Environment ``i`` is in process ``i % number``. Requests are numbered, so that the answers to
     one whose wait was interrupted are not taken for those to the next. What is interrupted in the
-    middle of a message, which takes far less time than waiting, cannot go on.
+    middle of a message, or when some processes have theirs and others do not, which takes far less
+    time than waiting, cannot go on.
 
     Args:
         env_fns: What makes each environment.
@@ -82,9 +83,13 @@ class Processes:
         parts: dict[int, dict[int, tuple[Any, ...]]] = {}
         for index, arguments in tasks.items():
             parts.setdefault(index % len(self.processes), {})[index] = arguments
-        for worker, part in parts.items():
-            message = ForkingPickler.dumps((self._request, method, part))
-            self._transfer(worker, self._channels[worker].send_bytes, message)
+        messages = {
+            worker: ForkingPickler.dumps((self._request, method, part))
+            for worker, part in parts.items()
+        }
+        with self._all_or_nothing():
+            for worker, message in messages.items():
+                self._transfer(worker, self._channels[worker].send_bytes, message)
         return list(parts)
 
     def receive(self, workers: Sequence[int]) -> dict[int, Any]:
@@ -94,7 +99,8 @@ class Processes:
         while waiting:
             for channel in wait(waiting):
                 worker = waiting[channel]
-                message = self._transfer(worker, self._channels[worker].recv_bytes)
+                with self._all_or_nothing():
+                    message = self._transfer(worker, self._channels[worker].recv_bytes)
                 request, part = pickle.loads(message)
                 if request == self._request:
                     # Read now, while other processes are still at work.
@@ -140,16 +146,20 @@ class Processes:
         self.processes.append(process)
         self._channels.append(channel)
 
-    def _transfer(self, worker: int, transfer: Callable[..., Any], *message: Any) -> Any:
-        """Send or receive a message, and keep in mind if that is interrupted."""
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Keep in mind if what is done with messages is interrupted."""
         self._amid_message = True
+        yield
+        self._amid_message = False
+
+    def _transfer(self, worker: int, transfer: Callable[..., Any], *message: Any) -> Any:
+        """Send or receive a message."""
         try:
-            received = transfer(*message)
+            return transfer(*message)
         except (EOFError, OSError):
             self._amid_message = False
             self._report_death(worker)
-        self._amid_message = False
-        return received
 
     def _report_death(self, worker: int) -> NoReturn:
         """Raise what is known of a process that is gone."""

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -372,6 +373,16 @@ def test_what_is_interrupted_in_the_middle_of_a_message_says_so_and_ends(interru
     envs.close()
     assert time.monotonic() - start < 5
     assert multiprocessing.active_children() == []
+
+
+def test_no_environment_gets_what_cannot_be_sent_to_another():
+    envs = MacroVectorEnv([cart_pole, cart_pole], num_workers=2)
+    with pytest.raises((AttributeError, pickle.PicklingError), match=r"[Cc]an't (get|pickle)"):
+        envs.set_attr("colour", ["red", lambda: "green"])
+    with pytest.raises(AttributeError, match="colour") as lacking:
+        envs.get_attr("colour")
+    assert "in environment 0" in lacking.value.__notes__[0]
+    envs.close()
 
 
 def test_a_step_is_waited_for_once_and_before_anything_else(envs):
