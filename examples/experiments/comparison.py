@@ -1,15 +1,14 @@
 """How arms compare: interquartile means, and what follows from them, with bootstrap intervals.
 
-Scores have the shape ``(seeds, problems)``; bootstrap samples redraw seeds within each problem, of
-each arm for itself (rliable's stratified bootstrap, 2,000 samples, 95% by percentiles, seeded).
+Scores have the shape ``(..., seeds, problems)``; bootstrap samples redraw seeds within each
+problem, of each arm for itself: rliable's stratified bootstrap, sample for sample, with statistics
+computed for all samples at once (2,000 samples, 95% by percentiles, seeded).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rliable.library import get_interval_estimates
 
 from examples.experiments.arms import ARMS
 from examples.experiments.rows import Cell, Rows
@@ -38,46 +37,56 @@ class Interval:
         return f"{self.point:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def iqm(scores: Values) -> float:
-    """Mean of the middle half of all scores: rliable's, at a sixth of its time."""
-    ordered = np.sort(scores, axis=None)
-    cut = len(ordered) // 4
-    return float(ordered[cut : len(ordered) - cut].mean())
+def iqm(scores: Values) -> Values:
+    """Mean of the middle half of all scores, shape ``(...)``."""
+    ordered = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
+    cut = ordered.shape[-1] // 4
+    middle: Values = ordered[..., cut : ordered.shape[-1] - cut].mean(axis=-1)
+    return middle
 
 
-def improvement(scores: Values, others: Values) -> float:
-    """P(score > other's), over problems on average; ties count half."""
-    return float((1 + np.sign(scores[:, None] - others).mean()) / 2)
+def improvement(scores: Values, others: Values) -> Values:
+    """P(score > other's), over problems on average; ties count half; shape ``(...)``."""
+    signs: Values = np.sign(scores[..., :, None, :] - others[..., None, :, :])
+    return (1 + signs.mean(axis=(-3, -2, -1))) / 2
 
 
-def difference(scores: Values, others: Values) -> float:
-    """Difference of the interquartile means."""
+def difference(scores: Values, others: Values) -> Values:
+    """Difference of the interquartile means, shape ``(...)``."""
     return iqm(scores) - iqm(others)
 
 
-def headroom_share(scores: Values, control: Values, oracle: Values) -> float:
-    """Of what the oracle gains over the control, what share the scores gain.
+def headroom_share(scores: Values, control: Values, oracle: Values) -> Values:
+    """Of what the oracle gains over the control, what share the scores gain; shape ``(...)``.
 
     It means nothing unless the oracle gains.
     """
     headroom = difference(oracle, control)
-    return difference(scores, control) / headroom if headroom else float("nan")
+    return difference(scores, control) / np.where(headroom == 0, np.nan, headroom)
 
 
-def interval(statistic: Callable[..., float], *scores: Values, seed: int = 0) -> Interval:
+def interval(statistic: Callable[..., Values], *scores: Values, seed: int = 0) -> Interval:
     """A statistic of one arm's scores or several arms', with its interval.
 
     Args:
         statistic: One of those above.
-        scores: Its arguments.
+        scores: Its arguments, each of shape ``(seeds, problems)``.
         seed: Of the samples: the same scores give the same interval.
     """
-    with _numpy_seeded(seed):
-        points, ends = get_interval_estimates(
-            {"": scores}, lambda *drawn: np.array([statistic(*drawn)]), reps=RESAMPLES
-        )
-    (low,), (high,) = ends[""]
-    return Interval(float(points[""][0]), float(low), float(high))
+    drawn = statistic(*_redrawn(scores, np.random.RandomState(seed)))
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Interval(float(statistic(*scores)), float(low), float(high))
+
+
+def _redrawn(scores: Sequence[Values], rng: np.random.RandomState) -> list[Values]:
+    """The samples of each arm, shape ``(RESAMPLES, seeds, problems)``, in rliable's order."""
+    seeds = [
+        [rng.randint(len(of_arm), size=of_arm.shape) for of_arm in scores] for _ in range(RESAMPLES)
+    ]
+    return [
+        of_arm[np.stack(drawn), np.arange(of_arm.shape[1])]
+        for of_arm, drawn in zip(scores, zip(*seeds, strict=True), strict=True)
+    ]
 
 
 def scores_of(
@@ -116,14 +125,3 @@ def scores_of(
     return np.array([[of_cell[seed] for of_cell in of_cells] for seed in seeds]).reshape(
         len(seeds), len(cells)
     )
-
-
-@contextmanager
-def _numpy_seeded(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, from which rliable draws, and leave it as it was."""
-    before = np.random.get_state()
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        np.random.set_state(before)

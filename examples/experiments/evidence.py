@@ -61,8 +61,8 @@ arm, and one update for every two decisions (or every two steps, where it says s
 the exact discounted value, by table, of the policy that is greedy but for {epsilon:.0%} random
 decisions, as a share of the best value there is, on average over {looks} looks during the run.
 Each arm chooses its strength (η from 0.1, 0.3, 1, 3 and annealed from 3 to 0.3; weight decay from
-0.01, 0.1, 1 and 10) for each problem and k by its mean score on seeds from 100 on, which are not
-reported.
+0.01, 0.1, 1 and 10) for each problem and k by its mean score on three or more seeds from 100 on,
+the same ones for all of its strengths, which are not reported.
 
 {arms}
 """

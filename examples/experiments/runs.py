@@ -76,10 +76,10 @@ def chosen_strength(
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
 ) -> str | None:
-    """The strength with the best mean over the tuning runs, of which each strength needs as many.
+    """The strength with the best mean over the tuning runs that all strengths have.
 
-    Reported seeds have no say in it, nor has the cell's problem where strengths are chosen on
-    others. None if there are no tuning runs yet, or they are not complete.
+    Further ones of some strengths have no say in it, nor have reported seeds, nor the cell's
+    problem where strengths are chosen on others. None where a problem has no such runs yet.
     """
     strengths = known[arm].strengths
     if len(strengths) == 1:
@@ -89,11 +89,10 @@ def chosen_strength(
     for run, row in rows.items():
         if run.cell in chosen_in and run.arm == arm and not run.is_reported:
             scores[run.strength][run.cell.problem, run.seed] = row[measure]
-    done = {frozenset(of_strength) for of_strength in scores.values()}
-    problems = {problem for of_strength in done for problem, _ in of_strength}
-    if len(done) > 1 or len(problems) < len(chosen_in):
+    shared = set.intersection(*map(set, scores.values()))
+    if {problem for problem, _ in shared} < {chosen.problem for chosen in chosen_in}:
         return None
-    return max(strengths, key=lambda strength: mean(scores[strength].values()))
+    return max(strengths, key=lambda strength: mean(scores[strength][entry] for entry in shared))
 
 
 def carry_out(

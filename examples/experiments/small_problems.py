@@ -91,7 +91,7 @@ class Settings(GridSettings):
 
     arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
     seeds: int = 10
-    tuning_seeds: int = 5
+    tuning_seeds: int = 3
     problems: tuple[Literal[*PROBLEMS], ...] = tuple(PROBLEMS)
     k: tuple[int, ...] = (64, 256)
     shares: tuple[float, ...] = (0.5,)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rliable import metrics
+from rliable import library, metrics
 
 from examples.experiments.comparison import (
     difference,
@@ -52,6 +52,21 @@ def test_intervals_are_percentiles_of_samples_that_redraw_seeds_within_problems(
     assert found.point == pytest.approx(difference(ours, theirs))
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.1 * (high - low))
     assert str(found) == f"{found.point:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+@pytest.mark.parametrize("statistic", [iqm, difference, improvement, headroom_share])
+def test_intervals_are_rliables_of_the_same_seed(statistic, monkeypatch):
+    monkeypatch.setattr("examples.experiments.comparison.RESAMPLES", 60)
+    rng = np.random.default_rng(2)
+    arms = [rng.normal(3 * index, 1, (7 - index, 3)) for index in range(3)]
+    scores = arms[: {iqm: 1, headroom_share: 3}.get(statistic, 2)]
+    np.random.seed(5)
+    points, ends = library.get_interval_estimates(
+        {"": scores}, lambda *drawn: np.array([statistic(*drawn)]), reps=60
+    )
+    found = interval(statistic, *scores, seed=5)
+    expected = [*points[""], *ends[""].ravel()]
+    assert [found.point, found.low, found.high] == pytest.approx(expected, rel=1e-12)
 
 
 def test_intervals_are_the_same_each_time_and_leave_numpys_generator_alone():

@@ -313,10 +313,21 @@ def test_strengths_are_chosen_on_seeds_that_are_not_reported():
     assert chosen_strength(rows | lures | elsewhere | other_arm, CELL, "uniform") == "0.3"
     runs = reported_runs(CELL, ["uniform"], 3, rows | lures)
     assert [(run.strength, run.seed) for run in runs] == [("0.3", 0), ("0.3", 1), ("0.3", 2)]
-    incomplete = dict(list(rows.items())[:-1])
+    incomplete = {run: row for run, row in rows.items() if run.strength != "annealed"}
     assert chosen_strength(incomplete, CELL, "uniform") is None
     assert reported_runs(CELL, ["uniform"], 3, incomplete) == []
     assert chosen_strength({}, CELL, "macros") == ""
+
+
+def test_strengths_are_chosen_on_the_seeds_that_all_of_them_have():
+    rows = {
+        Run(CELL, "uniform", strength, seed): {"area": 0.5 + 0.1 * (strength == "1")}
+        for strength in ("0.1", "0.3", "1", "3", "annealed")
+        for seed in (100, 101, 102)
+    }
+    further = {Run(CELL, "uniform", "3", seed): {"area": 9.0} for seed in (103, 104)}
+    assert chosen_strength(rows | further, CELL, "uniform") == "1"
+    assert chosen_strength(further, CELL, "uniform") is None
 
 
 def test_the_time_is_told_from_runs_of_the_same_kind():
