@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import (
     difference,
@@ -17,7 +19,7 @@ from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
 from sb3_masp.sweeps.summary import Interval, draw_intervals
 
-COLUMNS = ("arm", "seeds", "score", "− uniform", "− overlap", "P(> uniform)")
+COLUMNS = ("arm", "seeds", "score", "− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
 HEADROOM = "of the oracle's headroom"
 
 
@@ -73,46 +75,69 @@ def by_problem_table(
 ) -> str:
     """Every arm that there are reported rows of, problem by problem; arguments as above."""
     lines = [
-        "By problem, interquartile means, the number of seeds, and the strength chosen:\n",
-        f"| arm | {' | '.join(cell.problem for cell in cells)} |",
-        "|---" * (len(cells) + 1) + "|",
+        "By problem, interquartile means, the number of seeds, and the strength chosen; decisions",
+        "and updates are what these runs took on average:\n",
+        f"| arm | decisions | updates | {' | '.join(cell.problem for cell in cells)} |",
+        "|---" * (len(cells) + 3) + "|",
     ]
     for arm in ARMS:
         said = [_by_problem(rows, cell, arm, tuned_on, measure) for cell in cells]
         if any(said):
-            lines.append(f"| {arm} | {' | '.join(said)} |")
+            taken = [
+                _taken(rows, cells, arm, tuned_on, of) for of in ("decisions", "updates_taken")
+            ]
+            lines.append(f"| {arm} | {' | '.join([*taken, *said])} |")
     return "\n".join([*lines, ""])
+
+
+def _taken(
+    rows: Rows, cells: Sequence[Cell], arm: str, tuned_on: Sequence[str], measure: str
+) -> str:
+    """What an arm's runs took on average, over those that are shown."""
+    of_cells = [scores_of(rows, [cell], arm, measure, tuned_on).ravel() for cell in cells]
+    return f"{np.concatenate(of_cells).mean():,.0f}"
 
 
 def _line(arm: str, scores: dict[str, Values]) -> str:
     """An arm beside the controls."""
     own = scores[arm]
     found = [
-        _against(difference, own, scores, "uniform"),
-        _against(difference, own, scores, "overlap"),
+        _against(difference, own, scores, "uniform", digits=3),
+        _against(difference, own, scores, "overlap", digits=3),
         _against(improvement, own, scores, "uniform"),
+        _against(improvement, own, scores, "overlap"),
         *([_of_headroom(arm, scores)] if "oracle" in scores else []),
     ]
     return f"| {arm} | {len(own)} | {interval(iqm, own)} | {' | '.join(found)} |"
 
 
 def _against(
-    statistic: Callable[..., float], own: Values, scores: dict[str, Values], control: str
+    statistic: Callable[..., Values],
+    own: Values,
+    scores: dict[str, Values],
+    control: str,
+    digits: int = 2,
 ) -> str:
     """A comparison with a control; empty where it has not been run, or is the same."""
     if control not in scores or own is scores[control]:
         return ""
-    return str(interval(statistic, own, scores[control]))
+    return interval(statistic, own, scores[control]).said(digits)
 
 
 def _of_headroom(arm: str, scores: dict[str, Values]) -> str:
     """The share of the oracle's headroom, if there is any."""
     if "uniform" not in scores or arm in ("uniform", "oracle"):
         return ""
-    control, oracle = scores["uniform"], scores["oracle"]
-    if interval(difference, oracle, control).low <= 0:
+    if not clear_headroom(scores):
         return "no clear headroom"
-    return str(interval(headroom_share, scores[arm], control, oracle))
+    return str(interval(headroom_share, scores[arm], scores["uniform"], scores["oracle"]))
+
+
+def clear_headroom(scores: Mapping[str, Values]) -> bool:
+    """Whether what the oracle gains over uniform is clear of zero; not where either is unknown."""
+    if not {"uniform", "oracle"} <= set(scores):
+        return False
+    return interval(difference, scores["oracle"], scores["uniform"]).low > 0
 
 
 def _by_problem(rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measure: str) -> str:

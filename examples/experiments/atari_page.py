@@ -31,7 +31,7 @@ RAM_FIGURE = "images/atari_ram.png"
 RAM_LEGEND = """\
 Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
 (`rliable`); next to them differences from Σ uniform and Σ of overlap, each at the strength chosen
-for it, and the probability of being better than uniform.
+for it, and the probabilities of being better than these.
 """
 
 PIXELS = """\

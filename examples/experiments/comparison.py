@@ -7,8 +7,10 @@ computed for all samples at once (2,000 samples, 95% by percentiles, seeded).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from examples.experiments.arms import ARMS
 from examples.experiments.rows import Cell, Rows
@@ -34,7 +36,11 @@ class Interval:
 
     def __str__(self) -> str:
         """``0.12 [0.05, 0.20]``."""
-        return f"{self.point:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return self.said(2)
+
+    def said(self, digits: int) -> str:
+        """The same with so many digits after the point."""
+        return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(self.point, self.low, self.high, d=digits)
 
 
 def iqm(scores: Values) -> Values:
@@ -73,20 +79,23 @@ def interval(statistic: Callable[..., Values], *scores: Values, seed: int = 0) -
         scores: Its arguments, each of shape ``(seeds, problems)``.
         seed: Of the samples: the same scores give the same interval.
     """
-    drawn = statistic(*_redrawn(scores, np.random.RandomState(seed)))
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    seeds = _redrawn_seeds(tuple(of_arm.shape for of_arm in scores), RESAMPLES, seed)
+    drawn = [
+        of_arm[of_samples, np.arange(of_arm.shape[1])]
+        for of_arm, of_samples in zip(scores, seeds, strict=True)
+    ]
+    low, high = np.percentile(statistic(*drawn), [2.5, 97.5])
     return Interval(float(statistic(*scores)), float(low), float(high))
 
 
-def _redrawn(scores: Sequence[Values], rng: np.random.RandomState) -> list[Values]:
-    """The samples of each arm, shape ``(RESAMPLES, seeds, problems)``, in rliable's order."""
-    seeds = [
-        [rng.randint(len(of_arm), size=of_arm.shape) for of_arm in scores] for _ in range(RESAMPLES)
-    ]
-    return [
-        of_arm[np.stack(drawn), np.arange(of_arm.shape[1])]
-        for of_arm, drawn in zip(scores, zip(*seeds, strict=True), strict=True)
-    ]
+@lru_cache(16)
+def _redrawn_seeds(
+    shapes: Sequence[tuple[int, ...]], resamples: int, seed: int
+) -> list[NDArray[np.int64]]:
+    """Which seeds the samples are of, in rliable's order, each ``(resamples, seeds, problems)``."""
+    rng = np.random.RandomState(seed)
+    drawn = [[rng.randint(shape[0], size=shape) for shape in shapes] for _ in range(resamples)]
+    return [np.stack(of_arm) for of_arm in zip(*drawn, strict=True)]
 
 
 def scores_of(

@@ -7,7 +7,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from examples.experiments import atari_pixels, atari_ram, minatar_games, small_problems
+from examples.experiments import atari_pixels, atari_ram, claims, minatar_games, small_problems
 from examples.experiments.ablations_page import (
     Ablations,
     ablations_section,
@@ -70,7 +70,7 @@ the same ones for all of its strengths, which are not reported.
 LEGEND = """\
 Scores are interquartile means over seeds and problems with 95% stratified bootstrap intervals
 (`rliable`); next to them differences from Σ uniform and Σ of overlap, each at its own best
-strength, the probability of being better than uniform, and the share of what the oracle gains
+strength, the probabilities of being better than these, and the share of what the oracle gains
 over uniform, where the oracle's gain is clear of zero.
 """
 
@@ -138,7 +138,9 @@ def _small_problems(rows: Rows) -> str:
     ]
     found = groups(rows, PROBLEMS)
     if any(complete_arms(rows, group) for group in found):
-        parts += [f"![Scores of the arms]({FIGURE})\n", LEGEND]
+        units = sorted({cells[0].updates for cells in found})
+        parts += [f"![Scores of the arms]({FIGURE})\n", LEGEND, *claims.figures(rows)]
+        parts += [claims.goal(rows, unit) for unit in units]
     return "\n".join([*parts, *(group_section(rows, group) for group in found)])
 
 
@@ -176,5 +178,6 @@ if __name__ == "__main__":
     with replacing(DOCS / "evidence.md") as file:
         file.write(page(*found).encode())
     draw_small_problems(found[0], DOCS / FIGURE)
+    claims.draw_claims(found[0], DOCS)
     draw_ram(found[2], DOCS / RAM_FIGURE)
     draw_ablations(*found[4][:2], DOCS)

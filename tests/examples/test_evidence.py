@@ -8,7 +8,13 @@ import pytest
 
 from examples.experiments import atari_ram, minatar_games
 from examples.experiments.arms import ARMS
-from examples.experiments.comparison import difference, headroom_share, interval, scores_of
+from examples.experiments.comparison import (
+    difference,
+    headroom_share,
+    improvement,
+    interval,
+    scores_of,
+)
 from examples.experiments.evidence import draw_ram, draw_small_problems, page, tables
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, Run
@@ -27,7 +33,8 @@ def made_up(arms=LEVELS, cells=CELLS, seeds=5):
             rows[Run(home(cell, arm), arm, strength, 100)] = {"area": tuned}
         for seed in range(seeds):
             score = LEVELS[arm] + 0.01 * seed + 0.1 * CELLS.index(cell)
-            rows[Run(home(cell, arm), arm, ARMS[arm].strengths[-1], seed)] = {"area": score}
+            row = {"area": score, "decisions": 3_000 + seed, "updates_taken": 1_500}
+            rows[Run(home(cell, arm), arm, ARMS[arm].strengths[-1], seed)] = row
     return rows
 
 
@@ -53,10 +60,20 @@ def test_runs_that_only_choose_a_strength_are_counted_and_not_shown():
 
 def test_minatars_games_stand_beside_each_other():
     cells = [Cell(game, 16, 1.0, "decision") for game in minatar_games.GAMES]
-    rows = {Run(cells[1], "macros", "", seed): {"area": 7.0 + seed} for seed in range(3)}
+    rows = {
+        Run(cells[1], "macros", "", seed): {
+            "area": 7.0 + seed,
+            "decisions": 7_000,
+            "updates_taken": seed,
+        }
+        for seed in range(3)
+    }
     text = page({}, rows)
-    assert "| arm | Asterix | Breakout | Freeway | Seaquest | SpaceInvaders |" in text
-    assert "| macros |  | 8.00 (3) |  |  |  |" in text
+    assert (
+        "| arm | decisions | updates | Asterix | Breakout | Freeway | Seaquest | SpaceInvaders |"
+        in text
+    )
+    assert "| macros | 7,000 | 1 |  | 8.00 (3) |  |  |  |" in text
     assert text.count("\nNot run yet.\n") == 2
 
 
@@ -65,13 +82,14 @@ def test_arms_stand_beside_their_controls():
     text = page(rows, {})
     scores = {arm: scores_of(rows, CELLS, arm) for arm in LEVELS}
     (line,) = (x for x in text.splitlines() if x.startswith("| meta | 5 |"))
-    assert str(interval(difference, scores["meta"], scores["uniform"])) in line
-    assert str(interval(difference, scores["meta"], scores["overlap"])) in line
+    assert interval(difference, scores["meta"], scores["uniform"]).said(3) in line
+    assert interval(difference, scores["meta"], scores["overlap"]).said(3) in line
+    assert str(interval(improvement, scores["meta"], scores["overlap"])) in line
     share = interval(headroom_share, scores["meta"], scores["uniform"], scores["oracle"])
     assert share.point == pytest.approx(0.15 / 0.4)
     assert line.endswith(f"| {share} |")
-    assert "| uniform | 0.22 (5, annealed) | 0.32 (5, annealed) |" in text
-    assert "| macros | 0.12 (5) |" in text
+    assert "| uniform | 3,002 | 1,500 | 0.22 (5, annealed) | 0.32 (5, annealed) |" in text
+    assert "| macros | 3,002 | 1,500 | 0.12 (5) |" in text
 
 
 def test_what_has_not_been_run_in_all_problems_is_not_averaged():
@@ -79,14 +97,17 @@ def test_what_has_not_been_run_in_all_problems_is_not_averaged():
     rows = {run: row for run, row in rows.items() if (run.cell, run.arm) != (CELLS[2], "meta")}
     text = page(rows, {})
     assert "| meta | 5 |" not in text
-    assert "| meta | 0.37 (5, annealed) | 0.47 (5, annealed) |  | 0.67 (5, annealed) |" in text
+    assert (
+        "| meta | 3,002 | 1,500 | 0.37 (5, annealed) | 0.47 (5, annealed) |  | 0.67 (5, annealed) |"
+        in text
+    )
 
 
 def test_without_headroom_there_is_no_share_of_it():
     rows = made_up()
     for run in rows:
         if run.arm == "oracle" and run.is_reported:
-            rows[run] = {"area": rows[Run(run.cell, "uniform", "annealed", run.seed)]["area"]}
+            rows[run] = rows[Run(run.cell, "uniform", "annealed", run.seed)]
     assert "| no clear headroom |" in page(rows, {})
 
 
@@ -107,6 +128,7 @@ def of_memory(arms=("macros", "uniform", "overlap")):
         for strength, seed in itertools.product(ARMS[arm].strengths, range(3)):
             tunes = game in atari_ram.TUNED_ON
             row = {"area": LEVELS[arm] + seed / 100, "points": 100.0 + seed}
+            row |= {"decisions": 40_000, "updates_taken": 70_000 + seed}
             if tunes:
                 row["area"] = float(strength == "0.3")
             rows[Run(cell, arm, strength, seed + 100 * tunes)] = row
@@ -118,10 +140,13 @@ def test_games_from_memory_are_compared_on_one_scale_and_shown_in_points():
     section = text[text.index("## Atari, from the console's memory") :]
     expected = difference(np.full((3, 5), 0.3), np.full((3, 5), 0.2))
     (line,) = (x for x in section.splitlines() if x.startswith("| overlap | 3 |"))
-    assert f"| {expected:.2f} [" in line
-    assert line.count("|") == 7
-    assert "| uniform | 101.00 (3, 0.3) | 101.00 (3, 0.3) |" in section
-    assert "| arm | Breakout | Seaquest | MsPacman | Freeway | SpaceInvaders |" in section
+    assert f"| {expected:.3f} [" in line
+    assert line.count("|") == 8
+    assert "| uniform | 40,000 | 70,001 | 101.00 (3, 0.3) | 101.00 (3, 0.3) |" in section
+    assert (
+        "| arm | decisions | updates | Breakout | Seaquest | MsPacman | Freeway | SpaceInvaders |"
+        in section
+    )
     # Ten strengths of two arms on two games and seeds, and three arms on five games and seeds.
     assert "\n85 of 2114 runs have been run.\n" in section
     assert "oracle" not in section

@@ -1,0 +1,165 @@
+"""Whether a learned Σ beats the fixed ones on small problems: words and figures, from the rows."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from examples.experiments.arm_tables import clear_headroom, complete_arms
+from examples.experiments.arms import ARMS
+from examples.experiments.comparison import Interval, difference, headroom_share, interval
+from examples.experiments.figures import Panels, draw_arms
+from examples.experiments.problems import PROBLEMS
+from examples.experiments.rows import Cell, Rows
+from examples.experiments.table import Values
+
+LEARNED = tuple(arm for arm in ARMS if arm.startswith(("meta", "kernel", "auxiliary")))
+CONTROLS = ("uniform", "overlap")
+GOAL_AT = (64, 256)
+"""Numbers of macros at which a learned Σ is to beat both controls."""
+
+DIFFERENCES = "images/small_problems_differences.png"
+HEADROOM = "images/small_problems_headroom.png"
+LABELS = {
+    DIFFERENCES: "Difference of interquartile means from fixed Σ, 95% interval",
+    HEADROOM: "Share of the oracle's headroom, 95% interval",
+}
+AT = {DIFFERENCES: (0,), HEADROOM: (0, 1)}
+"""Where upright lines stand in each figure."""
+
+GOAL = f"""\
+The goal is a learned Σ whose differences from Σ uniform and from Σ of overlap, each at its own best
+strength, both have intervals clear of zero, at k = {GOAL_AT[0]} and at k = {GOAL_AT[1]}. No
+interval is corrected for there being {len(LEARNED)} learned arms. With updates by {{unit}}s:
+"""
+
+
+def cells_at(k: int, unit: str) -> list[Cell]:
+    """The problems with half of the macros mined."""
+    return [Cell(problem, k, 0.5, unit) for problem in PROBLEMS]
+
+
+def differences(scores: Mapping[str, Values], arm: str) -> tuple[Interval, ...]:
+    """By how much an arm is better than each of the controls."""
+    return tuple(interval(difference, scores[arm], scores[control]) for control in CONTROLS)
+
+
+def goal(rows: Rows, unit: str = "decision") -> str:
+    """Whether the goal is met, in words.
+
+    Args:
+        rows: The table.
+        unit: What updates are counted in.
+    """
+    scores = {k: complete_arms(rows, cells_at(k, unit)) for k in GOAL_AT}
+    ahead = {k: _ahead(of_k) for k, of_k in scores.items()}
+    judged = [f"- k = {k}: {_of_k(scores[k], ahead[k])}\n" for k in GOAL_AT]
+    return "".join([GOAL.format(unit=unit), "\n", *judged, "\n", _verdict(scores, ahead), "\n"])
+
+
+def _ahead(scores: Mapping[str, Values]) -> list[str]:
+    """The learned arms that are better than both controls, clear of zero."""
+    if not set(CONTROLS) <= set(scores):
+        return []
+    learned = [arm for arm in LEARNED if arm in scores]
+    return [arm for arm in learned if min(x.low for x in differences(scores, arm)) > 0]
+
+
+def _is_known(scores: Mapping[str, Values]) -> bool:
+    """Whether all arms have been run that the goal speaks of."""
+    return {*LEARNED, *CONTROLS} <= set(scores)
+
+
+def _of_k(scores: Mapping[str, Values], ahead: Sequence[str]) -> str:
+    """Whether the goal is met at a number of macros."""
+    learned = [arm for arm in LEARNED if arm in scores]
+    if not learned or not set(CONTROLS) <= set(scores):
+        return "too little has been run to say."
+    seeds = min(len(scores[arm]) for arm in (*learned, *CONTROLS))
+    left = [arm for arm in LEARNED if arm not in scores]
+    rest = _of_oracle(scores) + (f" Not run in all problems: {_names(left)}." if left else "")
+    if ahead:
+        said = " and ".join(f"*{arm}* ({_said(scores, arm)})" for arm in ahead)
+        return f"met, by {said}; {seeds} seeds or more.{rest}"
+    nearest = max(learned, key=lambda arm: min(x.low for x in differences(scores, arm)))
+    return (
+        f"not met{' so far' if left else ''}; nearest to it comes *{nearest}* "
+        f"({_said(scores, nearest)}); {seeds} seeds or more.{rest}"
+    )
+
+
+def _of_oracle(scores: Mapping[str, Values]) -> str:
+    """What any Σ could gain over uniform, as far as the oracle tells."""
+    if "oracle" not in scores:
+        return ""
+    gain = _signed(interval(difference, scores["oracle"], scores["uniform"]))
+    has = "leaves" if clear_headroom(scores) else "leaves no clear"
+    return f" The oracle {has} headroom: {gain} over uniform."
+
+
+def _verdict(scores: Mapping[int, Mapping[str, Values]], ahead: Mapping[int, list[str]]) -> str:
+    """What follows for the goal as a whole."""
+    everywhere = [arm for arm in LEARNED if all(arm in of_k for of_k in ahead.values())]
+    if everywhere:
+        return f"So the goal is met, by {_names(everywhere)}.\n"
+    if any(_is_known(of_k) and not ahead[k] for k, of_k in scores.items()):
+        return "So the goal is not met.\n"
+    if not all(_is_known(of_k) for of_k in scores.values()):
+        return "Whether the goal is met cannot be said before all of these arms have been run.\n"
+    return "So the goal is met at each k, but by no arm at both.\n"
+
+
+def _names(arms: Sequence[str]) -> str:
+    """Arms in a row, of which some have commas in their names."""
+    return "; ".join(f"*{arm}*" for arm in arms)
+
+
+def _said(scores: Mapping[str, Values], arm: str) -> str:
+    """An arm's differences from the controls."""
+    found = zip(differences(scores, arm), CONTROLS, strict=True)
+    return " and ".join(f"{_signed(apart)} over {control}" for apart, control in found)
+
+
+def _signed(found: Interval) -> str:
+    """``+0.012 [-0.003, +0.020]``."""
+    return f"{found.point:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def panels(rows: Rows, unit: str = "decision") -> dict[str, Panels]:
+    """What each figure shows, by where it lies; nothing of what has not been run.
+
+    Args:
+        rows: The table.
+        unit: What updates are counted in.
+    """
+    scores = {k: complete_arms(rows, cells_at(k, unit)) for k in GOAL_AT}
+    apart = {
+        f"k = {k}: − {control}": {
+            arm: interval(difference, own, of_k[control])
+            for arm, own in of_k.items()
+            if arm != control
+        }
+        for k, of_k in scores.items()
+        for control in CONTROLS
+        if control in of_k
+    }
+    shares = {
+        f"k = {k}": {
+            arm: interval(headroom_share, own, of_k["uniform"], of_k["oracle"])
+            for arm, own in of_k.items()
+            if arm not in ("uniform", "oracle")
+        }
+        for k, of_k in scores.items()
+        if clear_headroom(of_k)
+    }
+    found: dict[str, Panels] = {DIFFERENCES: apart, HEADROOM: shares}
+    return {path: drawn for path, drawn in found.items() if any(drawn.values())}
+
+
+def draw_claims(rows: Rows, folder: Path) -> None:
+    """Draw the figures; ``folder`` holds the page."""
+    for path, drawn in panels(rows).items():
+        draw_arms(folder / path, drawn, LABELS[path], LEARNED, AT[path])
+
+
+def figures(rows: Rows) -> list[str]:
+    """Where the page shows them."""
+    return [f"![{LABELS[path]}]({path})\n" for path in panels(rows)]
