@@ -17,17 +17,42 @@ LAST_SHARE = 0.3
 
 
 class StepwiseMASPDQN(MASPDQN):
-    """MASPDQN whose ``train_freq`` counts steps: as many updates a step, however long macros are.
+    """MASPDQN for one environment whose settings in decisions count steps, however long macros are.
 
-    It needs a buffer that holds the whole run.
+    These are ``learning_starts``, ``train_freq`` and ``target_update_interval``: with macros as
+    without them, learning begins after as many steps, takes as many updates for them, and as many
+    of them lie between updates of the target network. Without macros it is MASPDQN.
     """
+
+    def __init__(self, *args: Any, learning_starts: int, **kwargs: Any) -> None:
+        """Keep from SB3, which counts decisions, when learning starts."""
+        self._start, self._steps, self._last_duration = learning_starts, 0, 0
+        super().__init__(*args, learning_starts=0, **kwargs)
+
+    def _sample_action(self, learning_starts: int, *args: Any) -> Any:
+        """Decide at random before learning starts."""
+        is_early = self._steps < self._start
+        return super()._sample_action(self.num_timesteps + 1 if is_early else 0, *args)
+
+    def _store_transition(self, *args: Any) -> None:
+        """Count the decision's steps."""
+        super()._store_transition(*args)
+        (info,) = args[-1]
+        self._last_duration = info.get("duration", 1)
+        self._steps += self._last_duration
+
+    def _on_step(self) -> None:
+        """Update the target network where the decision comes to a multiple of the interval."""
+        every = self.target_update_interval
+        is_due = self._steps // every > (self._steps - self._last_duration) // every
+        self._n_calls = every - 1 if is_due else every  # SB3 adds one, and looks for multiples
+        super()._on_step()
 
     def _take_trainings_due(self) -> int:
         """How many of the updates that the steps so far ask for have not been taken."""
         super()._take_trainings_due()
-        durations = self.replay_buffer.durations[:, 0]
-        steps = durations[self.learning_starts :].sum()
-        return int(steps) // self.train_freq.frequency - self._n_updates
+        every = self.train_freq.frequency
+        return max(self._steps // every - self._start // every - self._n_updates, 0)
 
 
 LEARNERS = {"decision": MASPDQN, "step": StepwiseMASPDQN}
