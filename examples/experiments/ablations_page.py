@@ -142,7 +142,7 @@ def _standing(rows: Rows, ablation: Ablation) -> str:
 
 def _numbers_of_macros(rows: Rows, ablation: Ablation) -> list[int]:
     """The k of which there are reported runs of its lines."""
-    lines = {(line.variant, line.share) for line in ablation.lines}
+    lines = {(VARIANTS[x.variant].runs_of or x.variant, x.share) for x in ablation.lines}
     return sorted({r.cell.k for r in rows if r.is_reported and (r.arm, r.cell.share) in lines})
 
 
@@ -210,12 +210,13 @@ def _draw_scores(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
 
 def _watched(rows: Rows, ablation: Ablation, k: int, line: Line, name: str) -> dict[str, Values]:
     """A figure over the looks of each seed, by problem, shape ``(seeds, looks)``."""
-    found = {}
+    found, variant = {}, VARIANTS[line.variant]
+    shown = variant.runs_of or line.variant, *variant.strengths
     for cell in _cells(ablation, k, line.share):
         own = [
             curves(row, name)
             for run, row in rows.items()
-            if (run.cell, run.arm) == (cell, line.variant) and run.is_reported
+            if (run.cell, run.arm, run.strength) == (cell, *shown) and run.is_reported
         ]
         if own:
             found[cell.problem] = np.stack(own)

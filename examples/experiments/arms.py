@@ -29,6 +29,7 @@ class Arm:
         strengths: What it chooses from, on seeds that are not reported.
         has_macros: Whether its environment has the macros.
         decays: Whether its strength is of weight decay rather than η.
+        runs_of: The arm that it is at its one strength, whose runs are then its own too.
     """
 
     about: str
@@ -36,6 +37,7 @@ class Arm:
     strengths: tuple[str, ...] = ETAS
     has_macros: bool = True
     decays: bool = False
+    runs_of: str = ""
 
     def learner_arguments(self, strength: str) -> dict[str, Any]:
         """Arguments of `MASPDQN` at one of its strengths."""

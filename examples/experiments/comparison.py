@@ -122,12 +122,12 @@ def scores_of(
     of_cells = []
     for cell in cells:
         strength = chosen_strength(rows, cell, arm, tuned_on=tuned_on, known=known)
-        own = home(cell, arm, known)
+        own = home(cell, arm, known), known[arm].runs_of or arm, strength
         of_cells.append(
             {
                 run.seed: row[measure]
                 for run, row in rows.items()
-                if (run.cell, run.arm, run.strength) == (own, arm, strength) and run.is_reported
+                if (run.cell, run.arm, run.strength) == own and run.is_reported
             }
         )
     seeds = sorted(set.intersection(*(set(of_cell) for of_cell in of_cells)))

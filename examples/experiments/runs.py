@@ -36,7 +36,7 @@ def tuning_runs(
 ) -> list[Run]:
     """The runs from which arms of several strengths choose one."""
     return [
-        Run(chosen_in, arm, strength, FIRST_TUNING_SEED + seed)
+        Run(chosen_in, known[arm].runs_of or arm, strength, FIRST_TUNING_SEED + seed)
         for chosen_in in tuning_cells(cell, tuned_on)
         for arm in arms
         if len(known[arm].strengths) > 1
@@ -55,7 +55,7 @@ def reported_runs(
 ) -> list[Run]:
     """The runs that arms are compared by, at the strengths that they have chosen."""
     return [
-        Run(home(cell, arm, known), arm, strength, seed)
+        Run(home(cell, arm, known), known[arm].runs_of or arm, strength, seed)
         for arm in arms
         if (strength := chosen_strength(rows, cell, arm, tuned_on=tuned_on, known=known))
         is not None
@@ -175,8 +175,9 @@ def missing(
             arm: chosen_strength(rows, cell, arm, tuned_on=tuned_on, known=known) for arm in arms
         }
         of_cell += [
-            Run(home(cell, arm, known), arm, "?" if strength is None else strength, seed)
+            Run(home(cell, arm, known), known[arm].runs_of or arm, said, seed)
             for arm, strength in chosen.items()
+            for said in ["?" if strength is None else strength]
             for seed in range(seeds[1])
         ]
         planned |= dict.fromkeys(of_cell)

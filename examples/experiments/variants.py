@@ -6,7 +6,7 @@ from typing import Any, Literal
 from examples.experiments.arms import ARMS, NONE, Arm
 from examples.experiments.problems import PROBLEMS
 
-STRENGTHS = ("0.3", "1", "3")
+STRENGTHS = ("0.1", "0.3", "1", "3")
 """Values of η that a variant chooses from, on seeds that are not reported."""
 
 STARTS = ("uniform", "overlap", "permuted", "random")
@@ -102,13 +102,18 @@ def _variants() -> dict[str, Variant]:
         "uniform with diagonal, learned": _dense("uniform", **diagonal),
     }
     made["uniform, learned, summed"] = _dense("uniform", penalty_reduction="sum")
+    made["uniform, frozen, summed"] = _dense("uniform", frozen=True, penalty_reduction="sum")
     for name, etas in (
         ("uniform, frozen", ETAS),
         ("uniform, learned", ETAS),
         ("uniform, learned, summed", PAPERS_ETAS),
+        ("uniform, frozen, summed", PAPERS_ETAS),
         *((name, ("1",)) for name in WATCHED),
     ):
-        made |= {f"{name}, η = {eta}": replace(made[name], strengths=(eta,)) for eta in etas}
+        made |= {
+            f"{name}, η = {eta}": replace(made[name], strengths=(eta,), runs_of=name)
+            for eta in etas
+        }
     for beta in BETAS:
         if beta != DEFAULT_BETA:
             made[f"uniform, learned, β = {beta}"] = _dense(
@@ -149,17 +154,17 @@ INITIALISATION = Ablation(
 
 ETA = Ablation(
     "η",
-    "At each η a fixed uniform Σ and a meta-learned one, and a meta-learned one with the penalty "
-    "summed over actions, as the paper writes it, rather than averaged: with 68 actions that is 68 "
-    "times as strong. The control of that one is no penalty, of the others the uniform Σ at the "
-    "same η.",
+    "At each η a fixed uniform Σ and a meta-learned one, and both with the penalty summed over "
+    "actions, as the paper writes it, rather than averaged: with 68 actions that is 68 times as "
+    "strong. The control is the uniform Σ at the same η, averaged or summed likewise.",
     tuple(
         Line(f"{name}, η = {eta}", name, f"η = {eta}", control=control.format(eta))
         for eta in sorted({*ETAS, *PAPERS_ETAS}, key=float)
         for name, etas, control in (
             ("uniform, frozen", ETAS, "uniform, frozen, η = {}"),
             ("uniform, learned", ETAS, "uniform, frozen, η = {}"),
-            ("uniform, learned, summed", PAPERS_ETAS, "none"),
+            ("uniform, frozen, summed", PAPERS_ETAS, "uniform, frozen, summed, η = {}"),
+            ("uniform, learned, summed", PAPERS_ETAS, "uniform, frozen, summed, η = {}"),
         )
         if eta in etas
     ),

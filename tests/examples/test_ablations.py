@@ -9,13 +9,14 @@ from scipy.stats import spearmanr
 
 from examples.experiments import ablations
 from examples.experiments.ablations import Settings, carried_over, learn, macros_from, main
+from examples.experiments.comparison import scores_of
 from examples.experiments.problems import PROBLEMS, macros, play
-from examples.experiments.rows import Cell, Run, read_rows
-from examples.experiments.runs import chosen_strength, missing
+from examples.experiments.rows import Cell, Results, Run, read_rows
+from examples.experiments.runs import chosen_strength, complete, missing
 from examples.experiments.similarity_statistics import curves
 from examples.experiments.small_problems import Budget, train
 from examples.experiments.table import optimal_q_values, with_macros
-from examples.experiments.variants import ABLATIONS, OTHERS, STARTS, VARIANTS, WATCHED
+from examples.experiments.variants import ABLATIONS, ETAS, OTHERS, STARTS, VARIANTS, WATCHED
 from macro_gym.extraction import ExtractionSettings, mine_byte_pairs
 from sb3_masp.callbacks import FrameBudget
 
@@ -169,7 +170,7 @@ def test_curves_are_in_the_order_of_the_looks():
 def test_variants_choose_their_strengths_like_arms():
     rows = {
         Run(CELL, "permuted, learned", strength, seed): {"area": score, "seconds": 1.0}
-        for strength, score in (("0.3", 0.1), ("1", 0.5), ("3", 0.2))
+        for strength, score in (("0.1", 0.3), ("0.3", 0.1), ("1", 0.5), ("3", 0.2))
         for seed in (100, 101)
     }
     lure = {Run(CELL, "permuted, learned", "3", 0): {"area": 9.0, "seconds": 1.0}}
@@ -180,6 +181,42 @@ def test_variants_choose_their_strengths_like_arms():
         *(("permuted, learned", "1", seed) for seed in range(3)),
         *(("none", "", seed) for seed in range(3)),
     ]
+
+
+def test_tables_share_the_runs_that_they_have_in_common(tmp_path):
+    asked = []
+
+    def work(run):
+        asked.append(run)
+        return {"area": len(asked) % 7 / 7 + 0.1 * (run.strength == "0.3"), "seconds": 1.0}
+
+    results = Results(tmp_path / "rows.csv", {})
+    for name in ("eta", "initialisation", "beta"):
+        variants = tuple(ABLATIONS[name].variants(0.5))
+        complete(results, [CELL], variants, (2, 3), work, 1, known=VARIANTS)
+    assert len(set(asked)) == len(asked)
+    for arm in ("uniform, frozen", "uniform, learned"):
+        reported = {(run.strength, run.seed) for run in asked if run.arm == arm and run.is_reported}
+        # What was chosen is among what the table of η had asked for.
+        assert reported == {(eta, seed) for eta in ETAS for seed in range(3)}
+    control, summed = (
+        scores_of(results.rows, [CELL], name, known=VARIANTS).tolist()
+        for name in ("uniform, frozen, η = 0.1", "uniform, frozen, summed, η = 0.1")
+    )
+    assert control == [
+        [results.rows[Run(CELL, "uniform, frozen", "0.1", seed)]["area"]] for seed in range(3)
+    ]
+    assert summed != control
+
+
+def test_a_fixed_strength_is_the_variant_that_its_name_begins_with():
+    for name, variant in VARIANTS.items():
+        if variant.runs_of:
+            (eta,) = variant.strengths
+            assert name == f"{variant.runs_of}, η = {eta}"
+            of_both = variant, VARIANTS[variant.runs_of]
+            first, second = (found.learner_arguments(eta) for found in of_both)
+            assert first == second
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
@@ -206,7 +243,7 @@ def test_the_smoke_run_is_gone_on_with_and_has_a_row_for_each_variant(tmp_path):
     rows = read_rows(output)
     watched = read_rows(ablations.watched_output(output))
     assert {run.arm for run in rows} == set(ABLATIONS["transfer"].variants(0.5))
-    assert {run.arm for run in watched} == {f"{name}, η = 1" for name in WATCHED}
+    assert {run.arm for run in watched} == {*WATCHED}
     written = output.read_bytes()
     main(settings)
     assert output.read_bytes() == written
@@ -216,8 +253,8 @@ def test_without_being_told_to_run_it_only_says_what_it_would(tmp_path, capsys):
     output = tmp_path / "rows.csv"
     main(Settings(output=output, tables=("beta", "noise"), problems=("chain",), seeds=7))
     said = capsys.readouterr().out.splitlines()
-    # Five values of β and the control, each 3 strengths on 3 seeds, then 7 to report.
-    assert said[0].startswith(f"beta, 50% of the macros mined: {6 * (9 + 7)} runs to do")
+    # Five values of β and the control, each 4 strengths on 3 seeds, then 7 to report.
+    assert said[0].startswith(f"beta, 50% of the macros mined: {6 * (12 + 7)} runs to do")
     # Three penalties, and none.
-    assert [line.split(" runs")[0].split(": ")[1] for line in said[1:]] == [str(3 * 16 + 7)] * 5
+    assert [line.split(" runs")[0].split(": ")[1] for line in said[1:]] == [str(3 * 19 + 7)] * 5
     assert not output.exists()

@@ -128,8 +128,8 @@ def test_what_is_not_there_in_all_problems_is_shown_where_it_is(tmp_path):
 
 def test_counts_are_of_what_is_planned(tmp_path):
     rows = all_run(tmp_path, "beta", seeds=10)
-    # Six variants on four problems, of which 3 tuning runs of 9 and the 10 reported ones are there.
-    assert f"\n{6 * 4 * 13} of {6 * 4 * 19} runs at k = 64 " in ablations_section(rows, {}, {})
+    # Six variants on four problems: 4 tuning runs of 12 and the 10 reported ones are there.
+    assert f"\n{6 * 4 * 14} of {6 * 4 * 22} runs at k = 64 " in ablations_section(rows, {}, {})
 
 
 def watched_rows(seeds=3):
@@ -142,7 +142,7 @@ def watched_rows(seeds=3):
                 for look in (1, 2, 3)
             }
             columns |= {f"cosine {look}": np.nan for look in (1, 3)}
-            run = Run(Cell("chain", 64, 0.5, "decision"), f"{variant}, η = 1", "1", seed)
+            run = Run(Cell("chain", 64, 0.5, "decision"), variant, "1", seed)
             rows[run] = {"area": 1.0} | columns
     return rows
 
