@@ -1,6 +1,5 @@
 """The sections of docs/evidence.md on Atari."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,13 +94,21 @@ def _standing(rows: Rows) -> str:
 
 def read_pixels(path: Path) -> list[dict[str, Any]]:
     """The finished runs of the sweep on pixels, with numbers for their scores."""
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return [
-            row | {name: float(row[name]) if row[name] else None for name in MEASURES}
-            for row in csv.DictReader(file)
-        ]
+    return [
+        row | {name: float(row[name]) if row[name] else None for name in MEASURES}
+        for row in atari_pixels.read_table(path)
+    ]
+
+
+def pixels_intervals(rows: Sequence[Mapping[str, Any]]) -> list[Interval]:
+    """The intervals of the arms, each with its k and its η in its name."""
+    return intervals([{**row, "arm": _with_settings(row)} for row in rows])
+
+
+def _with_settings(row: Mapping[str, Any]) -> str:
+    """An arm's name with the k and the η of its row."""
+    macros = f", k = {row['k']}" if row["k"] != "0" else ""
+    return f"{row['arm']}{macros}" + (f", η = {row['eta']}" if row.get("eta") else "")
 
 
 def atari_pixels_section(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -123,7 +130,7 @@ def atari_pixels_section(rows: Sequence[Mapping[str, Any]]) -> str:
         device=pace.device,
         caveat=pace.caveat,
     )
-    return "\n".join([text, _pixels_table(intervals(rows)) if rows else NOT_RUN])
+    return "\n".join([text, _pixels_table(pixels_intervals(rows)) if rows else NOT_RUN])
 
 
 def _pixels_table(found: Sequence[Interval]) -> str:

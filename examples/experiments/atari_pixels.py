@@ -7,6 +7,7 @@ it is the learner's default if no other is given.
 Without --smoke and --full it says what is to be run, and how long that takes.
 """
 
+import csv
 import json
 import sys
 import tempfile
@@ -21,9 +22,10 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.report import write_report
+from examples.experiments.rows import require_same
 from sb3_masp.run_config import TrainConfig
 from sb3_masp.sweeps import Sweep, execute, make_sweep
-from sb3_masp.sweeps.results import columns, frames_done, row, write_table
+from sb3_masp.sweeps.results import frames_done, row, write_table
 
 OUTPUT = Path(__file__).parent / "results" / "atari_pixels.csv"
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -53,6 +55,12 @@ FIXED = (
     "checkpoint_every",
 )
 """Settings that all runs have in common."""
+
+ALIKE = ("frames", "buffer_size", "learning_starts", "n_envs")
+"""Those of them that all rows of a table have in common; the others make no difference to it."""
+
+KEY = ("arm", "game", "k", "eta", "seed")
+"""Columns that tell rows apart."""
 
 SLICE = (
     "timeout --foreground --signal=INT 30m python examples/experiments/atari_pixels.py --full "
@@ -98,7 +106,7 @@ class Settings:
     frames: int = 10_000_000
     k: int = 128
     eta: float = 0.3
-    seeds: int = 3
+    seeds: int = 5
     buffer_size: int = 500_000
     learning_starts: int = 20_000
     n_envs: int = 16
@@ -113,18 +121,18 @@ class Settings:
 
 
 TINY = {
-    "arms": ("DQN, primitives", "Rainbow, macros", "MASPRainbow"),
+    "arms": ("Rainbow, macros", "MASPRainbow"),
     "games": ("Breakout",),
-    "frames": 600,
+    "frames": 400,
     "k": 16,
     "seeds": 1,
     "buffer_size": 500,
-    "learning_starts": 20,
+    "learning_starts": 8,
     "n_envs": 2,
     "device": "cpu",
-    "checkpoint_every": 100,
+    "checkpoint_every": 20,
 }
-"""Settings of --smoke."""
+"""Settings of --smoke; its few updates are enough for an outer step."""
 
 
 def main(settings: Settings) -> None:
@@ -138,6 +146,7 @@ def main(settings: Settings) -> None:
     print(expectation(sweep, Pace.measured()))
     if not settings.smoke and not settings.full:
         return
+    require_alike(settings.output or OUTPUT, sweep)
     try:
         execute(sweep, workers=settings.workers)
     except KeyboardInterrupt:
@@ -166,13 +175,45 @@ def _arm(arm: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
 
 
 def keep(sweep: Sweep, path: Path) -> None:
-    """Write the rows of the runs that are finished, and beside them what they are of."""
-    rows = [row(run, sweep) for run in sweep.runs]
+    """Put the rows of the runs that are finished into a table, and beside it what they are of.
+
+    Rows of runs that are not the sweep's stay.
+    """
+    rows = [{name: _text(entry) for name, entry in row(run, sweep).items()} for run in sweep.runs]
     finished = [found for found in rows if found["status"] == "finished"]
     if finished:
-        write_table(path, finished, columns(sweep))
+        kept = {tuple(found.get(name, "") for name in KEY): found for found in read_table(path)}
+        kept |= {tuple(found.get(name, "") for name in KEY): found for found in finished}
+        names = dict.fromkeys(name for found in kept.values() for name in found)
+        write_table(path, list(kept.values()), tuple(names))
         settings = {name: sweep.runs[0].setting(name) for name in FIXED}
         write_report(path.with_suffix(".json"), {"settings": settings})
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a table; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def _text(entry: Any) -> str:
+    """What a table has for an entry."""
+    return "" if entry is None else str(entry)
+
+
+def require_alike(path: Path, sweep: Sweep) -> None:
+    """Refuse to mix rows of different budgets.
+
+    Raises:
+        ExperimentError: The table's rows are of another one.
+    """
+    about = path.with_suffix(".json")
+    if path.exists() and about.exists():
+        before = json.loads(about.read_text())["settings"]
+        now = {name: sweep.runs[0].setting(name) for name in ALIKE}
+        require_same(path, {name: before[name] for name in ALIKE}, now)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 from examples.experiments import atari_pixels
 from examples.experiments.atari_page import atari_pixels_section, read_pixels
 from examples.experiments.atari_pixels import ARMS, TINY, Pace, Settings, declared, keep, main
+from examples.experiments.rows import ExperimentError
 from sb3_masp.sweeps import execute
 
 PACE = Pace(
@@ -63,13 +64,13 @@ def test_without_smoke_and_full_it_only_says_what_is_to_be_run(tmp_path, capsys,
     main(Settings(frames=1_440_000, folder=tmp_path / "runs", output=tmp_path / "table.csv"))
     said = capsys.readouterr().out
     (line,) = (x for x in said.splitlines() if x.startswith("DQN, primitives"))
-    assert line.split()[2:] == ["15", "21,600,000", "2.0"]
+    assert line.split()[2:] == ["25", "36,000,000", "2.0"]
     assert atari_pixels.SLICE in said
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_stopped_sweep_has_finished_is_kept_and_told(tmp_path, monkeypatch):
-    sizes = TINY | {"frames": 600, "seeds": 2, "checkpoint_every": 20}
+    sizes = TINY | {"seeds": 2}
     settings = replace(Settings(), **sizes, full=True, output=tmp_path / "table.csv")
     settings = replace(settings, folder=tmp_path / "runs")
 
@@ -83,10 +84,11 @@ def test_what_a_stopped_sweep_has_finished_is_kept_and_told(tmp_path, monkeypatc
     (row,) = read_pixels(settings.output)
     assert (row["arm"], row["game"], row["seed"]) == ("MASPRainbow", "MacroALE/Breakout-v5", "1")
     assert (row["algorithm"], row["k"], row["status"]) == ("masp-rainbow", "16", "finished")
-    assert int(row["frames"]) >= 600
+    assert int(row["frames"]) >= 400
+    assert int(row["updates"]) >= 4  # so that there is an outer step
     text = atari_pixels_section([row | {"final_score": 7.0, "area_under_curve": 5.0}])
     assert "| arm | Breakout-v5 |" in text
-    assert "| MASPRainbow | 7.00 [7.00, 7.00] (1) |" in text
+    assert "| MASPRainbow, k = 16, η = 0.3 | 7.00 [7.00, 7.00] (1) |" in text
     assert "Not run yet" not in text
     # What is finished is not run again, and comes to the same table.
     before = settings.output.read_bytes()
@@ -103,3 +105,53 @@ def test_where_nothing_has_been_run_the_page_says_so(tmp_path):
     text = atari_pixels_section([])
     assert text.endswith("\nNot run yet.\n")
     assert "How long a GPU takes has not been measured" in text
+
+
+def finished_sweep(tmp_path, monkeypatch, games, eta=0.3):
+    """A sweep of two arms whose runs are all finished, without having been run."""
+
+    def done(run, sweep):
+        swept = {name: run.setting(name) for name in sweep.swept}
+        own = {"arm": run.arm, "game": run.config.env, **swept, "seed": run.config.seed}
+        score = len(run.config.env) + eta
+        return own | {"status": "finished", "final_score": score, "area_under_curve": 1.0}
+
+    monkeypatch.setattr(atari_pixels, "row", done)
+    arms = ("Rainbow, macros", "MASPRainbow, uniform")
+    return declared(Settings(arms=arms, games=games, eta=eta, seeds=2), tmp_path)
+
+
+def test_rows_of_runs_that_are_not_the_sweeps_stay(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    for games, eta in ((("Breakout", "Pong"), 0.3), (("Freeway",), 0.3), (("Pong",), 1.0)):
+        keep(finished_sweep(tmp_path, monkeypatch, games, eta), path)
+    rows = read_pixels(path)
+    games = [row["game"] for row in rows]
+    # Without a penalty η makes no difference, so those two runs on Pong are the same ones again.
+    counts = [games.count(f"MacroALE/{game}-v5") for game in ("Breakout", "Pong", "Freeway")]
+    assert counts == [4, 6, 4]
+    scores = {(row["eta"], row["final_score"]) for row in rows if "Pong" in row["game"]}
+    assert scores == {("", 17.0), ("0.3", 16.3), ("1.0", 17.0)}
+    before = path.read_bytes()
+    keep(finished_sweep(tmp_path, monkeypatch, ("Pong",), 1.0), path)
+    assert path.read_bytes() == before
+
+
+def test_tables_say_the_eta_of_their_arms_and_keep_them_apart(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    for eta in (0.3, 1.0):
+        keep(finished_sweep(tmp_path, monkeypatch, ("Pong",), eta), path)
+    rows = [row | {"area_under_curve": None} for row in read_pixels(path)]
+    text = atari_pixels_section(rows)
+    assert "| MASPRainbow, uniform, k = 128, η = 0.3 | 16.30 [16.30, 16.30] (2) |" in text
+    assert "| MASPRainbow, uniform, k = 128, η = 1.0 | 17.00 [17.00, 17.00] (2) |" in text
+    assert "| Rainbow, macros, k = 128 | 17.00 [" in text
+
+
+def test_rows_of_other_budgets_are_refused_before_anything_is_run(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    keep(finished_sweep(tmp_path, monkeypatch, ("Pong",)), path)
+    monkeypatch.setattr(atari_pixels, "execute", None)
+    settings = Settings(frames=7_000, full=True, output=path, folder=tmp_path / "runs")
+    with pytest.raises(ExperimentError, match="frames was 10000000 and is 7000"):
+        main(settings)
