@@ -26,8 +26,9 @@ from examples.experiments.problems import PROBLEMS, macros, play
 from examples.experiments.rows import Cell, Run
 from examples.experiments.settings import GridSettings, conduct
 from examples.experiments.similarity_statistics import SimilarityStatistics
-from examples.experiments.small_problems import Budget, common_settings, train
+from examples.experiments.small_problems import Budget, common_settings, shortened, train
 from examples.experiments.table import optimal_q_values, with_macros
+from examples.experiments.trial import Trial
 from examples.experiments.variants import (
     ABLATIONS,
     EARLIER_SEEDS,
@@ -108,6 +109,11 @@ def learn(budget: Budget, run: Run, is_watched: bool = False) -> dict[str, float
     return row | {"seconds": time.perf_counter() - begun} | columns
 
 
+def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
+    """A run of a few steps that learns from the first one on."""
+    return learn(shortened(budget, steps), run)
+
+
 def carried_over(budget: Budget, run: Run, macro_set: MacroSet) -> Similarity:
     """Σ of an earlier run of the variant's problem, or of the other, over the run's actions.
 
@@ -148,6 +154,7 @@ def conduct_table(name: str, settings: Settings, known: Mapping[str, Any], outpu
             grid(ablation, settings, share),
             partial(learn, settings.budget, is_watched=ablation.is_watched),
             known=known,
+            trial=Trial(partial(learn_briefly, settings.budget), settings.budget.steps),
         )
 
 

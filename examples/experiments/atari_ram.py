@@ -28,6 +28,7 @@ from examples.experiments.arms import ARMS
 from examples.experiments.learners import effort, let_learn, make_learner, scores
 from examples.experiments.rows import Cell, Run
 from examples.experiments.settings import GridSettings, conduct
+from examples.experiments.trial import Trial
 from macro_gym.games import find_game
 from macro_gym.human_scores import RANDOM_AND_HUMAN, human_normalised
 from sb3_masp import MASPDQN
@@ -133,6 +134,16 @@ def learn(budget: Budget, run: Run) -> dict[str, float]:
     return normalised | in_points | {"frames": frames.frames} | effort(model, begun)
 
 
+def learn_briefly(budget: Budget, run: Run, frames: int) -> dict[str, float]:
+    """A run of a few frames that learns from the first one on."""
+    return learn(shortened(budget, frames), run)
+
+
+def shortened(budget: Budget, frames: int) -> Budget:
+    """A budget of a few frames, all of which are learned from."""
+    return replace(budget, frames=frames, learner=budget.learner | {"learning_starts": 0})
+
+
 def cells(settings: Settings) -> list[Cell]:
     """Where arms are compared, in the order in which that is run."""
     grid = itertools.product(settings.updates, settings.k, settings.games)
@@ -166,6 +177,7 @@ def main(settings: Settings) -> None:
         partial(learn, settings.budget),
         TUNED_ON,
         known,
+        Trial(partial(learn_briefly, settings.budget), settings.budget.frames, 1_000),
     )
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from examples.experiments.arms import ARMS
 from examples.experiments.rows import Cell, Rows
-from examples.experiments.runs import Arms, chosen_strength, home
+from examples.experiments.runs import chosen_strength, home
 from examples.experiments.table import Values
+from examples.experiments.trial import Arms
 
 RESAMPLES = 2_000
 

@@ -47,6 +47,10 @@ class Home(ABC):
     def learner(self, env: gym.Env[Any, Any], seed: int, own: dict[str, Any]) -> MASPDQN:
         """The learner with a variant's own arguments."""
 
+    @abstractmethod
+    def shortened(self, frames: int, folder: Path) -> "Home":
+        """The same with runs of a few frames, or steps, whose files go into a folder."""
+
     def prepare(self, game: str) -> None:  # noqa: B027  # most have nothing to do
         """Do what must be done once before there are macros of a game."""
 
@@ -81,6 +85,10 @@ class MinAtar(Home):
     def settings(self) -> dict[str, Any]:
         """As the experiment on MinAtar has them."""
         return {"steps": self.budget.steps, "play": self.budget.play} | self.budget.learner
+
+    def shortened(self, frames: int, folder: Path) -> Home:
+        """The same with other play."""
+        return MinAtar(folder, minatar_games.shortened(self.budget, frames))
 
     def prepare(self, game: str) -> None:
         """Record its play."""
@@ -126,6 +134,10 @@ class Atari(Home):
     def settings(self) -> dict[str, Any]:
         """As the experiment on Atari has them."""
         return self.budget.common
+
+    def shortened(self, frames: int, folder: Path) -> Home:
+        """The same; there are no files."""
+        return Atari(atari_ram.shortened(self.budget, frames))
 
     def macros(self, game: str, k: int) -> MacroSet:
         """The first of its bank."""

@@ -13,6 +13,7 @@ Each run is a row as soon as it ends, so the same command goes on after an inter
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from examples.experiments.game_homes import HOMES, Atari, Home, MinAtar
 from examples.experiments.learners import effort, let_learn, scores
 from examples.experiments.rows import Cell, ExperimentError, Run
 from examples.experiments.settings import GridSettings, conduct
+from examples.experiments.trial import Trial
 from examples.experiments.variants import EARLIER_SEEDS, TRANSFER, VARIANTS, Variant
 from sb3_masp.callbacks import FrameBudget
 from sb3_masp.similarity import SimilarityAbout, save_similarity, transferred_similarity
@@ -84,6 +86,14 @@ def learn(home: Home, folder: Path, run: Run) -> dict[str, float]:
     model, frames = home.learner(env, run.seed, own), FrameBudget(home.frames)
     of_returns = scores(let_learn(model, frames), home.frames)
     return of_returns | {"frames": frames.frames} | effort(model, begun)
+
+
+def learn_briefly(home: Home, run: Run, frames: int) -> dict[str, float]:
+    """A run of a few frames that learns from the first one on, and what it needs beforehand."""
+    with tempfile.TemporaryDirectory() as folder:
+        brief = home.shortened(frames, Path(folder))
+        brief.prepare(run.cell.problem.split(" to ")[0])
+        return learn(brief, Path(folder), run)
 
 
 def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
@@ -160,6 +170,7 @@ def main(settings: Settings) -> None:
         list(cells),
         partial(learn, home, output.with_suffix("")),
         known=known,
+        trial=Trial(partial(learn_briefly, home), home.frames, 1_000),
     )
 
 

@@ -11,6 +11,7 @@ interruption. Without --smoke and --full it says what is to be run, and how long
 
 import itertools
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import torch as th
 import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -28,6 +30,7 @@ from examples.experiments.arms import ARMS
 from examples.experiments.learners import effort, let_learn, make_learner, scores
 from examples.experiments.rows import Cell, Run
 from examples.experiments.settings import GridSettings, conduct
+from examples.experiments.trial import Trial
 from macro_gym import MacroAction, MacroSet
 from macro_gym.demonstrations import read_play
 from macro_gym.extraction import frequent_ngrams
@@ -108,7 +111,9 @@ def record_play(game: str, budget: Budget, path: Path) -> None:
     """Learn a game from primitives and write play of what came out, once."""
     if path.exists():
         return
-    env, frames = make(game), FrameBudget(budget.steps, progress_bar=True, label=f"{game}'s player")
+    th.set_num_threads(1)
+    env = make(game)
+    frames = FrameBudget(budget.steps, budget.steps > 1_000, label=f"{game}'s player")
     model = learner(env, budget, PLAYERS_SEED, ARMS["primitives"].learner_arguments(""))
     model.learn(budget.steps, callback=frames)
     rng, actions, ends = np.random.default_rng(PLAYERS_SEED), [], []
@@ -148,6 +153,19 @@ def learn(budget: Budget, plays: Path, run: Run) -> dict[str, float]:
     return of_returns | {"steps": frames.frames} | effort(model, begun)
 
 
+def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
+    """A run of a few steps that learns from the first one on, with macros of play of its own."""
+    brief = shortened(budget, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        record_play(run.cell.problem, brief, Path(folder, f"{run.cell.problem}.npz"))
+        return learn(brief, Path(folder), run)
+
+
+def shortened(budget: Budget, steps: int) -> Budget:
+    """A budget of a few steps, all of which are learned from."""
+    return replace(budget, steps=steps, play=2_000, learner=budget.learner | {"learning_starts": 0})
+
+
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
     output = settings.table(OUTPUT)
@@ -174,6 +192,7 @@ def main(settings: Settings) -> None:
         common | settings.budget.learner,
         [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)],
         partial(learn, settings.budget, plays),
+        trial=Trial(partial(learn_briefly, settings.budget), settings.budget.steps),
     )
 
 

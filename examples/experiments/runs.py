@@ -15,11 +15,9 @@ from typing import Any
 import torch as th
 from tqdm import tqdm
 
-from examples.experiments.arms import ARMS, Arm
+from examples.experiments.arms import ARMS
 from examples.experiments.rows import FIRST_TUNING_SEED, Cell, Results, Rows, Run
-
-Arms = Mapping[str, Arm]
-"""What the names of arms stand for."""
+from examples.experiments.trial import Arms, Trial
 
 
 def tuning_cells(cell: Cell, tuned_on: Sequence[str]) -> list[Cell]:
@@ -105,16 +103,21 @@ def carry_out(
     go: bool,
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
+    trial: Trial | None = None,
 ) -> None:
     """Say what is missing and how long that takes, and run it if it is to ``go``.
 
-    Other arguments are those of `complete`.
+    Before there are rows, ``trial`` tells how long, unless it is to go. Other arguments are those
+    of `complete`.
     """
     todo = missing(results.rows, cells, arms, seeds, tuned_on, known)
-    seconds = estimate(todo, results.rows)
+    rows, source = results.rows, ""
+    if not rows and trial and not go:
+        rows, source = trial.rows(todo, known), ", by short runs of each arm"
+    seconds = estimate(todo, rows)
     time = "none done yet to tell how long they take"
     if seconds is not None:
-        time = f"about {seconds / workers / 60:.0f} minutes in {workers} processes"
+        time = f"about {seconds / workers / 60:.0f} minutes in {workers} processes{source}"
     print(f"{len(todo)} runs to do, {time}")
     if go:
         complete(results, cells, arms, seeds, work, workers, tuned_on, known)

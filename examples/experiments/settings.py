@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from examples.experiments.arms import ARMS
 from examples.experiments.rows import Cell, Results, Run
-from examples.experiments.runs import Arms, carry_out
+from examples.experiments.runs import carry_out
+from examples.experiments.trial import Arms, Trial
 
 REAL_ARMS = tuple(arm for arm in ARMS if arm != "oracle")
 """The arms that need no true values."""
@@ -57,6 +58,7 @@ def conduct(
     work: Callable[[Run], Mapping[str, float]],
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
+    trial: Trial | None = None,
 ) -> None:
     """Say what has not been run, and run it if that is asked for.
 
@@ -68,6 +70,7 @@ def conduct(
         work: What to do for a run, in any process.
         tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
         known: What the names of arms stand for.
+        trial: Tells how long that takes before there are rows.
     """
     carry_out(
         Results(output, common),
@@ -79,4 +82,5 @@ def conduct(
         settings.is_to_run,
         tuned_on,
         known,
+        trial,
     )

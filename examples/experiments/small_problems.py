@@ -37,6 +37,7 @@ from examples.experiments.table import (
     optimal_q_values,
     with_macros,
 )
+from examples.experiments.trial import Trial
 from macro_gym import MacroSet
 from sb3_masp import MASPDQN
 from sb3_masp.callbacks import FrameBudget
@@ -185,6 +186,16 @@ def train(
     return model, row | effort(model, begun)
 
 
+def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
+    """A run of a few steps that learns from the first one on."""
+    return learn(shortened(budget, steps), run)
+
+
+def shortened(budget: Budget, steps: int) -> Budget:
+    """A budget of a few steps, all of which are learned from."""
+    return replace(budget, steps=steps, looks=1, learner=budget.learner | {"learning_starts": 0})
+
+
 def common_settings(budget: Budget) -> dict[str, Any]:
     """What all rows of the table have in common."""
     own = {"steps": budget.steps, "looks": budget.looks, "epsilon": EPSILON}
@@ -217,6 +228,7 @@ def main(settings: Settings) -> None:
         common_settings(settings.budget),
         cells(settings),
         partial(learn, settings.budget),
+        trial=Trial(partial(learn_briefly, settings.budget), settings.budget.steps),
     )
 
 

@@ -16,6 +16,7 @@ from examples.experiments.runs import chosen_strength, complete, missing
 from examples.experiments.similarity_statistics import curves
 from examples.experiments.small_problems import Budget, train
 from examples.experiments.table import optimal_q_values, with_macros
+from examples.experiments.trial import Trial
 from examples.experiments.variants import ABLATIONS, ETAS, OTHERS, STARTS, VARIANTS, WATCHED
 from macro_gym.extraction import ExtractionSettings, mine_byte_pairs
 from sb3_masp.callbacks import FrameBudget
@@ -249,7 +250,8 @@ def test_the_smoke_run_is_gone_on_with_and_has_a_row_for_each_variant(tmp_path):
     assert output.read_bytes() == written
 
 
-def test_without_being_told_to_run_it_only_says_what_it_would(tmp_path, capsys):
+def test_without_being_told_to_run_it_only_says_what_it_would(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Trial, "seconds", lambda self, run: 1.0)
     output = tmp_path / "rows.csv"
     main(Settings(output=output, tables=("beta", "noise"), problems=("chain",), seeds=7))
     said = capsys.readouterr().out.splitlines()
