@@ -1,7 +1,6 @@
 """What docs/evidence.md says of the ablations: tables and figures, from the rows of their runs."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
 
@@ -10,20 +9,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from examples.experiments import game_transfer
+from examples.experiments.ablation_tables import cells_of, paragraph, score_table
 from examples.experiments.ablations import OUTPUT, Settings, grid, watched_output
-from examples.experiments.arms import Arm
-from examples.experiments.comparison import difference, interval, iqm, scores_of
+from examples.experiments.comparison import interval, iqm, scores_of
 from examples.experiments.game_homes import HOMES
-from examples.experiments.game_transfer import ETA, cell_of, compared
-from examples.experiments.rows import Cell, Rows, read_rows
-from examples.experiments.runs import chosen_strength, missing
+from examples.experiments.rows import Rows, read_rows
+from examples.experiments.runs import missing
 from examples.experiments.similarity_statistics import MEANINGS, curves
 from examples.experiments.table import Values
+from examples.experiments.transfer_page import transfer_section
 from examples.experiments.variants import (
     ABLATIONS,
     EARLIER_SEEDS,
     STRENGTHS,
-    TRANSFER,
     VARIANTS,
     Ablation,
     Line,
@@ -43,15 +41,6 @@ from the control, a fixed uniform Σ unless another is said. Then problem by pro
 interquartile mean, and in brackets the number of seeds and the η.
 """
 
-GAMES = """\
-`python examples/experiments/game_transfer.py --full --home {home}`: Σ meta-learned from uniform in
-an earlier run of as many frames and another seed, on the first game of a pair (another's) or on the
-second (its own), then frozen; both with the macros of the first. Every penalty has η = {eta}, which
-has not been chosen on anything; the score is the mean over frames of the returns on the second game
-while it was learned.
-"""
-
-
 Ablations = tuple[Rows, Rows, Mapping[str, Rows]]
 """What `ablations_section` takes."""
 
@@ -70,41 +59,17 @@ def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) 
         watched: Of the table of how Σ fares.
         transfers: Of the tables of transfer between games, by where they come from.
     """
-    parts = ["## Ablations\n", _paragraph(INTRODUCTION)]
+    parts = ["## Ablations\n", paragraph(INTRODUCTION)]
     for name, ablation in ABLATIONS.items():
         own = watched if ablation.is_watched else rows
-        parts += [f"### {ablation.title}\n", _paragraph(ablation.about), _standing(own, ablation)]
+        parts += [f"### {ablation.title}\n", paragraph(ablation.about), _standing(own, ablation)]
         for k in _numbers_of_macros(own, ablation):
-            content = _statistics_table if ablation.is_watched else _score_table
+            content = _statistics_table if ablation.is_watched else score_table
             parts.append(f"With k = {k}:\n")
             if ablation.is_watched or _intervals(own, ablation, k):
                 parts.append(f"![{ablation.title}]({figure(name, k)})\n")
             parts.append(content(own, ablation, k))
-    parts += (_games_section(home, transfers.get(home, {})) for home in HOMES)
-    return "\n".join(parts)
-
-
-def _paragraph(text: str) -> str:
-    """Text in lines of their usual length."""
-    return fill(text.replace("\n", " "), 100, break_long_words=False, break_on_hyphens=False) + "\n"
-
-
-def _games_section(home: str, rows: Rows) -> str:
-    """Transfer between games: a table for each pair, since returns differ."""
-    known, pairs, seeds = compared(ETA), HOMES[home].pairs, (0, game_transfer.Settings().seeds)
-    cells = [cell_of(HOMES[home], pair) for pair in pairs]
-    total = len(missing({}, cells, tuple(known), seeds, known=known))
-    left = len(missing(rows, cells, tuple(known), seeds, known=known))
-    parts = [
-        f"### Transfer between {HOMES[home].about}\n",
-        _paragraph(GAMES.format(home=home, eta=ETA)),
-        f"{total - left} of {total} runs have been run.\n",
-    ]
-    lines = tuple(replace(line, share=1.0) for line in TRANSFER.lines)
-    for of_pair in cells:
-        table = replace(TRANSFER, lines=lines, problems=(of_pair.problem,))
-        if any(run.cell == of_pair for run in rows):
-            parts.append(_score_table(rows, table, of_pair.k, known))
+    parts += (transfer_section(home, transfers.get(home, {})) for home in HOMES)
     return "\n".join(parts)
 
 
@@ -146,55 +111,11 @@ def _numbers_of_macros(rows: Rows, ablation: Ablation) -> list[int]:
     return sorted({r.cell.k for r in rows if r.is_reported and (r.arm, r.cell.share) in lines})
 
 
-def _cells(ablation: Ablation, k: int, share: float) -> list[Cell]:
-    """Where lines of a share are compared."""
-    return [Cell(problem, k, share, "decision") for problem in ablation.problems]
-
-
-def _score_table(
-    rows: Rows, ablation: Ablation, k: int, known: Mapping[str, Arm] = VARIANTS
-) -> str:
-    """Every line that there are reported runs of."""
-    lines = [
-        f"| | | seeds | score | − control | {' | '.join(ablation.problems)} |",
-        "|---" * (len(ablation.problems) + 5) + "|",
-    ]
-    for line in ablation.lines:
-        cells = _cells(ablation, k, line.share)
-        said = [_by_problem(rows, cell, line.variant, known) for cell in cells]
-        if any(said):
-            of_all = " | ".join(_of_all(rows, line, cells, known))
-            lines.append(f"| {line.panel} | {line.label} | {of_all} | {' | '.join(said)} |")
-    return "\n".join([*lines, ""])
-
-
-def _of_all(
-    rows: Rows, line: Line, cells: Sequence[Cell], known: Mapping[str, Arm]
-) -> tuple[str, str, str]:
-    """Seeds, score and difference from the control, over all problems; empty where unknown."""
-    own = scores_of(rows, cells, line.variant, known=known)
-    if len(own) < 2:
-        return "", "", ""
-    control = scores_of(rows, cells, line.control, known=known)
-    is_other = line.variant != line.control and len(control) > 1
-    beside = str(interval(difference, own, control)) if is_other else ""
-    return str(len(own)), str(interval(iqm, own)), beside
-
-
-def _by_problem(rows: Rows, cell: Cell, variant: str, known: Mapping[str, Arm]) -> str:
-    """A variant on one problem; empty where it has no runs to report."""
-    own = scores_of(rows, [cell], variant, known=known)
-    if not len(own):
-        return ""
-    strength = chosen_strength(rows, cell, variant, known=known)
-    return f"{iqm(own):.2f} ({', '.join(filter(None, [str(len(own)), strength]))})"
-
-
 def _intervals(rows: Rows, ablation: Ablation, k: int) -> list[DrawnInterval]:
     """The scores of the lines that have two seeds or more in all problems."""
     found = []
     for line in ablation.lines:
-        own = scores_of(rows, _cells(ablation, k, line.share), line.variant, known=VARIANTS)
+        own = scores_of(rows, cells_of(ablation, k, line.share), line.variant, known=VARIANTS)
         if len(own) > 1:
             of_line = interval(iqm, own)
             ends = of_line.point, of_line.low, of_line.high
@@ -212,7 +133,7 @@ def _watched(rows: Rows, ablation: Ablation, k: int, line: Line, name: str) -> d
     """A figure over the looks of each seed, by problem, shape ``(seeds, looks)``."""
     found, variant = {}, VARIANTS[line.variant]
     shown = variant.runs_of or line.variant, *variant.strengths
-    for cell in _cells(ablation, k, line.share):
+    for cell in cells_of(ablation, k, line.share):
         own = [
             curves(row, name)
             for run, row in rows.items()

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from examples.experiments import atari_pixels, atari_ram
+from examples.experiments import atari_pixels, atari_ram, comparison
 from examples.experiments.arm_tables import complete_arms, draw, group_section, groups
+from examples.experiments.figures import draw_arms
+from examples.experiments.minatar_page import NOT_RUN
 from examples.experiments.rows import Rows
 from examples.experiments.runs import missing
 from sb3_masp.sweeps.summary import MEASURES, OVERALL, Interval, intervals
@@ -26,6 +28,7 @@ on the scale where random play is 0 and a human 1, and game by game in points.
 """
 
 RAM_FIGURE = "images/atari_ram.png"
+PIXELS_FIGURE = "images/atari_pixels.png"
 
 RAM_LEGEND = """\
 Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
@@ -49,8 +52,6 @@ when it is called again:
 benchmarks, {hours:,.0f} hours for the {runs} runs on one {device}, without the outer steps of
 MASPRainbow, which have not been timed.{caveat}
 """
-
-NOT_RUN = "Not run yet.\n"
 
 
 def atari_ram_section(rows: Rows) -> str:
@@ -130,7 +131,28 @@ def atari_pixels_section(rows: Sequence[Mapping[str, Any]]) -> str:
         device=pace.device,
         caveat=pace.caveat,
     )
-    return "\n".join([text, _pixels_table(pixels_intervals(rows)) if rows else NOT_RUN])
+    if not rows:
+        return f"{text}\n{NOT_RUN}"
+    found = pixels_intervals(rows)
+    image = [f"![Scores of the arms]({PIXELS_FIGURE})\n"] if _pixels_panels(found) else []
+    return "\n".join([text, *image, _pixels_table(found)])
+
+
+def draw_pixels(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw each arm's final score, a panel for each game."""
+    if rows:
+        panels = _pixels_panels(pixels_intervals(rows))
+        draw_arms(path, panels, "final score: IQM, 95% interval")
+
+
+def _pixels_panels(found: Sequence[Interval]) -> dict[str, dict[str, comparison.Interval]]:
+    """Final scores of the arms that have two seeds or more, by game."""
+    panels: dict[str, dict[str, comparison.Interval]] = {}
+    for x in found:
+        if x.measure == "final_score" and x.runs > 1:
+            ends = comparison.Interval(x.iqm, x.low, x.high)
+            panels.setdefault(x.game.rpartition("/")[2], {})[x.arm] = ends
+    return panels
 
 
 def _pixels_table(found: Sequence[Interval]) -> str:

@@ -7,7 +7,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from examples.experiments import atari_pixels, atari_ram, claims, minatar_games, small_problems
+from examples.experiments import (
+    atari_pixels,
+    atari_ram,
+    claims,
+    minatar_games,
+    minatar_page,
+    small_problems,
+)
 from examples.experiments.ablations_page import (
     Ablations,
     ablations_section,
@@ -15,25 +22,26 @@ from examples.experiments.ablations_page import (
     read_ablations,
 )
 from examples.experiments.arm_tables import (
-    by_problem_table,
     complete_arms,
     draw,
     group_section,
     groups,
-    title,
 )
 from examples.experiments.arms import ARMS
 from examples.experiments.atari_page import (
-    NOT_RUN,
+    PIXELS_FIGURE,
     RAM_FIGURE,
     atari_pixels_section,
     atari_ram_section,
+    draw_pixels,
     draw_ram,
     read_pixels,
 )
+from examples.experiments.minatar_page import draw_minatar, minatar_section
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Rows, read_rows
 from examples.experiments.runs import missing
+from examples.experiments.transfer_page import draw_transfers
 from macro_gym.files import replacing
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -57,9 +65,10 @@ takes.
 Macros are the most frequent n-grams of 10,000 steps of play by one who errs in a tenth of them,
 or random ones of the same lengths, in the share that is said; each seed has its own. The learner
 is `MASPDQN` with one hidden layer of 64 units on one-hot states, {steps:,} steps a run for every
-arm, and one update for every two decisions (or every two steps, where it says so). The score is
-the exact discounted value, by table, of the policy that is greedy but for {epsilon:.0%} random
-decisions, as a share of the best value there is, on average over {looks} looks during the run.
+arm, and one update for every two decisions; or, where it says so, for every two steps, and all
+else that is counted in decisions then is in steps, too. The score is the exact discounted value, by
+table, of the policy that is greedy but for {epsilon:.0%} random decisions, as a share of the best
+value there is, on average over {looks} looks during the run.
 Each arm chooses its strength (η from 0.1, 0.3, 1, 3 and annealed from 3 to 0.3; weight decay from
 0.01, 0.1, 1 and 10) for each problem and k by its mean score on three or more seeds from 100 on,
 the same ones for all of its strengths, which are not reported.
@@ -72,16 +81,6 @@ Scores are interquartile means over seeds and problems with 95% stratified boots
 (`rliable`); next to them differences from Σ uniform and Σ of overlap, each at its own best
 strength, the probabilities of being better than these, and the share of what the oracle gains
 over uniform, where the oracle's gain is clear of zero.
-"""
-
-
-MINATAR = """\
-## MinAtar
-
-`python examples/experiments/minatar_games.py --full` runs what is missing and says how long it
-takes: macros mined from play of a DQN that learned each game from primitives, the same for all
-arms; {steps:,} steps a run, one update for every four decisions; the score is the mean over steps
-of the returns while it learned.
 """
 
 
@@ -103,24 +102,12 @@ def page(
     """
     sections = (
         _small_problems(rows),
-        _minatar(minatar),
+        minatar_section(minatar),
         atari_ram_section(ram or {}),
         atari_pixels_section(pixels),
         *([ablations_section(*ablations)] if ablations else []),
     )
     return "\n".join(sections)
-
-
-def _minatar(rows: Rows) -> str:
-    """The section on MinAtar."""
-    games = groups(rows, minatar_games.GAMES)
-    return "\n".join(
-        [
-            MINATAR.format(steps=minatar_games.Budget().steps),
-            *(title(cells[0]) + by_problem_table(rows, cells) for cells in games),
-            *([] if games else [NOT_RUN]),
-        ]
-    )
 
 
 def _small_problems(rows: Rows) -> str:
@@ -179,5 +166,8 @@ if __name__ == "__main__":
         file.write(page(*found).encode())
     draw_small_problems(found[0], DOCS / FIGURE)
     claims.draw_claims(found[0], DOCS)
+    draw_minatar(found[1], DOCS / minatar_page.FIGURE)
     draw_ram(found[2], DOCS / RAM_FIGURE)
+    draw_pixels(found[3], DOCS / PIXELS_FIGURE)
     draw_ablations(*found[4][:2], DOCS)
+    draw_transfers(found[4][2], DOCS)

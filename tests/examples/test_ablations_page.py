@@ -11,6 +11,7 @@ from examples.experiments.game_transfer import cell_of, compared
 from examples.experiments.rows import Cell, Results, Run
 from examples.experiments.runs import complete
 from examples.experiments.similarity_statistics import MEANINGS
+from examples.experiments.transfer_page import draw_transfers, transfer_panels
 from examples.experiments.variants import ABLATIONS, VARIANTS, WATCHED
 
 
@@ -166,7 +167,7 @@ def test_statistics_that_no_look_told_are_left_empty():
     assert all(line[-2] for line in lines)
 
 
-def test_each_pair_of_games_has_a_table_of_its_own():
+def test_each_pair_of_games_has_a_table_of_its_own(tmp_path):
     first, second = HOMES["minatar"].pairs[:2]
     rows = {
         Run(cell_of(HOMES["minatar"], pair), name, variant.strengths[0], seed): {
@@ -184,6 +185,16 @@ def test_each_pair_of_games_has_a_table_of_its_own():
     (line, _) = (x for x in section.splitlines() if x.startswith("|  | own Σ, frozen |"))
     assert "| 11.00 (3, 1) |" in line
     assert "| 10.00 [" in line
+    panels = transfer_panels("minatar", rows)
+    assert list(panels) == ["Breakout to SpaceInvaders", "Freeway to Asterix"]
+    own = np.array([[10.0], [11.0], [12.0]])
+    assert panels["Breakout to SpaceInvaders"]["own Σ, frozen"] == interval(iqm, own)
+    assert "](images/transfer_minatar.png)" in section
+    (tmp_path / "images").mkdir()
+    draw_transfers({"minatar": rows, "atari": {}}, tmp_path)
+    (drawn,) = (tmp_path / "images").iterdir()
+    assert drawn.name == "transfer_minatar.png"
+    assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
 def test_there_is_a_figure_for_each_table_that_has_been_run(tmp_path):

@@ -5,10 +5,21 @@ from dataclasses import replace
 import pytest
 
 from examples.experiments import atari_pixels
-from examples.experiments.atari_page import atari_pixels_section, read_pixels
+from examples.experiments.atari_page import (
+    PIXELS_FIGURE,
+    atari_pixels_section,
+    draw_pixels,
+    read_pixels,
+)
 from examples.experiments.atari_pixels import ARMS, TINY, Pace, Settings, declared, keep, main
 from examples.experiments.rows import ExperimentError
 from sb3_masp.sweeps import execute
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr("sb3_masp.sweeps.summary.RESAMPLES", 50)
+
 
 PACE = Pace(
     "CPU",
@@ -141,11 +152,18 @@ def test_tables_say_the_eta_of_their_arms_and_keep_them_apart(tmp_path, monkeypa
     path = tmp_path / "table.csv"
     for eta in (0.3, 1.0):
         keep(finished_sweep(tmp_path, monkeypatch, ("Pong",), eta), path)
-    rows = [row | {"area_under_curve": None} for row in read_pixels(path)]
+    rows = read_pixels(path)
     text = atari_pixels_section(rows)
     assert "| MASPRainbow, uniform, k = 128, η = 0.3 | 16.30 [16.30, 16.30] (2) |" in text
     assert "| MASPRainbow, uniform, k = 128, η = 1.0 | 17.00 [17.00, 17.00] (2) |" in text
     assert "| Rainbow, macros, k = 128 | 17.00 [" in text
+    assert f"]({PIXELS_FIGURE})" in text
+    draw_pixels(rows, tmp_path / "some.png")
+    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+    of_one_seed = [row for row in rows if row["seed"] == "0"]
+    assert "![" not in atari_pixels_section(of_one_seed)
+    draw_pixels(of_one_seed, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_rows_of_other_budgets_are_refused_before_anything_is_run(tmp_path, monkeypatch):

@@ -6,16 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.experiments import atari_ram, minatar_games
+from examples.experiments import atari_ram, minatar_games, minatar_page
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import (
     difference,
     headroom_share,
     improvement,
     interval,
+    iqm,
     scores_of,
 )
-from examples.experiments.evidence import draw_ram, draw_small_problems, page, tables
+from examples.experiments.evidence import (
+    draw_minatar,
+    draw_ram,
+    draw_small_problems,
+    page,
+    tables,
+)
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, Run
 from examples.experiments.runs import home
@@ -75,6 +82,34 @@ def test_minatars_games_stand_beside_each_other():
     )
     assert "| macros | 7,000 | 1 |  | 8.00 (3) |  |  |  |" in text
     assert text.count("\nNot run yet.\n") == 2
+
+
+def test_minatars_figure_has_the_arms_over_k_for_each_game(tmp_path):
+    rows = {
+        Run(home(cell, arm), arm, "", seed): {
+            "area": LEVELS["macros"] * cell.k + seed,
+            "decisions": 1,
+            "updates_taken": 1,
+        }
+        for arm in ("primitives", "macros")
+        for k in (16, 256)
+        for game in minatar_games.GAMES[:2]
+        for cell in [Cell(game, k, 1.0, "decision")]
+        for seed in range(3)
+    }
+    found = minatar_page.panels(rows)
+    assert list(found) == [*minatar_games.GAMES[:2]]
+    scores = {k: np.array([[LEVELS["macros"] * k + seed] for seed in range(3)]) for k in (16, 256)}
+    assert found["Asterix"]["macros"] == {k: interval(iqm, own) for k, own in scores.items()}
+    # Without macros every k has the same runs.
+    assert found["Asterix"]["primitives"][16] == found["Asterix"]["primitives"][256]
+    draw_minatar(rows, tmp_path / "some.png")
+    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+    assert f"]({minatar_page.FIGURE})" in page({}, rows)
+    of_one_seed = {run: row for run, row in rows.items() if run.seed == 0}
+    assert "![" not in page({}, of_one_seed)
+    draw_minatar(of_one_seed, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_arms_stand_beside_their_controls():

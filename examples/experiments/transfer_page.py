@@ -1,0 +1,66 @@
+"""What docs/evidence.md says of transfer between games: tables and figures, from rows of runs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from examples.experiments import game_transfer
+from examples.experiments.ablation_tables import paragraph, score_table
+from examples.experiments.comparison import Interval, interval, iqm, scores_of
+from examples.experiments.figures import draw_arms
+from examples.experiments.game_homes import HOMES
+from examples.experiments.game_transfer import ETA, cell_of, compared
+from examples.experiments.rows import Rows
+from examples.experiments.runs import missing
+from examples.experiments.variants import TRANSFER
+
+FIGURE = "images/transfer_{}.png"
+
+GAMES = """\
+`python examples/experiments/game_transfer.py --full --home {home}`: Σ meta-learned from uniform in
+an earlier run of as many frames and another seed, on the first game of a pair (another's) or on the
+second (its own), then frozen; both with the macros of the first. Every penalty has η = {eta}, which
+has not been chosen on anything; the score is the mean over frames of the returns on the second game
+while it was learned.
+"""
+
+
+def transfer_section(home: str, rows: Rows) -> str:
+    """Transfer between games: a table for each pair, since returns differ."""
+    known, pairs, seeds = compared(ETA), HOMES[home].pairs, (0, game_transfer.Settings().seeds)
+    cells = [cell_of(HOMES[home], pair) for pair in pairs]
+    total = len(missing({}, cells, tuple(known), seeds, known=known))
+    left = len(missing(rows, cells, tuple(known), seeds, known=known))
+    parts = [
+        f"### Transfer between {HOMES[home].about}\n",
+        paragraph(GAMES.format(home=home, eta=ETA)),
+        f"{total - left} of {total} runs have been run.\n",
+        *([f"![Transfer]({FIGURE.format(home)})\n"] if transfer_panels(home, rows) else []),
+    ]
+    lines = tuple(replace(line, share=1.0) for line in TRANSFER.lines)
+    for of_pair in cells:
+        table = replace(TRANSFER, lines=lines, problems=(of_pair.problem,))
+        if any(run.cell == of_pair for run in rows):
+            parts.append(score_table(rows, table, of_pair.k, known))
+    return "\n".join(parts)
+
+
+def transfer_panels(home: str, rows: Rows) -> dict[str, dict[str, Interval]]:
+    """The scores of the variants that have two seeds or more, by the pairs."""
+    panels = {}
+    for pair in HOMES[home].pairs:
+        cell = cell_of(HOMES[home], pair)
+        scores = {arm: scores_of(rows, [cell], arm, known=compared(ETA)) for arm in compared(ETA)}
+        found = {arm: interval(iqm, own) for arm, own in scores.items() if len(own) > 1}
+        if found:
+            panels[cell.problem] = found
+    return panels
+
+
+def draw_transfers(transfers: Mapping[str, Rows], folder: Path) -> None:
+    """Draw the figures; ``folder`` holds the page."""
+    for home, rows in transfers.items():
+        panels = transfer_panels(home, rows)
+        draw_arms(
+            folder / FIGURE.format(home), panels, "score on the second game: IQM, 95% interval"
+        )
