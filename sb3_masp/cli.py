@@ -11,6 +11,7 @@ from sb3_masp.commands.evaluate import evaluate
 from sb3_masp.commands.similarity import similarity
 from sb3_masp.commands.sweep import sweep
 from sb3_masp.commands.train import train
+from sb3_masp.commands.weights import weights
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": train,
         "evaluate": evaluate,
         "similarity": similarity,
+        "weights": weights,
         "sweep": sweep,
     }
     try:

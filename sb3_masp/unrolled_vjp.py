@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 
 import torch as th
 from torch import Tensor
-from torch.optim import SGD, RMSprop
+from torch.optim import SGD, Optimizer, RMSprop
 
 from sb3_masp.optimizer_vjp import (
     TakenStep,
@@ -37,27 +37,43 @@ class Cotangents(NamedTuple):
     moments: Moments
 
 
-def joined(steps: Sequence[TakenStep]) -> TakenStep:
-    """Steps of several parameters as one of all their entries, which later steps do not change.
+def require_one_group(optimizer: Optimizer, otherwise: str) -> None:
+    """Refuse, before any training, an optimizer whose steps `step_of_all` cannot make one of.
 
     Args:
-        steps: Of parameters of one group that all had gradients.
+        optimizer: The optimizer.
+        otherwise: Setting of the learner with which it would do.
 
     Raises:
-        UnsupportedOptimizerError: They are of several groups.
+        UnsupportedOptimizerError: It has several groups of parameters.
     """
-    first = steps[0]
-    if any(step.settings is not first.settings for step in steps):
+    groups = len(optimizer.param_groups)
+    if groups > 1:
         raise UnsupportedOptimizerError(
-            "meta-gradients go back through optimizers with one group of parameters, but this one "
-            "has several"
+            f"meta-gradients go back through optimizers with one group of parameters, but the "
+            f"policy's has {groups}. Let the policy give its optimizer one group, or "
+            f"{otherwise}."
         )
+
+
+def step_of_all(
+    optimizer: Optimizer, parameters: Sequence[Tensor], gradient: Tensor, before: Tensor
+) -> TakenStep:
+    """The step just taken, as one of all parameters' entries, which later steps do not change.
+
+    Args:
+        optimizer: One that `require_one_group` lets pass.
+        parameters: Those that moved.
+        gradient: As the optimizer saw it, all entries one after the other.
+        before: Their values before the step, likewise.
+    """
+    group = optimizer.param_groups[0]
     return TakenStep(
-        first.optimizer,
-        {name: value for name, value in first.settings.items() if name != "params"},
-        flat([cast(Tensor, step.gradient) for step in steps]),
-        _joined_states([step.state for step in steps]),
-        flat([step.before for step in steps]),
+        type(optimizer),
+        {name: value for name, value in group.items() if name != "params"},
+        gradient,
+        _joined_states([optimizer.state.get(parameter, {}) for parameter in parameters]),
+        before,
     )
 
 

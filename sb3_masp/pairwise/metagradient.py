@@ -7,7 +7,7 @@ backward pass through the weights. Through several updates, v also goes back thr
 each inner loss and through the optimizer's moments.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sb3_masp.forward_mode import Parameters, network_tangent
-from sb3_masp.optimizer_vjp import TakenStep, clip_vjp
+from sb3_masp.optimizer_vjp import TakenStep, clip_vjp, step_vjp
 from sb3_masp.pairwise.trajectory import Trajectory
 from sb3_masp.unrolled_vjp import Cotangents, flat, parts, unrolled_vjp
 
@@ -98,19 +98,26 @@ def policy_loss(advantages: Tensor, log_probs: Tensor) -> Tensor:
     return -(advantages * log_probs).mean()
 
 
-def log_prob_tangents(evaluation: Evaluation, step: InnerStep, direction: Tensor) -> Tensor:
+def log_prob_tangents(
+    evaluation: Evaluation,
+    step: InnerStep,
+    direction: Tensor,
+    acting: Collection[str] | None = None,
+) -> Tensor:
     """How fast ``log π(a|s)`` changes as the parameters before a step move, ``(batch,)``.
 
     Args:
         evaluation: The policy.
         step: The step.
         direction: Where they move, all entries one after the other.
+        acting: Names of the parameters that log-probabilities depend on; any may if None.
     """
     moving = dict(zip(step.before, parts(direction, list(step.before.values())), strict=True))
+    names = step.before if acting is None else acting
     return network_tangent(
         lambda point: evaluation.at(point, step.trajectory, log_probs_alone=True)[1],
-        step.before,
-        moving,
+        {name: step.before[name] for name in names},
+        {name: moving[name] for name in names},
     )[1]
 
 
@@ -121,6 +128,7 @@ def outer_gradient(
     steps: Sequence[InnerStep],
     outcomes: Sequence[Tensor],
     parameters: Sequence[nn.Parameter],
+    acting: Collection[str] | None = None,
 ) -> list[Tensor]:
     """Gradient of the outer losses with respect to the weights' parameters.
 
@@ -132,6 +140,7 @@ def outer_gradient(
         outcomes: Gradient of the outer loss after each of them, with respect to the parameters
             that it moved, all entries one after the other.
         parameters: η.
+        acting: As for `log_prob_tangents`.
 
     Returns:
         A gradient for each, of the sum of the outer losses.
@@ -141,9 +150,12 @@ def outer_gradient(
     surrogates = []
     back = Cotangents(th.zeros_like(outcomes[0]), th.zeros_like(outcomes[0]), {})
     for step, weighted, outcome in reversed([*zip(steps, advantages, outcomes, strict=True)]):
-        back = unrolled_vjp(step.step, outcome + back.before, back.moments)
-        direction = _past_clipping(step, back.gradient)
-        tangents = log_prob_tangents(evaluation, step, direction)
+        if len(steps) == 1:
+            direction = _past_clipping(step, step_vjp(step.step, outcome))
+        else:
+            back = unrolled_vjp(step.step, outcome + back.before, back.moments)
+            direction = _past_clipping(step, back.gradient)
+        tangents = log_prob_tangents(evaluation, step, direction, acting)
         surrogates.append(policy_loss(weighted, tangents))
         if step is not steps[0]:
             curved = _hessian_product(evaluation, inner_loss, step, direction)

@@ -1,25 +1,28 @@
 """PairwiseA2C: advantage actor-critic whose credit across time is learned by meta-gradients."""
 
 import copy
-import math
-from typing import Any, Literal, Self, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 import torch as th
 from gymnasium import spaces
-from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule, explained_variance, update_learning_rate
 from torch import Tensor
-from torch.nn import functional as F
-from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Adam, Optimizer
 
-from sb3_masp.environments import pays_game_scores
-from sb3_masp.macro_model import MacroModel, given, require_setting
-from sb3_masp.optimizer_vjp import require_supported, taken_steps
+from sb3_masp.macro_model import given
+from sb3_masp.optimizer_vjp import require_supported
+from sb3_masp.pairwise.credit import credit_of
+from sb3_masp.pairwise.inner_step import (
+    InnerLosses,
+    clip_gradients,
+    give_gradients,
+    inner_losses,
+    step_together,
+)
 from sb3_masp.pairwise.metagradient import (
     Evaluated,
     Evaluation,
@@ -28,39 +31,19 @@ from sb3_masp.pairwise.metagradient import (
     outer_gradient,
     policy_loss,
 )
-from sb3_masp.pairwise.redistribution import redistributed, stretch_sums
-from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, NoteDecisions, TrajectoryBuffer
-from sb3_masp.pairwise.trajectory import Trajectory, bootstrapped_rewards, td_errors
+from sb3_masp.pairwise.settings import OURS, require_settings
+from sb3_masp.pairwise.trajectory import Trajectory
+from sb3_masp.pairwise.trajectory_a2c import TrajectoryA2C
 from sb3_masp.pairwise.weighted_returns import WeightedReturns, state_features
-from sb3_masp.pairwise.weights import (
-    WEIGHTS,
-    CreditWeights,
-    WeightsName,
-    make_weights,
-    weighted_sum,
-)
+from sb3_masp.pairwise.weights import CreditWeights, WeightsName, make_weights, weighted_sum
 from sb3_masp.speed import fuse
-from sb3_masp.unrolled_vjp import flat, joined, parts
+from sb3_masp.unrolled_vjp import flat, parts, require_one_group, step_of_all
 
-ADVANTAGES = ("pwtd", "pwr")
-
-OURS = (
-    "advantage",
-    "weights",
-    "weights_frozen",
-    "meta_learning_rate",
-    "inner_steps",
-    "inner_resets",
-    "redistribute_rewards",
-    "clip_rewards",
-)
-"""Arguments that A2C does not know."""
-
-UNSAVED = ("_evaluation", "_named", "_eta", "_window", "_graphs", "_outcomes")
+UNSAVED = ("_evaluation", "_named", "_stepped", "_eta", "_window", "_graphs", "_outcomes")
 """Attributes that models are saved without: the weights' next step begins anew."""
 
 
-class PairwiseA2C(MacroModel, A2C):
+class PairwiseA2C(TrajectoryA2C):
     """SB3's A2C with pairwise weights f_η(S_t, S_k, k − t) for credit, learned as it goes.
 
     After an update of the policy with advantages that the weights make, the usual policy loss on
@@ -115,7 +98,6 @@ class PairwiseA2C(MacroModel, A2C):
     ours.
     """
 
-    rollout_buffer: TrajectoryBuffer
     weights: CreditWeights
     weights_optimizer: Adam
     weighted_returns: WeightedReturns | None
@@ -165,36 +147,11 @@ class PairwiseA2C(MacroModel, A2C):
         self.inner_resets = inner_resets
         self.redistribute_rewards = redistribute_rewards
         self.clip_rewards = clip_rewards
-        self._require_settings()
+        require_settings(self._settings())
         self._window: list[InnerStep] = []
         self._graphs: list[Tensor] = []
         self._outcomes: list[Tensor] = []
         super().__init__(**{n: value for n, value in given(locals()).items() if n not in OURS})
-
-    def _require_settings(self) -> None:
-        """Refuse settings that are out of range.
-
-        Raises:
-            LearnerSettingError: One is.
-        """
-        require_setting(
-            "advantage", self.advantage, self.advantage in ADVANTAGES, "'pwtd' or 'pwr'"
-        )
-        form = self.weights_form
-        known = form is None or isinstance(form, CreditWeights) or form in WEIGHTS
-        require_setting("weights", form, known, f"CreditWeights or one of {', '.join(WEIGHTS)}")
-        rate = self.meta_learning_rate
-        fits = callable(rate) or 0 <= rate < math.inf
-        require_setting("meta_learning_rate", rate, fits, "at least 0, and finite, or a schedule")
-        whole = isinstance(self.inner_steps, int) and self.inner_steps >= 1
-        require_setting("inner_steps", self.inner_steps, whole, "1, 2, 3, ...")
-        anew = self.inner_resets
-        learned = not self.weights_frozen
-        require_setting("inner_resets", anew, not anew or learned, "False with weights_frozen")
-        moves = self.redistribute_rewards
-        require_setting(
-            "redistribute_rewards", moves, not moves or self.advantage == "pwr", "False with 'pwtd'"
-        )
 
     @property
     def learns_weights(self) -> bool:
@@ -223,8 +180,11 @@ class PairwiseA2C(MacroModel, A2C):
         """Gradient of the usual policy loss, of regular advantages, by the parameters that move."""
         loss = policy_loss(self._scaled(trajectory.advantages.flatten()), evaluated[1])
         self.logger.record("meta/outer_loss", loss.item())
-        moved = [self._named[name] for name in self._window[-1].before]
-        return flat(th.autograd.grad(loss, moved, retain_graph=True, materialize_grads=True))
+        moved = {name: self._named[name] for name in self._window[-1].before}
+        found = th.autograd.grad(loss, list(moved.values()), retain_graph=True, allow_unused=True)
+        named = dict(zip(moved, found, strict=True))
+        self._acting = [name for name, gradient in named.items() if gradient is not None]
+        return flat([th.zeros_like(moved[n]) if g is None else g for n, g in named.items()])
 
     def _outer_step(self) -> None:
         """Move the weights along the exact gradient of the outer losses since the last time."""
@@ -232,7 +192,13 @@ class PairwiseA2C(MacroModel, A2C):
         without = self._window[: len(self._window) - len(self._graphs)]
         graphs = [*map(self._advantages, without), *self._graphs]
         gradients = outer_gradient(
-            self._evaluation, self._inner_loss, graphs, self._window, self._outcomes, self._eta
+            self._evaluation,
+            self._inner_loss,
+            graphs,
+            self._window,
+            self._outcomes,
+            self._eta,
+            self._acting,
         )
         for parameter, gradient in zip(self._eta, gradients, strict=True):
             parameter.grad = gradient
@@ -240,37 +206,37 @@ class PairwiseA2C(MacroModel, A2C):
         update_learning_rate(self.weights_optimizer, rate)
         self.weights_optimizer.step()
         self._window, self._graphs, self._outcomes = [], [], []
-        self.logger.record("meta/gradient_norm", get_total_norm(gradients, foreach=True).item())
+        self.logger.record("meta/gradient_norm", th.linalg.vector_norm(flat(gradients)).item())
 
     def _inner_step(self, trajectory: Trajectory, evaluated: Evaluated) -> None:
         """Move the policy along the gradient of A2C's loss, of weighted advantages."""
-        credited = self._credited(trajectory)
-        with th.set_grad_enabled(self.learns_weights):
-            sums = weighted_sum(self.weights, trajectory, credited)
-        baseline = self._learn_baseline(trajectory, sums.detach())
-        weighted = self._scaled((sums - baseline).flatten())
-        advantages = weighted.detach()
-        loss = self._inner_loss(evaluated, trajectory, advantages)
-        self.policy.optimizer.zero_grad()
-        th.autograd.backward(loss)
-        norm = clip_grad_norm_(self._named.values(), self.max_grad_norm, foreach=True)
+        credit = credit_of(trajectory, self.weights, self.learns_weights, self.weighted_returns)
+        weighted = self._scaled((credit.sums - credit.baseline).flatten())
+        losses = inner_losses(evaluated, trajectory, weighted.detach())
+        # Of other parameters each, so that one backward pass serves them all.
+        together = [losses.total(self.ent_coef, self.vf_coef), *credit.losses.values()]
+        give_gradients(th.stack(together).sum(), self._stepped)
         moved = {name: p for name, p in self._named.items() if p.grad is not None}
-        before = flat([p.detach() for p in moved.values()])
+        parameters = list(moved.values())
+        gradient, norm = clip_gradients(parameters, self.max_grad_norm)
+        before = flat([parameter.detach() for parameter in parameters])
         self.policy.optimizer.step()
-        self._log(trajectory, evaluated, advantages)
+        if self.weighted_returns is not None:
+            for learned in self.weighted_returns.learners():
+                clip_gradients(learned, self.max_grad_norm)
+            self.weighted_returns_optimizer.step()
+        self._log(losses, credit.losses)
         if not self.learns_weights:
             return
-        values = parts(before, list(moved.values()))
         self._graphs.append(weighted)
-        step = joined(taken_steps(self.policy.optimizer, list(moved.values()), values))
         self._window.append(
             InnerStep(
                 trajectory,
-                credited,
-                baseline,
-                advantages,
-                dict(zip(moved, values, strict=True)),
-                step,
+                credit.credited,
+                credit.baseline,
+                weighted.detach(),
+                dict(zip(moved, parts(before, parameters), strict=True)),
+                step_of_all(self.policy.optimizer, parameters, gradient, before),
                 norm,
                 self.max_grad_norm,
             )
@@ -296,11 +262,8 @@ class PairwiseA2C(MacroModel, A2C):
         self, evaluated: Evaluated, trajectory: Trajectory, advantages: Tensor
     ) -> Tensor:
         """A2C's loss: of the policy, of its entropy and of the values."""
-        values, log_probs, entropy = evaluated
-        randomness = -log_probs.mean() if entropy is None else entropy.mean()
-        value_loss = F.mse_loss(values.flatten(), trajectory.returns.flatten())
-        loss = policy_loss(advantages, log_probs) - self.ent_coef * randomness
-        return loss + self.vf_coef * value_loss
+        losses = inner_losses(evaluated, trajectory, advantages)
+        return losses.total(self.ent_coef, self.vf_coef)
 
     def _advantages(self, step: InnerStep) -> Tensor:
         """Ψ_η of a step, with a graph to η, shape ``(envs * time,)``."""
@@ -311,49 +274,14 @@ class PairwiseA2C(MacroModel, A2C):
         """Advantages as losses take them."""
         return normalized(advantages) if self.normalize_advantage else advantages
 
-    def _credited(self, trajectory: Trajectory) -> Tensor:
-        """What the weights sum, ``(envs, time)``; the predictor of returns learns on the way."""
-        if self.weighted_returns is None:
-            return td_errors(trajectory)
-        rewards = bootstrapped_rewards(trajectory)
-        if self.weighted_returns.predictor is None:
-            return rewards
-        predictions = self.weighted_returns.predictor(trajectory)
-        self._learn_returns("predictor", predictions, stretch_sums(rewards, trajectory))
-        return redistributed(predictions.detach(), rewards, trajectory)
-
-    def _learn_baseline(self, trajectory: Trajectory, sums: Tensor) -> Tensor:
-        """What is taken off the sums, shape ``(envs, time)``; v_ψ learns on the way."""
-        if self.weighted_returns is None:
-            return th.zeros_like(sums)
-        values: Tensor = self.weighted_returns(trajectory.decided).view(sums.shape)
-        self._learn_returns("weighted_value", values, sums)
-        return values.detach()
-
-    def _learn_returns(self, name: str, predictions: Tensor, targets: Tensor) -> None:
-        """Take a step on the squared error of what predicts returns."""
-        loss = F.mse_loss(predictions, targets)
-        self.weighted_returns_optimizer.zero_grad()
-        th.autograd.backward(loss)
-        parameters = cast(WeightedReturns, self.weighted_returns).parameters()
-        clip_grad_norm_(parameters, self.max_grad_norm, foreach=True)
-        self.weighted_returns_optimizer.step()
-        self.logger.record(f"train/{name}_loss", loss.item())
-
-    def _log(self, trajectory: Trajectory, evaluated: Evaluated, advantages: Tensor) -> None:
-        """Log what A2C does."""
-        returns, log_probs, entropy = trajectory.returns.flatten(), evaluated[1], evaluated[2]
-        explained = explained_variance(
-            trajectory.values.flatten().cpu().numpy(), returns.cpu().numpy()
-        )
-        randomness = -log_probs if entropy is None else entropy
-        for name, value in {
-            "train/explained_variance": explained,
-            "train/entropy_loss": -randomness.mean().item(),
-            "train/policy_loss": policy_loss(advantages, log_probs).item(),
-            "train/value_loss": F.mse_loss(evaluated[0].flatten(), returns).item(),
-        }.items():
-            self.logger.record(name, value)
+    def _log(self, losses: InnerLosses, of_returns: Mapping[str, Tensor]) -> None:
+        """Log what A2C does, and the losses of what predicts returns."""
+        buffer = self.rollout_buffer
+        explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        found = losses._asdict() | dict(of_returns)
+        for name, loss in found.items():
+            self.logger.record(f"train/{name}_loss", loss.item())
         if hasattr(self.policy, "log_std"):
             self.logger.record("train/std", self.policy.log_std.exp().mean().item())
 
@@ -362,13 +290,16 @@ class PairwiseA2C(MacroModel, A2C):
         own = [] if self.weighted_returns is None else [self.weighted_returns_optimizer]
         return [self.policy.optimizer, *own]
 
+    def _settings(self) -> dict[str, Any]:
+        """What only this learner is told, by name."""
+        return {name: getattr(self, name) for name in OURS if name != "weights"} | {
+            "weights": self.weights_form
+        }
+
     def _setup_model(self) -> None:
         """Build the policy, then the weights, and what they need."""
-        self._require_settings()  # a loaded model may have been told of others
-        self._recognise()
-        asked = self._choose_buffer()
+        require_settings(self._settings())  # a loaded model may have been told of others
         super()._setup_model()
-        self.rollout_buffer_kwargs = asked
         self._evaluation = Evaluation(self.policy)
         self._named = dict(self._evaluation.named_parameters())
         self.weights = self._make_weights().to(self.device)
@@ -379,6 +310,7 @@ class PairwiseA2C(MacroModel, A2C):
             fuse(self.weights_optimizer)
         if self.learns_weights:
             require_supported(self.policy.optimizer, "weights_frozen=True")
+            require_one_group(self.policy.optimizer, "weights_frozen=True")
         self.weighted_returns = None
         if self.advantage == "pwr":
             predicted = WeightedReturns(self.policy, self.redistribute_rewards).to(self.device)
@@ -387,6 +319,10 @@ class PairwiseA2C(MacroModel, A2C):
                 predicted.parameters(),
                 **{"lr": self.lr_schedule(1)} | self.policy.optimizer_kwargs,
             )
+        returns = [] if self.weighted_returns is None else self.weighted_returns.parameters()
+        self._stepped = [p for p in (*self._named.values(), *returns) if p.requires_grad]
+        for optimizer in self._inner_optimizers():
+            step_together(optimizer)
 
     def _make_weights(self) -> CreditWeights:
         """The weights as they begin."""
@@ -400,50 +336,6 @@ class PairwiseA2C(MacroModel, A2C):
         decay = self.gae_lambda if self.advantage == "pwtd" else 1.0
         features = state_features(self.policy)
         return make_weights(form, self.observation_space, features, self.gamma, decay)
-
-    def _choose_buffer(self) -> dict[str, Any]:
-        """Take a buffer that knows durations; returns the arguments that were asked for.
-
-        Raises:
-            LearnerSettingError: Another one was asked for.
-        """
-        of_dict = isinstance(self.observation_space, spaces.Dict)
-        ours = DictTrajectoryBuffer if of_dict else TrajectoryBuffer
-        self.rollout_buffer_class = chosen = self.rollout_buffer_class or ours
-        fits = issubclass(chosen, TrajectoryBuffer)
-        require_setting("rollout_buffer_class", chosen, fits, "a TrajectoryBuffer")
-        if self.clip_rewards is None and self.env is not None:
-            self.clip_rewards = pays_game_scores(self.env)
-        asked = self.rollout_buffer_kwargs
-        self.rollout_buffer_kwargs = {"clip_rewards": bool(self.clip_rewards)} | asked
-        return asked
-
-    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        """Let the buffer be told of each decision before the callbacks given."""
-        if isinstance(callback, list):
-            callback = CallbackList(callback)
-        elif not isinstance(callback, BaseCallback):
-            callback = ConvertCallback(callback)
-        return super()._init_callback([NoteDecisions(), callback], progress_bar)
-
-    def learn(
-        self,
-        total_timesteps: float,
-        callback: MaybeCallback = None,
-        log_interval: int = 100,
-        tb_log_name: str = "PairwiseA2C",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Learn for ``total_timesteps`` *decisions*; arguments as SB3's, 1e6 will do."""
-        return super().learn(
-            int(total_timesteps),
-            callback,
-            log_interval,
-            tb_log_name,
-            reset_num_timesteps,
-            progress_bar,
-        )
 
     def _excluded_save_params(self) -> list[str]:
         """What is not saved."""

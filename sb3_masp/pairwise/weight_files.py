@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -27,14 +28,34 @@ class WeightsFileError(MacroGymError, ValueError):
     """A file that holds no pairwise weights, or others than are needed."""
 
 
+class SavedWeights(NamedTuple):
+    """What a file says of weights.
+
+    Args:
+        form: Name of their class.
+        settings: Numbers that they go by and that are no parameters.
+        tensors: Parameters and tables, by name.
+    """
+
+    form: str
+    settings: Mapping[str, float]
+    tensors: Mapping[str, Tensor]
+
+
 def save_weights(path: str | os.PathLike[str], weights: CreditWeights) -> None:
     """Write weights, and what form they have; whole or not at all."""
-    tensors = {name: part.detach().contiguous() for name, part in weights.state_dict().items()}
-    metadata = {
-        "schema": SCHEMA,
-        "form": type(weights).__name__,
-        "settings": json.dumps(weights.settings()),
-    }
+    write_weights(path, said_of(weights))
+
+
+def said_of(weights: CreditWeights) -> SavedWeights:
+    """What a file would say of weights."""
+    return SavedWeights(type(weights).__name__, weights.settings(), weights.state_dict())
+
+
+def write_weights(path: str | os.PathLike[str], said: SavedWeights) -> None:
+    """Write what a file says of weights; whole or not at all."""
+    tensors = {name: part.detach().contiguous() for name, part in said.tensors.items()}
+    metadata = {"schema": SCHEMA, "form": said.form, "settings": json.dumps(said.settings)}
     with replacing(path) as file:
         file.write(safetensors.torch.save(tensors, metadata))
 
@@ -56,8 +77,7 @@ def load_weights(path: str | os.PathLike[str], into: CreditWeights | None = None
             ``into``.
         FileNotFoundError: There is no such file.
     """
-    tensors, metadata = _read(Path(path))
-    form, settings = metadata["form"], json.loads(metadata["settings"])
+    form, settings, tensors = read_weights(path)
     if into is None:
         if form not in _MADE:
             raise WeightsFileError(
@@ -81,7 +101,7 @@ def load_weights(path: str | os.PathLike[str], into: CreditWeights | None = None
 
 def form_of(path: str | os.PathLike[str]) -> WeightsName | CreditWeights:
     """What a learner is to be given, to have weights of a file's form; raises as `load_weights`."""
-    form = _read(Path(path))[1]["form"]
+    form = read_weights(path).form
     return _NAMES[form] if form in _NAMES else load_weights(path)
 
 
@@ -92,6 +112,9 @@ _MADE: dict[str, Callable[[Mapping[str, Tensor], Mapping[str, float]], CreditWei
     "GeometricWeights": lambda _, settings: GeometricWeights(settings["factor"]),
 }
 """Forms that a file says all of."""
+
+DRAWN = ("TableWeights", "FixedTableWeights", "ClockWeights")
+"""Forms that are tables, which can be drawn without a trajectory."""
 
 
 _NAMES: dict[str, WeightsName] = {
@@ -108,8 +131,9 @@ def _described(form: str, settings: Mapping[str, float]) -> str:
     return " ".join([form, *(f"of {name} {value:g}" for name, value in settings.items())])
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a file of weights."""
+def read_weights(path: str | os.PathLike[str]) -> SavedWeights:
+    """What a file of weights says; raises as `load_weights`, for files of any form."""
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file of weights {path}")
     try:
@@ -122,4 +146,4 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise WeightsFileError(
             f"{path} holds no pairwise weights of schema {SCHEMA}; save_weights writes such files"
         )
-    return tensors, metadata
+    return SavedWeights(metadata["form"], json.loads(metadata["settings"]), tensors)

@@ -1,11 +1,15 @@
 """What predicts returns beside the policy's own values: of weighted sums, and of episodes."""
 
+from collections.abc import Iterator
+
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from sb3_masp.pairwise.redistribution import ReturnPredictor
+from sb3_masp.pairwise.redistribution import ReturnPredictor, redistributed, stretch_sums
+from sb3_masp.pairwise.trajectory import Trajectory, bootstrapped_rewards
 from sb3_masp.pairwise.weights import StateFeatures
 
 
@@ -34,6 +38,39 @@ class WeightedReturns(nn.Module):
         """v_ψ(s), shape ``(states,)``."""
         found: Tensor = self.value_net(self.features(observations))
         return found.flatten()
+
+    def credited(self, trajectory: Trajectory) -> tuple[Tensor, dict[str, Tensor]]:
+        """The rewards that weights sum.
+
+        Returns:
+            Rewards, moved if there is a predictor, ``(envs, time)``, without a graph; and the loss
+            that the predictor learns by, if there is one, by name.
+        """
+        rewards = bootstrapped_rewards(trajectory)
+        if self.predictor is None:
+            return rewards, {}
+        predictions = self.predictor(trajectory)
+        loss = F.mse_loss(predictions, stretch_sums(rewards, trajectory))
+        return redistributed(predictions.detach(), rewards, trajectory), {"predictor": loss}
+
+    def baseline(self, trajectory: Trajectory, sums: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is taken off weighted sums.
+
+        Args:
+            trajectory: Of the decisions.
+            sums: Theirs, ``(envs, time)``, without a graph.
+
+        Returns:
+            v_ψ, ``(envs, time)``, without a graph; and the loss that it learns by, by name.
+        """
+        values: Tensor = self(trajectory.decided).view(sums.shape)
+        return values.detach(), {"weighted_value": F.mse_loss(values, sums)}
+
+    def learners(self) -> Iterator[list[nn.Parameter]]:
+        """Parameters of v_ψ and of the predictor, which have a loss each."""
+        yield [*self.features.parameters(), *self.value_net.parameters()]
+        if self.predictor is not None:
+            yield [*self.predictor.parameters()]
 
 
 def state_features(policy: ActorCriticPolicy) -> StateFeatures:

@@ -51,23 +51,31 @@ class EmbeddingWeights(CreditWeights):
         """
         origins, arrivals, intervals = encoded
         of_states = origins[:, :, rows, None] @ arrivals[:, :, None, later]
-        of_intervals = intervals[:, _intervals(trajectory, rows, later)].movedim(0, 1)
+        steps = _steps_between(trajectory, rows, later, intervals.shape[1] - 1)
+        of_intervals = intervals[:, steps].movedim(0, 1)
         # Expanded by hand, or the large matrix would be transposed and copied instead.
         weights = self.head.weight.expand(len(origins), 1, -1)
         products = weights @ (of_states * of_intervals).flatten(2)
         return (products + self.head.bias).view(len(origins), *of_states.shape[2:]).sigmoid()
 
 
-def _intervals(trajectory: Trajectory, rows: slice, later: slice) -> Tensor:
-    """Steps from S_t to S_k, ``(envs, rows, later)``; of one for all where decisions are steps."""
-    clock, durations = trajectory.clock, trajectory.durations
-    if bool((durations == 1).all()):
-        clock = th.arange(clock.shape[1], device=clock.device)[None]
-        durations = durations[:1]
-    ends = clock + durations
+def _steps_between(trajectory: Trajectory, rows: slice, later: slice, longest: int) -> Tensor:
+    """Steps from S_t to S_k, ``(envs, rows, later)``; of one for all where decisions are steps.
+
+    Args:
+        trajectory: Whose decisions.
+        rows: Where S_t is.
+        later: Where what leads to S_k is.
+        longest: Steps of the environment that took the most.
+    """
+    clock = trajectory.clock
+    if longest == clock.shape[1]:
+        clock = th.arange(longest, device=clock.device)[None]
+        ends = clock + 1
+    else:
+        ends = clock + trajectory.durations
     # Of pairs of different episodes, which do not count, it can be anything.
-    longest = int(trajectory.durations.sum(dim=1).max())
-    return (ends[:, None, later] - clock[:, rows, None]).clamp(0, longest)
+    return (ends[:, None, later] - clock[:, rows, None]).clamp_(0, longest)
 
 
 def _embedding(n_inputs: int, dim: int) -> nn.Sequential:
@@ -79,5 +87,5 @@ def _embedding(n_inputs: int, dim: int) -> nn.Sequential:
 
 def _views(steps: Tensor) -> Tensor:
     """An interval as a network can read it, shape ``(intervals, SCALES + 1)``."""
-    fading = [(-steps / scale).exp() for scale in SCALES]
-    return th.stack([steps.log1p(), *fading], dim=1)
+    fading = (-steps[:, None] / steps.new_tensor(SCALES)).exp()
+    return th.cat([steps[:, None].log1p(), fading], dim=1)

@@ -8,7 +8,6 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, RMSprop
 
-from sb3_masp.optimizer_vjp import taken_steps
 from sb3_masp.pairwise.metagradient import (
     Evaluation,
     InnerStep,
@@ -18,7 +17,7 @@ from sb3_masp.pairwise.metagradient import (
 )
 from sb3_masp.pairwise.trajectory import td_errors
 from sb3_masp.pairwise.weights import CreditWeights, weighted_sum
-from sb3_masp.unrolled_vjp import flat, joined
+from sb3_masp.unrolled_vjp import flat, step_of_all
 from tests.sb3_masp.pairwise.trajectories import OBSERVED, Policy, trajectory
 
 
@@ -66,7 +65,8 @@ def stepped(optimizer, parameters, gradients, states):
             g = g + decay * value
         if isinstance(optimizer, SGD):
             buffer = group["momentum"] * state.get("momentum_buffer", 0 * g) + g
-            change, after[name] = buffer, {"momentum_buffer": buffer}
+            change = g + group["momentum"] * buffer if group["nesterov"] else buffer
+            after[name] = {"momentum_buffer": buffer}
         elif isinstance(optimizer, RMSprop):
             square = group["alpha"] * state.get("square_avg", 0) + (1 - group["alpha"]) * g**2
             change, after[name] = g / (root(square) + group["eps"]), {"square_avg": square}
@@ -118,7 +118,9 @@ def take(evaluation, optimizer, weights, trajectories, scale, max_norm):
         inner_loss(evaluate(evaluation, inner), inner, advantages).backward()
         norm = nn.utils.clip_grad_norm_(evaluation.parameters(), max_norm)
         optimizer.step()
-        taken = taken_steps(optimizer, list(parameters.values()), list(before.values()))
+        variables = list(parameters.values())
+        gradient = flat([p.grad.clone() for p in variables])
+        taken = step_of_all(optimizer, variables, gradient, flat(list(before.values())))
         baseline = th.zeros_like(inner.rewards)
         steps.append(
             InnerStep(
@@ -127,7 +129,7 @@ def take(evaluation, optimizer, weights, trajectories, scale, max_norm):
                 baseline,
                 advantages,
                 before,
-                joined(taken),
+                taken,
                 norm,
                 max_norm,
             )
@@ -141,6 +143,7 @@ def take(evaluation, optimizer, weights, trajectories, scale, max_norm):
 OPTIMIZERS = {
     "sgd": lambda p: SGD(p, lr=0.3),
     "momentum": lambda p: SGD(p, lr=0.3, momentum=0.9, weight_decay=0.1),
+    "nesterov": lambda p: SGD(p, lr=0.3, momentum=0.9, nesterov=True, weight_decay=0.1),
     "adam": lambda p: Adam(p, lr=0.01, eps=1e-5),
     "adam+decay": lambda p: Adam(p, lr=0.01, eps=1e-3, weight_decay=0.1),
     "adamw": lambda p: AdamW(p, lr=0.01, eps=1e-3, weight_decay=0.3),
@@ -163,17 +166,20 @@ def test_the_outer_gradient_is_that_of_double_backward(name, inner_steps, max_no
     steps, outcomes = take(evaluation, optimizer, weights, trajectories, scale, max_norm)
     if max_norm < 1:
         assert all(step.gradient_norm > max_norm for step in steps)
-    found = outer_gradient(
-        evaluation,
-        inner_loss,
-        [
+    for acting in (None, [name for name in steps[0].before if "critic" not in name]):
+        graphs = [
             scale((weighted_sum(weights, step.trajectory, step.credited) - step.baseline).flatten())
             for step in steps
-        ],
-        steps,
-        outcomes,
-        list(weights.parameters()),
-    )
-    for one, other in zip(found, expected, strict=True):
-        assert other.abs().max() > 1e-12
-        th.testing.assert_close(one, other, rtol=1e-10, atol=1e-16)
+        ]
+        found = outer_gradient(
+            evaluation,
+            inner_loss,
+            graphs,
+            steps,
+            outcomes,
+            list(weights.parameters()),
+            acting,
+        )
+        for one, other in zip(found, expected, strict=True):
+            assert other.abs().max() > 1e-12
+            th.testing.assert_close(one, other, rtol=1e-10, atol=1e-16)

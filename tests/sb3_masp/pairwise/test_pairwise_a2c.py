@@ -9,6 +9,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch.nn.utils import parameters_to_vector
 from torch.utils._pytree import tree_leaves
@@ -25,6 +26,8 @@ from sb3_masp.pairwise import (
     StateLambdaWeights,
     TableWeights,
 )
+from sb3_masp.pairwise.redistribution import redistributed, stretch_sums
+from sb3_masp.pairwise.trajectory import bootstrapped_rewards
 from sb3_masp.pairwise.weights import weighted_sum
 
 FORMS = {
@@ -443,6 +446,55 @@ def test_an_optimizer_without_a_known_jacobian_is_refused_unless_weights_are_fro
     with pytest.raises(UnsupportedOptimizerError, match="or weights_frozen=True"):
         learner(**kwargs)
     learner(weights_frozen=True, **kwargs).learn(50)
+
+
+class TwoRates(ActorCriticPolicy):
+    """Its values learn at a rate of their own."""
+
+    def _build(self, lr_schedule):
+        super()._build(lr_schedule)
+        of_values = {id(p) for p in self.value_net.parameters()}
+        others = [p for p in self.parameters() if id(p) not in of_values]
+        groups = [{"params": others}, {"params": self.value_net.parameters(), "lr": 1e-4}]
+        self.optimizer = th.optim.RMSprop(groups, lr=lr_schedule(1))
+
+
+def test_an_optimizer_of_several_groups_is_refused_before_training_unless_weights_are_frozen():
+    with pytest.raises(UnsupportedOptimizerError, match=r"policy's has 2.*or weights_frozen=True"):
+        learner(policy=TwoRates)
+    learner(policy=TwoRates, weights_frozen=True).learn(50)
+
+
+def test_what_predicts_returns_learns_beside_the_policy_as_it_would_alone():
+    model = learner(
+        advantage="pwr",
+        weights=GeometricWeights(0.8),
+        redistribute_rewards=True,
+        max_grad_norm=0.01,
+    ).learn(2 * 7 * 3)
+    model.collect_rollouts(model.env, Quiet(model), model.rollout_buffer, model.n_steps)
+    alone = copy.deepcopy(model.weighted_returns)
+    optimizer = th.optim.RMSprop(alone.parameters(), lr=7e-4, alpha=0.99, eps=1e-5)
+    optimizer.load_state_dict(copy.deepcopy(model.weighted_returns_optimizer.state_dict()))
+    trajectory = model.rollout_buffer.trajectory(model._last_obs)
+    model.train()
+
+    rewards = bootstrapped_rewards(trajectory)
+    found = alone.predictor(trajectory)
+    credited = redistributed(found.detach(), rewards, trajectory)
+    sums = weighted_sum(model.weights, trajectory, credited)
+    errors = {
+        "predictor.": (found - stretch_sums(rewards, trajectory)).square().mean(),
+        "": (alone(trajectory.decided) - sums.flatten()).square().mean(),
+    }
+    for kind, error in errors.items():
+        named = [p for n, p in alone.named_parameters() if n.startswith("predictor.") == bool(kind)]
+        for parameter, gradient in zip(named, th.autograd.grad(error, named), strict=True):
+            parameter.grad = gradient
+        assert th.nn.utils.clip_grad_norm_(named, 0.01) > 0.01
+    optimizer.step()
+    for one, other in zip(model.weighted_returns.parameters(), alone.parameters(), strict=True):
+        th.testing.assert_close(one, other)
 
 
 def test_rewards_of_games_are_clipped_for_learning_unless_told_not_to():

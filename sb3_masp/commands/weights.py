@@ -1,0 +1,19 @@
+"""``masp weights``: what a run of pairwise-a2c has learned of credit across time."""
+
+from typing import Annotated, Any
+
+import tyro
+
+from sb3_masp.commands.weights_export import export
+from sb3_masp.commands.weights_show import show
+
+
+def weights(
+    command: tyro.conf.OmitArgPrefixes[
+        tyro.conf.OmitSubcommandPrefixes[
+            Annotated[Any, tyro.conf.subcommand("export", constructor=export)]
+            | Annotated[Any, tyro.conf.subcommand("show", constructor=show)]
+        ]
+    ],
+) -> None:
+    """Export a run's pairwise weights, or look at them."""

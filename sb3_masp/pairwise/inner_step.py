@@ -1,0 +1,73 @@
+"""The inner step: A2C's losses, and the gradients that optimizers are given."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch as th
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer, RMSprop
+
+from sb3_masp.pairwise.metagradient import Evaluated, policy_loss
+from sb3_masp.pairwise.trajectory import Trajectory
+from sb3_masp.unrolled_vjp import flat, parts
+
+
+class InnerLosses(NamedTuple):
+    """What A2C's loss is made of, each of shape ``()``.
+
+    Args:
+        policy: −mean(Ψ log π).
+        entropy: Minus the entropy, or what stands for it.
+        value: Mean squared error of the values.
+    """
+
+    policy: Tensor
+    entropy: Tensor
+    value: Tensor
+
+    def total(self, ent_coef: float, vf_coef: float) -> Tensor:
+        """Their sum, of so much of the entropy's and the values'."""
+        return self.policy + ent_coef * self.entropy + vf_coef * self.value
+
+
+def inner_losses(evaluated: Evaluated, trajectory: Trajectory, advantages: Tensor) -> InnerLosses:
+    """A2C's losses, of the advantages Ψ, shape ``(envs * time,)``; gradients reach all."""
+    values, log_probs, entropy = evaluated
+    randomness = log_probs.neg() if entropy is None else entropy
+    return InnerLosses(
+        policy_loss(advantages, log_probs),
+        -randomness.mean(),
+        F.mse_loss(values.flatten(), trajectory.returns.flatten()),
+    )
+
+
+def give_gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+    """Set the gradients of ``parameters``: None for those that the loss does not depend on."""
+    gradients = th.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> tuple[Tensor, Tensor]:
+    """Clip gradients, which all parameters must have, by global norm, as torch does.
+
+    Returns:
+        The clipped gradients, one after the other in a vector, which parameters' gradients are
+        then views of; and the norm before, shape ``()``.
+    """
+    # A new vector: gradients that `give_gradients` set may share their memory.
+    vector = flat([cast(Tensor, parameter.grad) for parameter in parameters])
+    norm: Tensor = th.linalg.vector_norm(vector)
+    vector.mul_((max_norm / (norm + 1e-6)).clamp(max=1))
+    for parameter, part in zip(parameters, parts(vector, parameters), strict=True):
+        parameter.grad = part
+    return vector, norm
+
+
+def step_together(optimizer: Optimizer) -> None:
+    """Let RMSprop step all parameters by a few calls instead of one by one, unless told not to."""
+    if type(optimizer) is RMSprop:
+        for group in optimizer.param_groups:
+            if group["foreach"] is None and not group["differentiable"]:
+                group["foreach"] = True

@@ -1,0 +1,74 @@
+"""SB3's A2C on rollouts that know how long decisions last and where episodes end."""
+
+from typing import Any, Self
+
+from gymnasium import spaces
+from stable_baselines3 import A2C
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+from sb3_masp.environments import pays_game_scores
+from sb3_masp.macro_model import MacroModel, require_setting
+from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, NoteDecisions, TrajectoryBuffer
+
+
+class TrajectoryA2C(MacroModel, A2C):
+    """A2C whose buffer is a `TrajectoryBuffer`, on environments with macros or without.
+
+    Subclasses say how it learns from `Trajectory`, and set ``clip_rewards`` before they are built:
+    None clips where rewards are game scores.
+    """
+
+    rollout_buffer: TrajectoryBuffer
+    clip_rewards: bool | None
+
+    def _setup_model(self) -> None:
+        """Take over the environments' macros, choose the buffer, and build the rest."""
+        self._recognise()
+        asked = self._choose_buffer()
+        super()._setup_model()
+        self.rollout_buffer_kwargs = asked
+
+    def _choose_buffer(self) -> dict[str, Any]:
+        """Take a buffer that knows durations; returns the arguments that were asked for.
+
+        Raises:
+            LearnerSettingError: Another one was asked for.
+        """
+        of_dict = isinstance(self.observation_space, spaces.Dict)
+        ours = DictTrajectoryBuffer if of_dict else TrajectoryBuffer
+        self.rollout_buffer_class = chosen = self.rollout_buffer_class or ours
+        fits = issubclass(chosen, TrajectoryBuffer)
+        require_setting("rollout_buffer_class", chosen, fits, "a TrajectoryBuffer")
+        if self.clip_rewards is None and self.env is not None:
+            self.clip_rewards = pays_game_scores(self.env)
+        asked = self.rollout_buffer_kwargs
+        self.rollout_buffer_kwargs = {"clip_rewards": bool(self.clip_rewards)} | asked
+        return asked
+
+    def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
+        """Let the buffer be told of each decision before the callbacks given."""
+        if isinstance(callback, list):
+            callback = CallbackList(callback)
+        elif not isinstance(callback, BaseCallback):
+            callback = ConvertCallback(callback)
+        return super()._init_callback([NoteDecisions(), callback], progress_bar)
+
+    def learn(
+        self,
+        total_timesteps: float,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "PairwiseA2C",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learn for ``total_timesteps`` *decisions*; arguments as SB3's, 1e6 will do."""
+        return super().learn(
+            int(total_timesteps),
+            callback,
+            log_interval,
+            tb_log_name,
+            reset_num_timesteps,
+            progress_bar,
+        )
