@@ -26,9 +26,10 @@ AT = {DIFFERENCES: (0,), HEADROOM: (0, 1)}
 """Where upright lines stand in each figure."""
 
 GOAL = f"""\
-The goal is a learned Σ whose differences from Σ uniform and from Σ of overlap, each at its own best
-strength, both have intervals clear of zero, at k = {GOAL_AT[0]} and at k = {GOAL_AT[1]}. No
-interval is corrected for there being {len(LEARNED)} learned arms. With updates by {{unit}}s:
+The goal is a learned Σ (blue in the figures) that beats Σ uniform and Σ of overlap, each at its own
+best strength, with the intervals of both differences clear of zero, at k = {GOAL_AT[0]} and at
+k = {GOAL_AT[1]}. No interval is corrected for there being {len(LEARNED)} learned arms. With updates
+by {{unit}}s:
 """
 
 
@@ -52,7 +53,7 @@ def goal(rows: Rows, unit: str = "decision") -> str:
     scores = {k: complete_arms(rows, cells_at(k, unit)) for k in GOAL_AT}
     ahead = {k: _ahead(of_k) for k, of_k in scores.items()}
     judged = [f"- k = {k}: {_of_k(scores[k], ahead[k])}\n" for k in GOAL_AT]
-    return "".join([GOAL.format(unit=unit), "\n", *judged, "\n", _verdict(scores, ahead), "\n"])
+    return "".join([GOAL.format(unit=unit), "\n", *judged, "\n", _verdict(scores, ahead)])
 
 
 def _ahead(scores: Mapping[str, Values]) -> list[str]:
@@ -145,7 +146,7 @@ def panels(rows: Rows, unit: str = "decision") -> dict[str, Panels]:
         f"k = {k}": {
             arm: interval(headroom_share, own, of_k["uniform"], of_k["oracle"])
             for arm, own in of_k.items()
-            if arm not in ("uniform", "oracle")
+            if arm in (*LEARNED, "overlap", "permuted")
         }
         for k, of_k in scores.items()
         if clear_headroom(of_k)

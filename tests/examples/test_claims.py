@@ -71,23 +71,23 @@ def test_the_goal_is_met_where_one_arm_beats_both_controls_at_both_k():
         gain = interval(difference, scores(rows, "oracle", k), scores(rows, "uniform", k))
         of_oracle = f"{gain.point:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] over uniform."
         assert f" The oracle leaves headroom: {of_oracle}\n" in text
-    assert text.endswith("So the goal is met, by *auxiliary, prior*.\n\n")
+    assert text.endswith("So the goal is met, by *auxiliary, prior*.\n")
 
 
 def test_it_is_not_met_where_a_control_is_not_beaten():
     """All learned arms beat uniform; none beats overlap."""
     text = goal(table(LEVELS | {"kernel": 0.34}))
     assert text.count("not met; nearest to it comes *") == 2
-    assert text.endswith("So the goal is not met.\n\n")
+    assert text.endswith("So the goal is not met.\n")
     assert "Not run" not in text
     one = goal(table(LEVELS | {"kernel": {64: 0.5, 256: 0.33}}))
     assert "- k = 64: met, by *kernel* (+0.2" in one
-    assert one.endswith("So the goal is not met.\n\n")
+    assert one.endswith("So the goal is not met.\n")
 
 
 def test_it_is_not_met_by_different_arms_at_each_k():
     text = goal(table(LEVELS | {"kernel": {64: 0.5, 256: 0.33}, "meta": {64: 0.33, 256: 0.5}}))
-    assert text.endswith("So the goal is met at each k, but by no arm at both.\n\n")
+    assert text.endswith("So the goal is met at each k, but by no arm at both.\n")
 
 
 def test_what_is_missing_is_said_and_nothing_is_concluded_from_it():
@@ -96,16 +96,16 @@ def test_what_is_missing_is_said_and_nothing_is_concluded_from_it():
     text = goal(table(without))
     assert text.count("not met so far; nearest") == 2
     assert text.count("over uniform. Not run in all problems: *meta*; *kernel*.\n") == 2
-    assert text.endswith("cannot be said before all of these arms have been run.\n\n")
+    assert text.endswith("cannot be said before all of these arms have been run.\n")
     # One k at which all arms have been run and none is ahead is enough.
-    assert goal(table(LEVELS, at=(64,))).endswith("So the goal is not met.\n\n")
+    assert goal(table(LEVELS, at=(64,))).endswith("So the goal is not met.\n")
     no_control = {arm: level for arm, level in LEVELS.items() if arm != "overlap"}
     assert goal(table(no_control)).count("too little has been run to say") == 2
 
 
 def test_the_page_says_it_of_each_unit_of_updates_that_has_been_run():
     rows = table(LEVELS) | table(LEVELS | {"meta": 0.5}, unit="step")
-    said = re.findall(r"With updates by (\w+)s:.*?\n(So .*?)\n", page(rows, {}), re.DOTALL)
+    said = re.findall(r"With updates\nby (\w+)s:.*?\n(So .*?)\n", page(rows, {}), re.DOTALL)
     assert said == [
         ("decision", "So the goal is not met."),
         ("step", "So the goal is met, by *meta*."),
@@ -122,6 +122,7 @@ def test_figures_show_the_intervals_of_the_rows(tmp_path):
     assert drawn[HEADROOM]["k = 64"]["meta"] == interval(headroom_share, own, uniform, oracle)
     assert list(drawn[DIFFERENCES]) == ["k = 64: − uniform", "k = 64: − overlap"]
     assert "overlap" not in drawn[DIFFERENCES]["k = 64: − overlap"]
+    assert {*drawn[HEADROOM]["k = 64"]} == {"overlap", *LEARNED}
     (tmp_path / "images").mkdir()
     draw_claims(rows, tmp_path)
     assert {path.name for path in (tmp_path / "images").iterdir()} == {
