@@ -1,5 +1,6 @@
 """Write docs/credit.md from the tables of the experiments: no figure without its runs."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from examples.credit import bsuite_regret, dag, key_to_door, minatar_games
 from examples.credit.curves import draw_curves
 from examples.credit.dag_page import FIGURE as DAG_FIGURE
 from examples.credit.dag_page import dag_section, draw_dag
+from examples.credit.ordering import Pair, orderings
 from examples.credit.runs import Rows, choices_made, read_rows
 from examples.credit.tables import (
     NOT_RUN,
@@ -82,6 +84,8 @@ which of a domain's settings; so what compares is each arm's regret as a share o
 in brackets, the paper's. Shares near 1 may say no more than that nothing has been learned yet: with
 umbrellas chance alone has a regret of 1 an episode.
 """
+
+PAPERS_ORDER = "There, it is that of regrets, some of which lie close together."
 
 MINATAR = """\
 ## MinAtar
@@ -169,8 +173,22 @@ def _bsuite(rows: Rows) -> str:
             "",
             PAPERS_BSUITE,
             _shares(rows, chosen, shown),
+            orderings(
+                rows,
+                dict.fromkeys(shown, chosen),
+                {problem: _papers_pairs(problem, settings.arms) for problem in shown},
+                "regret",
+                PAPERS_ORDER,
+            ),
         ]
     )
+
+
+def _papers_pairs(problem: str, arms: Sequence[str]) -> list[Pair]:
+    """Every two arms in the order of the paper's regrets on a domain."""
+    place = list(bsuite_regret.PROBLEMS).index(problem)
+    ordered = sorted(arms, key=lambda arm: bsuite_regret.PAPER[arm][place])
+    return [Pair(*pair) for pair in itertools.combinations(ordered, 2)]
 
 
 def _minatar(rows: Rows) -> str:

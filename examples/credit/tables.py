@@ -1,6 +1,6 @@
 """What sections on experiments are made of: lists of arms, how much was run, tables by arm."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,13 +74,13 @@ def table(
 
 
 def by_arm(
-    problems: Sequence[str], arms: Mapping[str, Arm], said: Callable[[str, str], str]
+    problems: Sequence[str], arms: Iterable[str], said: Callable[[str, str], str], head: str = "arm"
 ) -> str:
     """A table of what is said of each problem and arm; arms of which nothing is are left out."""
     lines = {arm: [said(problem, arm) for problem in problems] for arm in arms}
-    head = [f"| arm | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
+    heads = [f"| {head} | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
     told = [f"| {arm} | {' | '.join(cells)} |" for arm, cells in lines.items() if any(cells)]
-    return "\n".join([*head, *told, ""])
+    return "\n".join([*heads, *told, ""])
 
 
 def listed(names: Sequence[str]) -> str:

@@ -95,7 +95,7 @@ def test_regret_stands_with_its_episodes_and_beside_the_papers_as_a_share_of_a2c
     scores = 130 + np.array([[0.0], [0.1], [0.2]])
     found = interval(iqm, scores)
     assert f"| Meta-PWTD | 130 [{found.low:.0f}, {found.high:.0f}] (3) |" in text
-    share = line(text[text.index("as a share of A2C's, ours and") :], "| Meta-PWR ")
+    share = line(text[text.index("as a share of A2C's, ours and") :], "| Meta-PWR |")
     assert share.startswith("| Meta-PWR | 1.40 (1.00) | 1.40 (1.02) | 1.40 (0.87) |")
     assert share.endswith("| 1.40 (0.80) | 1.40 (0.05) |")
     assert "870" not in text

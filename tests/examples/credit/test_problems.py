@@ -226,3 +226,7 @@ def test_games_are_minatars_and_a2c_has_the_papers_lambda():
     ]
     for (row,) in rows:
         assert (row["frames"], row["decisions"], row["updates_taken"]) == (336, 336, 2)
+
+
+def test_arms_in_the_rooms_have_as_many_choices_each():
+    assert {len(arm.choices) for arm in key_to_door.ARMS.values()} == {4}
