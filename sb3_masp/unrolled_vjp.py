@@ -12,6 +12,7 @@ from sb3_masp.optimizer_vjp import (
     UnsupportedOptimizerError,
     coupled_decay,
     positive_root,
+    require_supported,
     step_count,
     step_vjp,
 )
@@ -37,16 +38,18 @@ class Cotangents(NamedTuple):
     moments: Moments
 
 
-def require_one_group(optimizer: Optimizer, otherwise: str) -> None:
-    """Refuse, before any training, an optimizer whose steps `step_of_all` cannot make one of.
+def require_unrollable(optimizer: Optimizer, otherwise: str) -> None:
+    """Refuse, before any training, an optimizer of which `step_of_all` cannot be gone back through.
 
     Args:
         optimizer: The optimizer.
         otherwise: Setting of the learner with which it would do.
 
     Raises:
-        UnsupportedOptimizerError: It has several groups of parameters.
+        UnsupportedOptimizerError: As for `require_supported`, or it has several groups of
+            parameters.
     """
+    require_supported(optimizer, otherwise)
     groups = len(optimizer.param_groups)
     if groups > 1:
         raise UnsupportedOptimizerError(
@@ -62,7 +65,7 @@ def step_of_all(
     """The step just taken, as one of all parameters' entries, which later steps do not change.
 
     Args:
-        optimizer: One that `require_one_group` lets pass.
+        optimizer: One that `require_unrollable` lets pass.
         parameters: Those that moved.
         gradient: As the optimizer saw it, all entries one after the other.
         before: Their values before the step, likewise.

@@ -65,9 +65,14 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> tuple
     return vector, norm
 
 
-def step_together(optimizer: Optimizer) -> None:
-    """Let RMSprop step all parameters by a few calls instead of one by one, unless told not to."""
-    if type(optimizer) is RMSprop:
-        for group in optimizer.param_groups:
-            if group["foreach"] is None and not group["differentiable"]:
-                group["foreach"] = True
+def step_together(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:
+    """Let RMSprop step all parameters by a few calls instead of one by one, unless told not to.
+
+    Returns:
+        The parameters that are to have gradients.
+    """
+    groups = [(type(each), group) for each in optimizers for group in each.param_groups]
+    for kind, group in groups:
+        if kind is RMSprop and group["foreach"] is None and not group["differentiable"]:
+            group["foreach"] = True
+    return [p for _, group in groups for p in group["params"] if p.requires_grad]

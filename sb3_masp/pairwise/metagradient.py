@@ -98,6 +98,19 @@ def policy_loss(advantages: Tensor, log_probs: Tensor) -> Tensor:
     return -(advantages * log_probs).mean()
 
 
+def gradient_and_reach(loss: Tensor, parameters: Parameters) -> tuple[Tensor, list[str]]:
+    """Gradient of a loss, whose graph stays, and names of the parameters that it depends on.
+
+    Returns:
+        All entries one after the other, zero where the loss does not depend on them; and the names.
+    """
+    variables = list(parameters.values())
+    gradients = th.autograd.grad(loss, variables, retain_graph=True, allow_unused=True)
+    reached = [n for n, found in zip(parameters, gradients, strict=True) if found is not None]
+    pairs = zip(variables, gradients, strict=True)
+    return flat([th.zeros_like(p) if found is None else found for p, found in pairs]), reached
+
+
 def log_prob_tangents(
     evaluation: Evaluation,
     step: InnerStep,

@@ -1,32 +1,24 @@
 """PairwiseA2C: advantage actor-critic whose credit across time is learned by meta-gradients."""
 
-import copy
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Any, Literal
 
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import FloatSchedule, explained_variance, update_learning_rate
+from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from sb3_masp.macro_model import given
-from sb3_masp.optimizer_vjp import require_supported
 from sb3_masp.pairwise.credit import credit_of
-from sb3_masp.pairwise.inner_step import (
-    InnerLosses,
-    clip_gradients,
-    give_gradients,
-    inner_losses,
-    step_together,
-)
+from sb3_masp.pairwise.inner_step import clip_gradients, give_gradients, inner_losses, step_together
 from sb3_masp.pairwise.metagradient import (
     Evaluated,
     Evaluation,
     InnerStep,
+    gradient_and_reach,
     normalized,
     outer_gradient,
     policy_loss,
@@ -35,9 +27,9 @@ from sb3_masp.pairwise.settings import OURS, require_settings
 from sb3_masp.pairwise.trajectory import Trajectory
 from sb3_masp.pairwise.trajectory_a2c import TrajectoryA2C
 from sb3_masp.pairwise.weighted_returns import WeightedReturns, state_features
-from sb3_masp.pairwise.weights import CreditWeights, WeightsName, make_weights, weighted_sum
+from sb3_masp.pairwise.weights import CreditWeights, WeightsName, begun_weights, weighted_sum
 from sb3_masp.speed import fuse
-from sb3_masp.unrolled_vjp import flat, parts, require_one_group, step_of_all
+from sb3_masp.unrolled_vjp import flat, parts, require_unrollable, step_of_all
 
 UNSAVED = ("_evaluation", "_named", "_stepped", "_eta", "_window", "_graphs", "_outcomes")
 """Attributes that models are saved without: the weights' next step begins anew."""
@@ -147,7 +139,7 @@ class PairwiseA2C(TrajectoryA2C):
         self.inner_resets = inner_resets
         self.redistribute_rewards = redistribute_rewards
         self.clip_rewards = clip_rewards
-        require_settings(self._settings())
+        require_settings(vars(self) | {"weights": self.weights_form})
         self._window: list[InnerStep] = []
         self._graphs: list[Tensor] = []
         self._outcomes: list[Tensor] = []
@@ -181,10 +173,8 @@ class PairwiseA2C(TrajectoryA2C):
         loss = policy_loss(self._scaled(trajectory.advantages.flatten()), evaluated[1])
         self.logger.record("meta/outer_loss", loss.item())
         moved = {name: self._named[name] for name in self._window[-1].before}
-        found = th.autograd.grad(loss, list(moved.values()), retain_graph=True, allow_unused=True)
-        named = dict(zip(moved, found, strict=True))
-        self._acting = [name for name, gradient in named.items() if gradient is not None]
-        return flat([th.zeros_like(moved[n]) if g is None else g for n, g in named.items()])
+        gradient, self._acting = gradient_and_reach(loss, moved)
+        return gradient
 
     def _outer_step(self) -> None:
         """Move the weights along the exact gradient of the outer losses since the last time."""
@@ -225,7 +215,7 @@ class PairwiseA2C(TrajectoryA2C):
             for learned in self.weighted_returns.learners():
                 clip_gradients(learned, self.max_grad_norm)
             self.weighted_returns_optimizer.step()
-        self._log(losses, credit.losses)
+        self._log_losses(losses._asdict() | dict(credit.losses))
         if not self.learns_weights:
             return
         self._graphs.append(weighted)
@@ -244,25 +234,17 @@ class PairwiseA2C(TrajectoryA2C):
 
     def _begin_anew(self) -> None:
         """Draw another policy and other value functions, which know nothing."""
-        policy = self.policy_class(
-            self.observation_space,
-            self.action_space,
-            self.lr_schedule,
-            use_sde=self.use_sde,
-            **self.policy_kwargs,
-        )
+        policy = self._another_policy()
         self.policy.load_state_dict(policy.state_dict())
         if self.weighted_returns is not None:
-            returns = WeightedReturns(cast(ActorCriticPolicy, policy), self.redistribute_rewards)
+            returns = WeightedReturns(policy, self.redistribute_rewards)
             self.weighted_returns.load_state_dict(returns.state_dict())
         for optimizer in self._inner_optimizers():
             optimizer.state.clear()
 
-    def _inner_loss(
-        self, evaluated: Evaluated, trajectory: Trajectory, advantages: Tensor
-    ) -> Tensor:
+    def _inner_loss(self, evaluated: Evaluated, trajectory: Trajectory, psi: Tensor) -> Tensor:
         """A2C's loss: of the policy, of its entropy and of the values."""
-        losses = inner_losses(evaluated, trajectory, advantages)
+        losses = inner_losses(evaluated, trajectory, psi)
         return losses.total(self.ent_coef, self.vf_coef)
 
     def _advantages(self, step: InnerStep) -> Tensor:
@@ -274,68 +256,36 @@ class PairwiseA2C(TrajectoryA2C):
         """Advantages as losses take them."""
         return normalized(advantages) if self.normalize_advantage else advantages
 
-    def _log(self, losses: InnerLosses, of_returns: Mapping[str, Tensor]) -> None:
-        """Log what A2C does, and the losses of what predicts returns."""
-        buffer = self.rollout_buffer
-        explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
-        self.logger.record("train/explained_variance", explained)
-        found = losses._asdict() | dict(of_returns)
-        for name, loss in found.items():
-            self.logger.record(f"train/{name}_loss", loss.item())
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-
     def _inner_optimizers(self) -> list[Optimizer]:
         """The optimizers that follow A2C's learning rate."""
         own = [] if self.weighted_returns is None else [self.weighted_returns_optimizer]
         return [self.policy.optimizer, *own]
 
-    def _settings(self) -> dict[str, Any]:
-        """What only this learner is told, by name."""
-        return {name: getattr(self, name) for name in OURS if name != "weights"} | {
-            "weights": self.weights_form
-        }
-
     def _setup_model(self) -> None:
         """Build the policy, then the weights, and what they need."""
-        require_settings(self._settings())  # a loaded model may have been told of others
+        # Again, as a loaded model may have been told of others.
+        require_settings(vars(self) | {"weights": self.weights_form})
         super()._setup_model()
         self._evaluation = Evaluation(self.policy)
         self._named = dict(self._evaluation.named_parameters())
-        self.weights = self._make_weights().to(self.device)
+        # Decayed, TD errors sum to the λ-advantage, and rewards to the return.
+        decay = self.gae_lambda if self.advantage == "pwtd" else 1.0
+        states = self.observation_space, partial(state_features, self.policy)
+        begun = begun_weights(self.weights_form, *states, self.gamma, decay)
+        self.weights = begun.to(self.device)
         self._eta = tuple(p for p in self.weights.parameters() if p.requires_grad)
         if self._eta:
             # Meta-gradients are small, and shrink with the reward's scale.
             self.weights_optimizer = Adam(self.weights.parameters(), lr=1.0, eps=1e-15)
             fuse(self.weights_optimizer)
         if self.learns_weights:
-            require_supported(self.policy.optimizer, "weights_frozen=True")
-            require_one_group(self.policy.optimizer, "weights_frozen=True")
+            require_unrollable(self.policy.optimizer, "weights_frozen=True")
         self.weighted_returns = None
         if self.advantage == "pwr":
             predicted = WeightedReturns(self.policy, self.redistribute_rewards).to(self.device)
             self.weighted_returns = predicted
-            self.weighted_returns_optimizer = self.policy.optimizer_class(
-                predicted.parameters(),
-                **{"lr": self.lr_schedule(1)} | self.policy.optimizer_kwargs,
-            )
-        returns = [] if self.weighted_returns is None else self.weighted_returns.parameters()
-        self._stepped = [p for p in (*self._named.values(), *returns) if p.requires_grad]
-        for optimizer in self._inner_optimizers():
-            step_together(optimizer)
-
-    def _make_weights(self) -> CreditWeights:
-        """The weights as they begin."""
-        form = self.weights_form
-        if form is None:
-            form = "table" if isinstance(self.observation_space, spaces.Discrete) else "embedding"
-        if isinstance(form, CreditWeights):
-            form.require_states(self.observation_space)
-            return copy.deepcopy(form)
-        # Decayed, TD errors sum to the λ-advantage, and rewards to the return.
-        decay = self.gae_lambda if self.advantage == "pwtd" else 1.0
-        features = state_features(self.policy)
-        return make_weights(form, self.observation_space, features, self.gamma, decay)
+            self.weighted_returns_optimizer = predicted.optimizer(self.policy, self.lr_schedule(1))
+        self._stepped = step_together(self._inner_optimizers())
 
     def _excluded_save_params(self) -> list[str]:
         """What is not saved."""

@@ -1,11 +1,15 @@
 """SB3's A2C on rollouts that know how long decisions last and where episodes end."""
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Self, cast
 
 from gymnasium import spaces
 from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList, ConvertCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import explained_variance
+from torch import Tensor
 
 from sb3_masp.environments import pays_game_scores
 from sb3_masp.macro_model import MacroModel, require_setting
@@ -53,6 +57,27 @@ class TrajectoryA2C(MacroModel, A2C):
         elif not isinstance(callback, BaseCallback):
             callback = ConvertCallback(callback)
         return super()._init_callback([NoteDecisions(), callback], progress_bar)
+
+    def _another_policy(self) -> ActorCriticPolicy:
+        """A policy like the learner's, drawn anew."""
+        policy = self.policy_class(
+            self.observation_space,
+            self.action_space,
+            self.lr_schedule,
+            use_sde=self.use_sde,
+            **self.policy_kwargs,
+        )
+        return cast(ActorCriticPolicy, policy)
+
+    def _log_losses(self, losses: Mapping[str, Tensor]) -> None:
+        """Log what A2C does, with an update's losses by name, ``()`` each."""
+        buffer = self.rollout_buffer
+        explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        self.logger.record("train/explained_variance", explained)
+        for name, loss in losses.items():
+            self.logger.record(f"train/{name}_loss", loss.item())
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
 
     def learn(
         self,

@@ -7,6 +7,7 @@ from stable_baselines3.common.torch_layers import create_mlp
 from stable_baselines3.common.type_aliases import PyTorchObs
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from sb3_masp.pairwise.redistribution import ReturnPredictor, redistributed, stretch_sums
 from sb3_masp.pairwise.trajectory import Trajectory, bootstrapped_rewards
@@ -65,6 +66,11 @@ class WeightedReturns(nn.Module):
         """
         values: Tensor = self(trajectory.decided).view(sums.shape)
         return values.detach(), {"weighted_value": F.mse_loss(values, sums)}
+
+    def optimizer(self, policy: ActorCriticPolicy, learning_rate: float) -> Optimizer:
+        """An optimizer of all parameters, of the policy's kind and settings."""
+        settings = {"lr": learning_rate} | policy.optimizer_kwargs
+        return policy.optimizer_class(self.parameters(), **settings)
 
     def learners(self) -> Iterator[list[nn.Parameter]]:
         """Parameters of v_ψ and of the predictor, which have a loss each."""

@@ -1,5 +1,7 @@
 """What the names of weights stand for."""
 
+import copy
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from gymnasium import spaces
@@ -18,6 +20,33 @@ STARTS = 0.01, 0.99
 """λ(s) begins within these: one that is 0 or 1 could not be moved."""
 
 WEIGHTS: tuple[WeightsName, ...] = get_args(WeightsName)
+
+
+def begun_weights(
+    form: WeightsName | CreditWeights | None,
+    observation_space: spaces.Space[Any],
+    features: Callable[[], StateFeatures],
+    gamma: float,
+    gae_lambda: float,
+) -> CreditWeights:
+    """A learner's weights as they begin: copies of those given, or as `make_weights` makes them.
+
+    Args:
+        form: Weights or their name; by table or by embedding, as states are, if None.
+        observation_space: As for `make_weights`.
+        features: Builds what reads a state; not called if weights are given.
+        gamma: As for `make_weights`.
+        gae_lambda: As for `make_weights`.
+
+    Raises:
+        LearnerSettingError: The weights cannot read these observations.
+    """
+    if isinstance(form, CreditWeights):
+        form.require_states(observation_space)
+        return copy.deepcopy(form)
+    if form is None:
+        form = "table" if isinstance(observation_space, spaces.Discrete) else "embedding"
+    return make_weights(form, observation_space, features(), gamma, gae_lambda)
 
 
 def make_weights(
