@@ -186,7 +186,7 @@ class MASP(MacroLearner):
         """What the network's last layers are given, without a graph, ``(batch, features)``.
 
         Where those are its first layers too, as with images, it is the state's features alone: e_Σ
-        is the same in every state, and large beside them.
+        is the same in every state.
         """
         network = cast(BaseModel, self._network)
         extractor = cast(BaseFeaturesExtractor, network.features_extractor)

@@ -1,4 +1,8 @@
-"""e_Σ = W_emb·vec(Σ): a few numbers that tell the Q-network which Σ is in force."""
+"""e_Σ = W_emb·vec(Σ): a few numbers that tell the Q-network which Σ is in force.
+
+Numbers that are the same in every state act as biases. At first they are about 1/dim each, so that
+under Adam, which moves all weights alike, they move values together as one bias does.
+"""
 
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -42,9 +46,9 @@ class FactoredEmbedding(SimilarityEmbedding):
     right: Tensor
 
     def __init__(self, n_actions: int, dim: int) -> None:
-        """Draw u and v from a standard normal."""
+        """Draw u and v from normals."""
         super().__init__()
-        self.register_buffer("left", th.randn(dim, n_actions))
+        self.register_buffer("left", th.randn(dim, n_actions) / dim)
         self.register_buffer("right", th.randn(dim, n_actions))
         self.register_buffer("shown", th.zeros(dim))
 
@@ -67,9 +71,9 @@ class DenseEmbedding(SimilarityEmbedding):
     """
 
     def __init__(self, n_actions: int, dim: int) -> None:
-        """Draw W_emb from a standard normal, which keeps e_Σ near unit size."""
+        """Draw W_emb from a normal."""
         super().__init__()
-        self.weight = nn.Parameter(th.randn(dim, n_actions * n_actions))
+        self.weight = nn.Parameter(th.randn(dim, n_actions * n_actions) / dim)
         self.register_buffer("shown", th.zeros(n_actions, n_actions))
 
     @th.no_grad()

@@ -321,6 +321,15 @@ def test_embeddings_are_linear_in_sigma_and_tell_two_apart(kind):
     assert not th.allclose(of_first, of_second)
 
 
+@pytest.mark.parametrize("kind", [FactoredEmbedding, DenseEmbedding])
+@pytest.mark.parametrize(("n_actions", "dim"), [(7, 131), (68, 32), (131, 5)])
+def test_all_of_an_embedding_together_is_at_first_as_large_as_one_bias(kind, n_actions, dim):
+    th.manual_seed(31)
+    uniform = initial_similarity("uniform", n_actions)
+    drawn = [embedded(kind(n_actions, dim), uniform).detach() for _ in range(20)]
+    assert 0.4 < th.stack(drawn).abs().sum(dim=1).mean() < 2
+
+
 def test_factored_embedding_is_a_dense_one_with_rows_of_rank_one():
     th.manual_seed(29)
     factored, sigma = FactoredEmbedding(A, 5), initial_similarity("random", A, seed=1)
