@@ -21,9 +21,9 @@ without exploration, over 30 episodes; intervals are 95% t-intervals of the mean
 those reported, but two budgets were doubled on them: in what the others have, MASPDQN missed cart
 pole's 100 on one seed (mean 142), and MASPRainbow came to 1.74 on small Breakout. The chain was
 made one for which a policy of one action will not do after noisy networks had solved the first
-without macros. The runs of MASP's learners are from when the numbers of $e_\\Sigma$ started at about 1
-instead of 1/32 ([Decisions](decisions.md)). Settings stand in `benchmarks/problems.py` and are meant
-to be quick, not to compare the learners.
+without macros. The runs of MASP's learners are from when the numbers of $e_\\Sigma$ began at about
+1 instead of 1/32 ([Decisions](decisions.md)). Settings stand in `benchmarks/problems.py` and are
+meant to be quick, not to compare the learners.
 """
 
 HEAD = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.experiments.arms import ARMS
+from examples.experiments.arms import ARMS, LEARNED
 from examples.experiments.comparison import (
     difference,
     headroom_share,
@@ -14,10 +14,10 @@ from examples.experiments.comparison import (
     iqm,
     scores_of,
 )
+from examples.experiments.figures import draw_arms
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
-from sb3_masp.sweeps.summary import Interval, draw_intervals
 
 COLUMNS = ("arm", "seeds", "score", "− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
 HEADROOM = "of the oracle's headroom"
@@ -150,17 +150,14 @@ def _by_problem(rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measu
 
 
 def draw(path: Path, panels: Mapping[str, Mapping[str, Values]]) -> None:
-    """Draw arms below each other, if there are any.
+    """Draw arms below each other, if there are any; those that learn Σ stand out.
 
     Args:
         path: The image to write.
         panels: Scores of each arm, as `complete_arms` has them, by the panels' titles.
     """
-    drawn = [
-        Interval(panel, arm, "score", len(own), found.point, found.low, found.high)
-        for panel, scores in panels.items()
-        for arm, own in scores.items()
-        for found in [interval(iqm, own)]
-    ]
-    if drawn:
-        draw_intervals(path, drawn, "score")
+    intervals = {
+        title: {arm: interval(iqm, own) for arm, own in scores.items()}
+        for title, scores in panels.items()
+    }
+    draw_arms(path, intervals, "Score: interquartile mean, 95% interval", LEARNED)

@@ -86,6 +86,9 @@ ARMS: dict[str, Arm] = {
     "oracle": Arm("Σ of the distances of true values, which nobody knows beforehand."),
 }
 
+LEARNED = tuple(arm for arm in ARMS if arm.startswith(("meta", "kernel", "auxiliary")))
+"""The arms that learn Σ."""
+
 
 def oracle_similarity(q_values: Values, temperature: float = 0.1) -> FixedSimilarity:
     """Σ of Q* itself: the softmax of minus the actions' distances in it, off the diagonal.

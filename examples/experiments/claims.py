@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from examples.experiments.arm_tables import clear_headroom, complete_arms
-from examples.experiments.arms import ARMS
+from examples.experiments.arms import LEARNED
 from examples.experiments.comparison import Interval, difference, headroom_share, interval
 from examples.experiments.figures import Panels, draw_arms
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.table import Values
 
-LEARNED = tuple(arm for arm in ARMS if arm.startswith(("meta", "kernel", "auxiliary")))
 CONTROLS = ("uniform", "overlap")
 GOAL_AT = (64, 256)
 """Numbers of macros at which a learned Σ is to beat both controls."""

@@ -34,7 +34,7 @@ def draw_arms(
         return
     size = 2.5 + 2.5 * len(panels), 1.2 + 0.28 * len(arms)
     figure = Figure(figsize=size, layout="constrained")
-    row = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    row = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (title, panel) in zip(row, panels.items(), strict=True):
         for arm, found in panel.items():
             line, color = arms.index(arm), "C0" if arm in marked else "0.5"

@@ -1,13 +1,16 @@
 """docs/evidence.md says what the tables say, and of what is missing that it is."""
 
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from examples.experiments import atari_ram, minatar_games, minatar_page
+from examples.experiments import atari_ram, minatar_games, minatar_page, small_problems
+from examples.experiments.arm_tables import complete_arms
 from examples.experiments.arms import ARMS
+from examples.experiments.claims import GOAL_AT, cells_at
 from examples.experiments.comparison import (
     difference,
     headroom_share,
@@ -24,7 +27,7 @@ from examples.experiments.evidence import (
     tables,
 )
 from examples.experiments.problems import PROBLEMS
-from examples.experiments.rows import Cell, Run
+from examples.experiments.rows import Cell, Run, read_rows
 from examples.experiments.runs import home
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +50,17 @@ def made_up(arms=LEVELS, cells=CELLS, seeds=5):
 
 def test_the_page_is_the_one_that_the_table_gives():
     assert (ROOT / "docs" / "evidence.md").read_text() == page(*tables())
+
+
+def test_the_readmes_scores_on_small_problems_are_those_of_the_table():
+    readme = (ROOT / "README.md").read_text()
+    section = re.search(r"<!-- evidence -->(.*?)<!-- end -->", readme, re.DOTALL).group(1)
+    rows = read_rows(small_problems.OUTPUT)
+    scores = [complete_arms(rows, cells_at(k, "decision")) for k in GOAL_AT]
+    lines = re.findall(r"^\| \*(.+?)\*.* \| (.+?) \| (.+?) \|$", section, re.MULTILINE)
+    assert len(lines) > 5
+    for arm, *quoted in lines:
+        assert quoted == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
 
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
