@@ -75,9 +75,9 @@ the same ones for all of its strengths, which are not reported.
 
 {arms}
 
-*meta, conditioned* was run before with numbers of $e_\\Sigma$ that began at about 1 instead of 1/32,
-and lost more than the penalty had gained: those runs are in `small_problems_unit_embedding.csv`,
-and [Decisions](decisions.md) tells what came of it.
+*meta, conditioned* was run before with numbers of $e_\\Sigma$ that began at about 1 instead of
+1/32, and lost more than the penalty had gained: those runs are in
+`small_problems_unit_embedding.csv`, and [Decisions](decisions.md) tells what came of it.
 """
 
 LEGEND = """\
