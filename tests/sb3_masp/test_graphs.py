@@ -95,7 +95,8 @@ def state(model):
 
 
 def assert_same_learning(graphed, eager):
-    th.testing.assert_close(state(graphed), state(eager), rtol=1e-4, atol=1e-6)
+    # Adam enlarges roundings where gradients are as small as those of the weights of e_Σ.
+    th.testing.assert_close(state(graphed), state(eager), rtol=1e-4, atol=1e-5)
     graphed._run.log()
     ours, theirs = (model.logger.name_to_value for model in (graphed, eager))
     assert ours.keys() == theirs.keys()

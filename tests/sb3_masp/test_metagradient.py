@@ -257,7 +257,9 @@ def test_the_law_notices_importance_weights_that_are_ignored(monkeypatch, kind):
 @every_learner
 def test_the_law_notices_an_action_chosen_by_the_other_network(monkeypatch, kind):
     model = learner(kind, max_grad_norm=0.1, double_q=True, learning_rate=0.1)
-    # Without an update of the target network the two have come to differ.
+    with th.no_grad():
+        for parameter in model._target_network.parameters():
+            parameter.add_(th.randn_like(parameter))
     monkeypatch.setattr(model, "double_q", False)
     inner, outer = model._sample(17), model._sample(23)
     (found,), _ = double_backward_gradient(model, inner, outer)
