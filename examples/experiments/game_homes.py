@@ -84,7 +84,7 @@ class MinAtar(Home):
     @property
     def settings(self) -> dict[str, Any]:
         """As the experiment on MinAtar has them."""
-        return {"steps": self.budget.steps, "play": self.budget.play} | self.budget.learner
+        return self.budget.common
 
     def shortened(self, frames: int, folder: Path) -> Home:
         """The same with other play."""
@@ -92,7 +92,7 @@ class MinAtar(Home):
 
     def prepare(self, game: str) -> None:
         """Record its play."""
-        minatar_games.record_play(game, self.budget, self.plays / f"{game}.npz")
+        minatar_games.record_play(self.budget, self.plays, game)
 
     def macros(self, game: str, k: int) -> MacroSet:
         """Of its play."""

@@ -1,18 +1,20 @@
 """Do macros alone get worse with k, and does sharing credit make up for it? MinAtar's five games.
 
 Macros are the most frequent n-grams of play by a DQN that learned each game from primitives, with a
-seed of its own; all arms and seeds have the same ones. Each arm chooses its strength on seeds from
-100 on; seeds 0, 1, 2, ... are reported. Scores are returns of training episodes, over the whole run
-and over its last 30%.
+seed of its own; all arms and seeds have the same ones. Each arm chooses its strength on Breakout,
+for each k, with seeds from 100 on; seeds 0, 1, 2, ... of all games are reported. Scores are returns
+of training episodes, over the whole run and over its last 30%.
 
 Each run is a row of the table as soon as it ends, so the same command goes on after an
 interruption. Without --smoke and --full it says what is to be run, and how long that takes.
 """
 
 import itertools
+import os
 import sys
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ from benchmarks.problems import SmallImages
 from examples.experiments.arms import ARMS
 from examples.experiments.learners import effort, let_learn, make_learner, scores
 from examples.experiments.rows import Cell, Run
+from examples.experiments.runs import executor
 from examples.experiments.settings import GridSettings, conduct
 from examples.experiments.trial import Trial
 from macro_gym import MacroAction, MacroSet
@@ -40,6 +43,7 @@ from sb3_masp.callbacks import FrameBudget
 
 OUTPUT = Path(__file__).parent / "results" / "minatar_games.csv"
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+TUNED_ON = ("Breakout",)
 NAMES = {"n": "NOOP", "l": "LEFT", "u": "UP", "r": "RIGHT", "d": "DOWN", "f": "FIRE"}
 PLAYERS_SEED = 1_000
 
@@ -50,11 +54,13 @@ class Budget:
 
     Args:
         steps: Of the environment (primitives).
+        player_steps: In which the player learned the game, likewise.
         play: Steps of play that macros are mined from.
         learner: Arguments of the learner that all arms share.
     """
 
-    steps: int = 200_000
+    steps: int = 100_000
+    player_steps: int = 200_000
     play: int = 20_000
     learner: dict[str, Any] = field(
         default_factory=lambda: {
@@ -72,6 +78,12 @@ class Budget:
         }
     )
 
+    @property
+    def common(self) -> dict[str, Any]:
+        """What all rows of a table have in common."""
+        steps = {"steps": self.steps, "player_steps": self.player_steps, "play": self.play}
+        return steps | self.learner
+
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
@@ -80,10 +92,12 @@ class Settings(GridSettings):
     Args:
         games: Which of MinAtar's.
         k: Numbers of macros.
+        tuning_seeds: Runs of each strength that arms choose by, for each k.
     """
 
     games: tuple[Literal[*GAMES], ...] = GAMES
     k: tuple[int, ...] = (16, 64, 256)
+    tuning_seeds: int = 1
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
 
 
@@ -107,15 +121,17 @@ def learner(env: gym.Env[Any, Any], budget: Budget, seed: int, own: dict[str, An
     return make_learner(env, seed, budget.learner, own, policy)
 
 
-def record_play(game: str, budget: Budget, path: Path) -> None:
+def record_play(budget: Budget, folder: Path, game: str) -> None:
     """Learn a game from primitives and write play of what came out, once."""
+    path = folder / f"{game}.npz"
     if path.exists():
         return
     th.set_num_threads(1)
     env = make(game)
-    frames = FrameBudget(budget.steps, budget.steps > 1_000, label=f"{game}'s player")
+    steps = budget.player_steps
+    frames = FrameBudget(steps, steps > 1_000, label=f"{game}'s player")
     model = learner(env, budget, PLAYERS_SEED, ARMS["primitives"].learner_arguments(""))
-    model.learn(budget.steps, callback=frames)
+    model.learn(steps, callback=frames)
     rng, actions, ends = np.random.default_rng(PLAYERS_SEED), [], []
     observation, _ = env.reset(seed=PLAYERS_SEED)
     for _ in range(budget.play):
@@ -157,13 +173,14 @@ def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
     """A run of a few steps that learns from the first one on, with macros of play of its own."""
     brief = shortened(budget, steps)
     with tempfile.TemporaryDirectory() as folder:
-        record_play(run.cell.problem, brief, Path(folder, f"{run.cell.problem}.npz"))
+        record_play(brief, Path(folder), run.cell.problem)
         return learn(brief, Path(folder), run)
 
 
 def shortened(budget: Budget, steps: int) -> Budget:
     """A budget of a few steps, all of which are learned from."""
-    return replace(budget, steps=steps, play=2_000, learner=budget.learner | {"learning_starts": 0})
+    learner = budget.learner | {"learning_starts": 0}
+    return replace(budget, steps=steps, player_steps=steps, play=2_000, learner=learner)
 
 
 def main(settings: Settings) -> None:
@@ -179,19 +196,20 @@ def main(settings: Settings) -> None:
             seeds=1,
             tuning_seeds=1,
             workers=settings.workers or 1,
-            budget=Budget(steps=300, play=500, learner=tiny),
+            budget=Budget(steps=300, player_steps=300, play=500, learner=tiny),
         )
     plays = output.parent / "minatar_play"
     if settings.is_to_run:
-        for game in settings.games:
-            record_play(game, settings.budget, plays / f"{game}.npz")
-    common = {"steps": settings.budget.steps, "play": settings.budget.play}
+        record = partial(record_play, settings.budget, plays)
+        with executor(settings.workers or os.cpu_count() or 1, record) as execute:
+            deque(execute(sorted({*settings.games, *TUNED_ON})), maxlen=0)
     conduct(
         settings,
         output,
-        common | settings.budget.learner,
+        settings.budget.common | {"tuned_on": TUNED_ON},
         [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)],
         partial(learn, settings.budget, plays),
+        TUNED_ON,
         trial=Trial(partial(learn_briefly, settings.budget), settings.budget.steps),
     )
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import wait
 from statistics import mean, median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch as th
 from tqdm import tqdm
@@ -212,21 +212,24 @@ def estimate(todo: Iterable[Run], rows: Rows) -> float | None:
     )
 
 
-Execute = Callable[[Sequence[Run]], Iterator[tuple[Run, Mapping[str, float]]]]
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 @contextmanager
-def executor(workers: int, work: Callable[[Run], Mapping[str, float]]) -> Iterator[Execute]:
-    """What sees runs through, and gives each with its result as it ends."""
+def executor(
+    workers: int, work: Callable[[Task], Result]
+) -> Iterator[Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]]]:
+    """What sees tasks, such as runs, through, and gives each with its result as it ends."""
     if workers == 1:
         th.set_num_threads(1)
-        yield lambda runs: ((run, work(run)) for run in runs)
+        yield lambda tasks: ((task, work(task)) for task in tasks)
         return
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(workers, context, _begin) as pool:
 
-        def execute(runs: Sequence[Run]) -> Iterator[tuple[Run, Mapping[str, float]]]:
-            futures = {pool.submit(work, run): run for run in runs}
+        def execute(tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
+            futures = {pool.submit(work, task): task for task in tasks}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()

@@ -34,10 +34,10 @@ class Trial:
         return first + max(double - second, 0) * (self.length - self.short) / self.short
 
     def rows(self, todo: Iterable[Run], known: Arms) -> Rows:
-        """A row for each arm, of a run with as many macros as there are."""
-        tried: dict[str, Run] = {}
-        for run in sorted(todo, key=lambda run: run.cell.k):
+        """A row for each arm and number of macros, by which a step takes different times."""
+        tried: dict[tuple[str, int], Run] = {}
+        for run in todo:
             strength = known[run.arm].strengths[-1] if run.strength == "?" else run.strength
-            tried[run.arm] = replace(run, strength=strength)
+            tried[run.arm, run.cell.k] = replace(run, strength=strength)
         bar = tqdm(tried.values(), desc="timing short runs", unit="arm", leave=False)
         return {run: {"seconds": self.seconds(run)} for run in bar}

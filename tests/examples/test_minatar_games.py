@@ -15,20 +15,23 @@ from examples.experiments.rows import Cell, Run
 from macro_gym.demonstrations import read_play
 
 TINY = Budget(
-    steps=230, play=1_300, learner=Budget().learner | {"learning_starts": 50, "buffer_size": 500}
+    steps=230,
+    player_steps=230,
+    play=1_300,
+    learner=Budget().learner | {"learning_starts": 50, "buffer_size": 500},
 )
 
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory):
-    path = tmp_path_factory.mktemp("play") / "Breakout.npz"
-    record_play("Breakout", TINY, path)
-    return path
+    folder = tmp_path_factory.mktemp("play")
+    record_play(TINY, folder, "Breakout")
+    return folder / "Breakout.npz"
 
 
 def test_play_is_recorded_once_and_is_what_the_game_did(play):
     written = play.read_bytes()
-    record_play("Breakout", TINY, play)
+    record_play(TINY, play.parent, "Breakout")
     assert play.read_bytes() == written
     episodes = list(read_play(play))
     assert sum(len(episode.actions) for episode in episodes) == TINY.play

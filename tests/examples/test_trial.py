@@ -25,7 +25,7 @@ def test_time_is_once_what_comes_before_and_so_much_for_each_step():
     assert asked == [100, 100, 200]
 
 
-def test_each_arm_is_tried_once_with_the_most_macros_and_a_strength_that_it_has():
+def test_each_arm_is_tried_once_for_each_number_of_macros_at_a_strength_that_it_has():
     todo = [
         Run(Cell("chain", k, 0.5, "decision"), arm, strength, seed)
         for arm, strength in (("uniform", "?"), ("macros", ""))
@@ -34,8 +34,9 @@ def test_each_arm_is_tried_once_with_the_most_macros_and_a_strength_that_it_has(
     ]
     rows = Trial(lambda run, steps: {"seconds": 1.0}, 7).rows(todo, ARMS)
     assert [(r.arm, r.cell.k, r.strength) for r in rows] == [
-        ("uniform", 256, "annealed"),
-        ("macros", 256, ""),
+        (arm, k, strength)
+        for arm, strength in (("uniform", "annealed"), ("macros", ""))
+        for k in (64, 256, 7)
     ]
 
 
