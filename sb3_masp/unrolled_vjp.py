@@ -82,13 +82,13 @@ def step_of_all(
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     """All entries, one tensor after the other, in a new vector."""
-    return th.cat([tensor.reshape(-1) for tensor in tensors])
+    return th.cat([tensor.flatten() for tensor in tensors])
 
 
 def parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """The tensors, of the shapes of ``like``, that `flat` would make the vector of: views of it."""
-    pieces = th.split(vector, [tensor.numel() for tensor in like])
-    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, like, strict=True)]
+    pieces = vector.split_with_sizes([tensor.numel() for tensor in like])
+    return [piece.view_as(tensor) for piece, tensor in zip(pieces, like, strict=True)]
 
 
 def unrolled_vjp(step: TakenStep, cotangent: Tensor, moments: Moments) -> Cotangents:
