@@ -6,7 +6,6 @@ of processes of `examples.experiments`, and are in the table as soon as they end
 
 import csv
 import itertools
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -16,11 +15,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.report import write_report
-from examples.experiments.rows import FIRST_TUNING_SEED, require_same
+from examples.experiments.rows import FIRST_TUNING_SEED
+from examples.experiments.run_table import RunTable, number
 from examples.experiments.runs import executor
 from examples.experiments.settings import GridSettings
-from sb3_masp.sweeps.results import write_table
 
 
 @dataclass(frozen=True)
@@ -84,37 +82,18 @@ Rows = Mapping[Run, Sequence[Row]]
 KEY = tuple(part.name for part in fields(Run))
 
 
-class Results:
-    """A table of runs, of the same settings all, that is written whenever a run is added.
+class Results(RunTable[Run, Sequence[Row]]):
+    """A table with a row or several for each run."""
 
-    The settings, the command and the versions stand beside it, in a JSON file of the same name.
+    @staticmethod
+    def read(path: Path) -> dict[Run, Sequence[Row]]:
+        """The rows of each run."""
+        return dict(read_rows(path))
 
-    Args:
-        path: The CSV; what it holds is taken up.
-        settings: What all runs have in common, as JSON has it.
-
-    Raises:
-        ExperimentError: The file's rows are of other settings.
-    """
-
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Read what is there."""
-        self.path = path
-        self.settings = json.loads(json.dumps(settings))
-        self.rows = read_rows(path)
-        about = path.with_suffix(".json")
-        if self.rows and about.exists():
-            require_same(path, json.loads(about.read_text())["settings"], self.settings)
-
-    def add(self, run: Run, found: Sequence[Row]) -> None:
-        """Add a run's rows, in the order of the runs, and write all."""
-        self.rows = dict(sorted((self.rows | {run: list(found)}).items()))
-        table = [asdict(run) | row for run, of_run in self.rows.items() for row in of_run]
-        write_table(self.path, table, (*KEY, *found[0]))
-
-    def note_origin(self) -> None:
-        """Write where the table comes from, and of which settings it is."""
-        write_report(self.path.with_suffix(".json"), {"settings": self.settings})
+    @staticmethod
+    def lines(run: Run, found: Sequence[Row]) -> list[dict[str, Any]]:
+        """A run's rows."""
+        return [asdict(run) | dict(row) for row in found]
 
 
 def read_rows(path: Path) -> dict[Run, list[dict[str, float]]]:
@@ -124,14 +103,9 @@ def read_rows(path: Path) -> dict[Run, list[dict[str, float]]]:
         with path.open() as file:
             for row in csv.DictReader(file):
                 run = Run(row["problem"], row["arm"], row["choice"], int(row["seed"]))
-                found = {name: _number(text) for name, text in row.items() if name not in KEY}
+                found = {name: number(text) for name, text in row.items() if name not in KEY}
                 rows.setdefault(run, []).append(found)
     return rows
-
-
-def _number(text: str) -> float:
-    """A number of the type that was written, so that what is taken up is written as before."""
-    return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 def tuning_runs(arms: Mapping[str, Arm], seeds: int, problems: Sequence[str]) -> list[Run]:

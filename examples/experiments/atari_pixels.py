@@ -22,7 +22,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.report import write_report
-from examples.experiments.rows import require_same
+from examples.experiments.run_table import require_same
 from sb3_masp.run_config import TrainConfig
 from sb3_masp.sweeps import Sweep, execute, make_sweep
 from sb3_masp.sweeps.results import frames_done, row, write_table

@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from examples.experiments import atari_ram, minatar_games
 from examples.experiments.game_homes import HOMES, Atari, Home, MinAtar
 from examples.experiments.learners import effort, let_learn, scores
-from examples.experiments.rows import Cell, ExperimentError, Run
+from examples.experiments.rows import Cell, Run
+from examples.experiments.run_table import ExperimentError
 from examples.experiments.settings import GridSettings, conduct
 from examples.experiments.trial import Trial
 from examples.experiments.variants import EARLIER_SEEDS, TRANSFER, VARIANTS, Variant

@@ -183,6 +183,11 @@ def shortened(budget: Budget, steps: int) -> Budget:
     return replace(budget, steps=steps, player_steps=steps, play=2_000, learner=learner)
 
 
+def cells(settings: Settings) -> list[Cell]:
+    """Where arms are compared: for each number of macros all games."""
+    return [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)]
+
+
 def main(settings: Settings) -> None:
     """Run what has not been run, if that is asked for."""
     output = settings.table(OUTPUT)
@@ -207,7 +212,7 @@ def main(settings: Settings) -> None:
         settings,
         output,
         settings.budget.common | {"tuned_on": TUNED_ON},
-        [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)],
+        cells(settings),
         partial(learn, settings.budget, plays),
         TUNED_ON,
         trial=Trial(partial(learn_briefly, settings.budget), settings.budget.steps),

@@ -1,52 +1,125 @@
 """The section of docs/evidence.md on MinAtar."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from examples.experiments import minatar_games
-from examples.experiments.arm_tables import by_problem_table, groups, title
+from examples.experiments.arm_tables import by_problem_table, complete_arms, groups, title
 from examples.experiments.arms import ARMS
-from examples.experiments.comparison import Interval, interval, iqm, scores_of
+from examples.experiments.comparison import Interval, improvement, interval, iqm, scores_of
 from examples.experiments.figures import draw_over_k
 from examples.experiments.rows import Cell, Rows
+from examples.experiments.runs import missing
+from examples.experiments.table import Values
 
 NOT_RUN = "Not run yet.\n"
 FIGURE = "images/minatar_games.png"
+
+ALL = "all games"
+REFERENCE = "primitives"
+CONTROLS = (REFERENCE, "macros", "uniform")
 
 MINATAR = """\
 ## MinAtar
 
 `python examples/experiments/minatar_games.py --full` runs what is missing and says how long it
-takes: macros mined from play of a DQN that learned each game from primitives, the same for all
-arms; {steps:,} steps a run, one update for every four decisions; the score is the mean over steps
-of the returns while it learned.
+takes: macros mined from play of a DQN that learned each game from primitives in
+{player_steps:,} steps, the same for all arms; {steps:,} steps a run, one update for every four
+decisions; the score is the mean over steps of the returns while it learned. Each arm chooses its
+strength for each k by one or more runs of each on {tuned_on}, with seeds from 100 on, which are not
+reported.
+
+{standing}
 """
 
 LEGEND = """\
-Interquartile means over seeds with 95% bootstrap intervals (`rliable`), by the number of macros.
+Interquartile means over seeds with 95% stratified bootstrap intervals (`rliable`), by the number of
+macros. Over all games each game's scores are divided by the mean of *primitives* there, so that 1
+is what is learned without macros; next to them the probabilities of being better than *primitives*,
+*macros* and *uniform*.
 """
 
 
 def minatar_section(rows: Rows) -> str:
     """The section."""
+    budget, tuned_on = minatar_games.Budget(), minatar_games.TUNED_ON
     games = groups(rows, minatar_games.GAMES)
     return "\n".join(
         [
-            MINATAR.format(steps=minatar_games.Budget().steps),
+            MINATAR.format(
+                player_steps=budget.player_steps,
+                steps=budget.steps,
+                tuned_on=" and ".join(tuned_on),
+                standing=_standing(rows),
+            ),
             *([f"![Scores by k]({FIGURE})\n", LEGEND] if panels(rows) else []),
-            *(title(cells[0]) + by_problem_table(rows, cells) for cells in games),
+            *(
+                title(cells[0]) + _over_games(rows, cells) + by_problem_table(rows, cells, tuned_on)
+                for cells in games
+            ),
             *([] if games else [NOT_RUN]),
         ]
     )
 
 
+def _standing(rows: Rows) -> str:
+    """How much has been run."""
+    settings = minatar_games.Settings()
+    planned = (
+        minatar_games.cells(settings),
+        settings.arms,
+        (settings.tuning_seeds, settings.seeds),
+        minatar_games.TUNED_ON,
+    )
+    total = len(missing({}, *planned))
+    return f"{total - len(missing(rows, *planned))} of {total} runs have been run."
+
+
+def scaled(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:
+    """Scores of the arms that have two seeds or more in all games, in those of primitives there.
+
+    Args:
+        rows: The table.
+        cells: One for each game.
+    """
+    scores = complete_arms(rows, cells, minatar_games.TUNED_ON)
+    if REFERENCE not in scores:
+        return {}
+    return {arm: own / scores[REFERENCE].mean(axis=0) for arm, own in scores.items()}
+
+
+def _over_games(rows: Rows, cells: Sequence[Cell]) -> str:
+    """The arms side by side over all games; nothing before primitives were run in all."""
+    scores = scaled(rows, cells)
+    if not scores:
+        return ""
+    controls = [control for control in CONTROLS if control in scores]
+    lines = [
+        f"| arm | seeds | score | {' | '.join(f'P(> {control})' for control in controls)} |",
+        "|---" * (3 + len(controls)) + "|",
+    ]
+    for arm, own in scores.items():
+        better = [
+            "" if arm == control else str(interval(improvement, own, scores[control]))
+            for control in controls
+        ]
+        lines.append(f"| {' | '.join([arm, str(len(own)), str(interval(iqm, own)), *better])} |")
+    return "\n".join([*lines, "", ""])
+
+
 def panels(rows: Rows) -> dict[str, dict[str, dict[int, Interval]]]:
-    """The scores of the arms that have two seeds or more, by game, arm and k."""
+    """The scores of the arms that have two seeds or more, over all games and by game, arm and k."""
     numbers = sorted({run.cell.k for run in rows if run.is_reported and run.cell.k})
     found: dict[str, dict[str, dict[int, Interval]]] = {}
+    for k in numbers:
+        cells = [Cell(game, k, 1.0, "decision") for game in minatar_games.GAMES]
+        for arm, own in scaled(rows, cells).items():
+            found.setdefault(ALL, {}).setdefault(arm, {})[k] = interval(iqm, own)
     for game in minatar_games.GAMES:
         for arm in ARMS:
             for k in numbers:
-                own = scores_of(rows, [Cell(game, k, 1.0, "decision")], arm)
+                cell = Cell(game, k, 1.0, "decision")
+                own = scores_of(rows, [cell], arm, tuned_on=minatar_games.TUNED_ON)
                 if len(own) > 1:
                     found.setdefault(game, {}).setdefault(arm, {})[k] = interval(iqm, own)
     return found
@@ -54,4 +127,4 @@ def panels(rows: Rows) -> dict[str, dict[str, dict[int, Interval]]]:
 
 def draw_minatar(rows: Rows, path: Path) -> None:
     """Draw each arm's score over k, a panel for each game."""
-    draw_over_k(path, panels(rows), "score: IQM, 95% interval")
+    draw_over_k(path, panels(rows), "score: interquartile mean, 95% interval")

@@ -1,22 +1,15 @@
 """A table of runs: what a run is, what it came to, and which of them are reported."""
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import write_report
-from macro_gym.errors import MacroGymError
-from sb3_masp.sweeps.results import write_table
+from examples.experiments.run_table import RunTable, number
 
 FIRST_TUNING_SEED = 100
 """Seeds from here on choose strengths and are never reported."""
-
-
-class ExperimentError(MacroGymError, ValueError):
-    """Results that do not go together."""
 
 
 @dataclass(frozen=True, order=True)
@@ -69,38 +62,18 @@ Rows = Mapping[Run, Mapping[str, float]]
 KEY = (*(field.name for field in fields(Cell)), "arm", "strength", "seed")
 
 
-class Results:
-    """A table of runs, of the same settings all, that is written whenever a row is added.
+class Results(RunTable[Run, Mapping[str, float]]):
+    """A table with a row for each run."""
 
-    The settings, the command and the versions stand beside it, in a JSON file of the same name.
+    @staticmethod
+    def read(path: Path) -> dict[Run, Mapping[str, float]]:
+        """What each run came to."""
+        return dict(read_rows(path))
 
-    Args:
-        path: The CSV; what it holds is taken up.
-        settings: What all runs have in common, as JSON has it.
-
-    Raises:
-        ExperimentError: The file's rows are of other settings.
-    """
-
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Read what is there."""
-        self.path = path
-        self.settings = json.loads(json.dumps(settings))
-        self.rows = read_rows(path)
-        about = path.with_suffix(".json")
-        if self.rows and about.exists():
-            before = json.loads(about.read_text())["settings"]
-            require_same(path, before, self.settings)
-
-    def add(self, run: Run, result: Mapping[str, float]) -> None:
-        """Add a row, in the order of the runs, and write all."""
-        self.rows = dict(sorted((self.rows | {run: dict(result)}).items()))
-        table = [run.key | row for run, row in self.rows.items()]
-        write_table(self.path, table, (*KEY, *result))
-
-    def note_origin(self) -> None:
-        """Write where the table comes from, and of which settings it is."""
-        write_report(self.path.with_suffix(".json"), {"settings": self.settings})
+    @staticmethod
+    def lines(run: Run, found: Mapping[str, float]) -> list[dict[str, Any]]:
+        """A run's row."""
+        return [run.key | dict(found)]
 
 
 def read_rows(path: Path) -> dict[Run, dict[str, float]]:
@@ -115,24 +88,4 @@ def _read_row(row: dict[str, str]) -> tuple[Run, dict[str, float]]:
     """A run and its results."""
     cell = Cell(row["problem"], int(row["k"]), float(row["share"]), row["updates"])
     run = Run(cell, row["arm"], row["strength"], int(row["seed"]))
-    return run, {name: _number(text) for name, text in row.items() if name not in KEY}
-
-
-def _number(text: str) -> float:
-    """A number of the type that was written, so that what is taken up is written as before."""
-    return int(text) if text.isdigit() else float(text)
-
-
-def require_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to mix rows of different settings.
-
-    Raises:
-        ExperimentError: They differ.
-    """
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    if names:
-        said = ", ".join(f"{n} was {before.get(n)!r} and is {now.get(n)!r}" for n in names)
-        raise ExperimentError(
-            f"the rows of {path} are of other settings: {said}. Choose another --output, or remove "
-            "that file to run everything again"
-        )
+    return run, {name: number(text) for name, text in row.items() if name not in KEY}

@@ -12,7 +12,7 @@ from examples.experiments.atari_page import (
     read_pixels,
 )
 from examples.experiments.atari_pixels import ARMS, TINY, Pace, Settings, declared, keep, main
-from examples.experiments.rows import ExperimentError
+from examples.experiments.run_table import ExperimentError
 from sb3_masp.sweeps import execute
 
 

@@ -16,7 +16,8 @@ from examples.experiments.game_transfer import (
     learn,
     main,
 )
-from examples.experiments.rows import ExperimentError, Run, read_rows
+from examples.experiments.rows import Run, read_rows
+from examples.experiments.run_table import ExperimentError
 from sb3_masp.similarity import load_similarity, transferred_similarity
 
 TINY = {"learning_starts": 20, "buffer_size": 500}

@@ -11,7 +11,8 @@ from gymnasium.utils.env_checker import check_env
 
 from examples.experiments.arms import ARMS, eta, oracle_similarity
 from examples.experiments.problems import GAMMA, PROBLEMS, TableEnv, macro_env, macros, play
-from examples.experiments.rows import Cell, ExperimentError, Results, Run, read_rows
+from examples.experiments.rows import Cell, Results, Run, read_rows
+from examples.experiments.run_table import ExperimentError
 from examples.experiments.runs import (
     chosen_strength,
     complete,

@@ -19,7 +19,7 @@ from examples.credit.runs import (
     score,
     tuning_runs,
 )
-from examples.experiments.rows import ExperimentError
+from examples.experiments.run_table import ExperimentError
 from examples.experiments.settings import GridSettings
 
 ARMS = {
