@@ -126,6 +126,46 @@ def test_minatars_figure_has_the_arms_over_k_for_each_game(tmp_path):
     assert not (tmp_path / "none.png").exists()
 
 
+def of_minatar(areas, games=minatar_games.GAMES, k=16, seeds=3):
+    rows = {}
+    for arm, areas_of_games in areas.items():
+        for game, area in zip(games, areas_of_games, strict=True):
+            cell = home(Cell(game, k, 1.0, "decision"), arm)
+            for seed in range(seeds):
+                row = {"area": area + seed, "decisions": 7_000, "updates_taken": 1_700}
+                rows[Run(cell, arm, ARMS[arm].strengths[-1], seed)] = row
+        tuned_on = Cell(minatar_games.TUNED_ON[0], k, 1.0, "decision")
+        for strength in ARMS[arm].strengths if len(ARMS[arm].strengths) > 1 else ():
+            row = {"area": float(strength == ARMS[arm].strengths[-1])}
+            rows[Run(tuned_on, arm, strength, 100)] = row
+    return rows
+
+
+def test_over_minatars_games_scores_are_in_those_of_primitives():
+    areas = {"primitives": (1, 9, 19, 99, 3), "macros": (3, 4, 9, 49, 7), "uniform": (7,) * 5}
+    rows = of_minatar(areas)
+    text = page({}, rows)
+    drawn = {arm: np.array(own) + np.arange(3)[:, None] for arm, own in areas.items()}
+    scores = {arm: own / np.array([2, 10, 20, 100, 4]) for arm, own in drawn.items()}
+    (line,) = (x for x in text.splitlines() if x.startswith("| macros | 3 |"))
+    better = {
+        c: interval(improvement, scores["macros"], scores[c]) for c in ("primitives", "uniform")
+    }
+    # 8.5 of 9 pairs in Asterix, none in the next three games, all in Space Invaders.
+    assert better["primitives"].point == pytest.approx((8.5 / 9 + 1) / 5)
+    said = f"{interval(iqm, scores['macros'])} | {better['primitives']} |  | {better['uniform']}"
+    assert line == f"| macros | 3 | {said} |"
+    assert list(minatar_page.panels(rows)) == [minatar_page.ALL, *minatar_games.GAMES]
+    assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 1087 runs have been run.\n" in text
+
+
+def test_without_primitives_in_all_games_nothing_is_said_over_them():
+    rows = of_minatar(
+        {"primitives": (1, 9, 19, 99), "macros": (3, 4, 9, 49)}, minatar_games.GAMES[:4]
+    )
+    assert "P(> primitives)" not in page({}, rows)
+
+
 def test_arms_stand_beside_their_controls():
     rows = made_up()
     text = page(rows, {})
