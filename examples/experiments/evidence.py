@@ -12,7 +12,6 @@ from examples.experiments import (
     atari_ram,
     claims,
     minatar_games,
-    minatar_page,
     small_problems,
 )
 from examples.experiments.ablations_page import (
@@ -170,7 +169,7 @@ if __name__ == "__main__":
         file.write(page(*found).encode())
     draw_small_problems(found[0], DOCS / FIGURE)
     claims.draw_claims(found[0], DOCS)
-    draw_minatar(found[1], DOCS / minatar_page.FIGURE)
+    draw_minatar(found[1], DOCS)
     draw_ram(found[2], DOCS / RAM_FIGURE)
     draw_pixels(found[3], DOCS / PIXELS_FIGURE)
     draw_ablations(*found[4][:2], DOCS)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -92,11 +93,13 @@ class Settings(GridSettings):
     Args:
         games: Which of MinAtar's.
         k: Numbers of macros.
-        tuning_seeds: Runs of each strength that arms choose by, for each k.
+        updates: What updates are counted in: one for every four decisions, or steps.
+        tuning_seeds: Runs of each strength that arms choose by, for each k and unit of updates.
     """
 
     games: tuple[Literal[*GAMES], ...] = GAMES
     k: tuple[int, ...] = (16, 64, 256)
+    updates: tuple[Literal["decision", "step"], ...] = ("decision", "step")
     tuning_seeds: int = 1
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
 
@@ -115,10 +118,16 @@ def make(game: str) -> gym.Env[Any, Any]:
     return NamedActions(gym.make(f"MinAtar/{game}-v1"))
 
 
-def learner(env: gym.Env[Any, Any], budget: Budget, seed: int, own: dict[str, Any]) -> MASPDQN:
+def learner(
+    env: gym.Env[Any, Any],
+    budget: Budget,
+    seed: int,
+    own: Mapping[str, Any],
+    updates: str = "decision",
+) -> MASPDQN:
     """The learner that all arms share, with an arm's own arguments."""
     policy = {"net_arch": [], "features_extractor_class": SmallImages}
-    return make_learner(env, seed, budget.learner, own, policy)
+    return make_learner(env, seed, budget.learner, own, policy, updates)
 
 
 def record_play(budget: Budget, folder: Path, game: str) -> None:
@@ -163,7 +172,8 @@ def learn(budget: Budget, plays: Path, run: Run) -> dict[str, float]:
     begun = time.perf_counter()
     game, k = run.cell.problem, run.cell.k
     env = MacroAction(make(game), macros(plays / f"{game}.npz", k))
-    model = learner(env, budget, run.seed, ARMS[run.arm].learner_arguments(run.strength))
+    own = ARMS[run.arm].learner_arguments(run.strength)
+    model = learner(env, budget, run.seed, own, run.cell.updates)
     frames = FrameBudget(budget.steps)
     of_returns = scores(let_learn(model, frames), budget.steps)
     return of_returns | {"steps": frames.frames} | effort(model, begun)
@@ -184,8 +194,9 @@ def shortened(budget: Budget, steps: int) -> Budget:
 
 
 def cells(settings: Settings) -> list[Cell]:
-    """Where arms are compared: for each number of macros all games."""
-    return [Cell(g, k, 1.0, "decision") for k, g in itertools.product(settings.k, settings.games)]
+    """Where arms are compared, in the order in which that is run."""
+    grid = itertools.product(settings.updates, settings.k, settings.games)
+    return [Cell(game, k, 1.0, updates) for updates, k, game in grid]
 
 
 def main(settings: Settings) -> None:

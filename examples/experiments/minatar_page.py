@@ -13,7 +13,11 @@ from examples.experiments.runs import missing
 from examples.experiments.table import Values
 
 NOT_RUN = "Not run yet.\n"
-FIGURE = "images/minatar_games.png"
+FIGURES = {
+    "decision": "images/minatar_games.png",
+    "step": "images/minatar_games_by_step.png",
+}
+"""By what updates are counted in."""
 
 ALL = "all games"
 REFERENCE = "primitives"
@@ -24,10 +28,11 @@ MINATAR = """\
 
 `python examples/experiments/minatar_games.py --full` runs what is missing and says how long it
 takes: macros mined from play of a DQN that learned each game from primitives in
-{player_steps:,} steps, the same for all arms; {steps:,} steps a run, one update for every four
-decisions; the score is the mean over steps of the returns while it learned. Each arm chooses its
-strength for each k by one or more runs of each on {tuned_on}, with seeds from 100 on, which are not
-reported.
+{player_steps:,} steps, the same for all arms; {steps:,} steps a run, and one update for every four
+decisions, or, where it says so, for every four steps, and all else that is counted in decisions
+then is in steps, too. The score is the mean over steps of the returns while it learned. Each arm
+chooses its strength for each k by one or more runs of each on {tuned_on}, with seeds from 100 on,
+which are not reported.
 
 {standing}
 """
@@ -52,7 +57,12 @@ def minatar_section(rows: Rows) -> str:
                 tuned_on=" and ".join(tuned_on),
                 standing=_standing(rows),
             ),
-            *([f"![Scores by k]({FIGURE})\n", LEGEND] if panels(rows) else []),
+            *(
+                f"![Scores by k, updates by {unit}s]({figure})\n"
+                for unit, figure in FIGURES.items()
+                if panels(rows, unit)
+            ),
+            *([LEGEND] if games else []),
             *(
                 title(cells[0]) + _over_games(rows, cells) + by_problem_table(rows, cells, tuned_on)
                 for cells in games
@@ -107,24 +117,30 @@ def _over_games(rows: Rows, cells: Sequence[Cell]) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def panels(rows: Rows) -> dict[str, dict[str, dict[int, Interval]]]:
-    """The scores of the arms that have two seeds or more, over all games and by game, arm and k."""
+def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, Interval]]]:
+    """The scores of the arms that have two seeds or more, over all games and by game, arm and k.
+
+    Args:
+        rows: The table.
+        unit: What updates are counted in.
+    """
     numbers = sorted({run.cell.k for run in rows if run.is_reported and run.cell.k})
     found: dict[str, dict[str, dict[int, Interval]]] = {}
     for k in numbers:
-        cells = [Cell(game, k, 1.0, "decision") for game in minatar_games.GAMES]
+        cells = [Cell(game, k, 1.0, unit) for game in minatar_games.GAMES]
         for arm, own in scaled(rows, cells).items():
             found.setdefault(ALL, {}).setdefault(arm, {})[k] = interval(iqm, own)
     for game in minatar_games.GAMES:
         for arm in ARMS:
             for k in numbers:
-                cell = Cell(game, k, 1.0, "decision")
+                cell = Cell(game, k, 1.0, unit)
                 own = scores_of(rows, [cell], arm, tuned_on=minatar_games.TUNED_ON)
                 if len(own) > 1:
                     found.setdefault(game, {}).setdefault(arm, {})[k] = interval(iqm, own)
     return found
 
 
-def draw_minatar(rows: Rows, path: Path) -> None:
-    """Draw each arm's score over k, a panel for each game."""
-    draw_over_k(path, panels(rows), "score: interquartile mean, 95% interval")
+def draw_minatar(rows: Rows, folder: Path) -> None:
+    """Draw each arm's score over k, a panel for each game; ``folder`` holds the page."""
+    for unit, figure in FIGURES.items():
+        draw_over_k(folder / figure, panels(rows, unit), "score: interquartile mean, 95% interval")

@@ -117,13 +117,18 @@ def test_minatars_figure_has_the_arms_over_k_for_each_game(tmp_path):
     assert found["Asterix"]["macros"] == {k: interval(iqm, own) for k, own in scores.items()}
     # Without macros every k has the same runs.
     assert found["Asterix"]["primitives"][16] == found["Asterix"]["primitives"][256]
-    draw_minatar(rows, tmp_path / "some.png")
-    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
-    assert f"]({minatar_page.FIGURE})" in page({}, rows)
+    (tmp_path / "images").mkdir()
+    by_decision, by_step = (tmp_path / figure for figure in minatar_page.FIGURES.values())
+    draw_minatar(rows, tmp_path)
+    assert by_decision.read_bytes().startswith(b"\x89PNG")
+    assert not by_step.exists()
+    text = page({}, rows)
+    assert [f"]({figure})" in text for figure in minatar_page.FIGURES.values()] == [True, False]
     of_one_seed = {run: row for run, row in rows.items() if run.seed == 0}
     assert "![" not in page({}, of_one_seed)
-    draw_minatar(of_one_seed, tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
+    by_decision.unlink()
+    draw_minatar(of_one_seed, tmp_path)
+    assert not by_decision.exists()
 
 
 def of_minatar(areas, games=minatar_games.GAMES, k=16, seeds=3):
@@ -156,7 +161,7 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     said = f"{interval(iqm, scores['macros'])} | {better['primitives']} |  | {better['uniform']}"
     assert line == f"| macros | 3 | {said} |"
     assert list(minatar_page.panels(rows)) == [minatar_page.ALL, *minatar_games.GAMES]
-    assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 1087 runs have been run.\n" in text
+    assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2174 runs have been run.\n" in text
 
 
 def test_without_primitives_in_all_games_nothing_is_said_over_them():

@@ -54,8 +54,8 @@ def test_macros_are_of_all_arms_and_named_as_the_games_actions(play):
 
 
 def test_a_run_says_what_it_took(play):
-    def row(arm, strength, k):
-        run = Run(Cell("Breakout", k, 1.0, "decision"), arm, strength, 3)
+    def row(arm, strength, k, updates="decision"):
+        run = Run(Cell("Breakout", k, 1.0, updates), arm, strength, 3)
         return learn(TINY, play.parent, run) | {"seconds": 0}
 
     with_macros, without = row("meta", "1", 7), row("primitives", "", 0)
@@ -63,4 +63,7 @@ def test_a_run_says_what_it_took(play):
     assert without["updates_taken"] == (TINY.steps - 50) // 4
     assert with_macros["decisions"] < with_macros["steps"]
     assert with_macros == row("meta", "1", 7)
+    by_step = row("meta", "1", 7, "step")
+    assert with_macros["updates_taken"] < by_step["updates_taken"]
+    assert by_step["updates_taken"] == pytest.approx(without["updates_taken"], abs=1)
     assert np.isfinite([*with_macros.values()]).all()
