@@ -53,14 +53,31 @@ def test_the_page_is_the_one_that_the_table_gives():
 
 
 def test_the_readmes_scores_on_small_problems_are_those_of_the_table():
-    readme = (ROOT / "README.md").read_text()
-    section = re.search(r"<!-- evidence -->(.*?)<!-- end -->", readme, re.DOTALL).group(1)
     rows = read_rows(small_problems.OUTPUT)
     scores = [complete_arms(rows, cells_at(k, "decision")) for k in GOAL_AT]
-    lines = re.findall(r"^\| \*(.+?)\*.* \| (.+?) \| (.+?) \|$", section, re.MULTILINE)
-    assert len(lines) > 5
-    for arm, *quoted in lines:
-        assert quoted == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
+    quoted = quoted_in_the_readme("evidence")
+    assert len(quoted) > 5
+    for arm, said in quoted.items():
+        assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
+
+
+def test_the_readmes_scores_on_minatar_are_those_of_the_table():
+    rows = read_rows(minatar_games.OUTPUT)
+    scores = [
+        minatar_page.scaled(rows, [Cell(game, k, 1.0, "decision") for game in minatar_games.GAMES])
+        for k in (16, 64, 256)
+    ]
+    quoted = quoted_in_the_readme("minatar")
+    assert list(quoted) == ["macros", "uniform", "meta"]
+    for arm, said in quoted.items():
+        assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
+
+
+def quoted_in_the_readme(section):
+    readme = (ROOT / "README.md").read_text()
+    text = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", readme, re.DOTALL).group(1)
+    lines = re.findall(r"^\| \*(.+?)\*(.+) \|$", text, re.MULTILINE)
+    return {arm: cells.split(" | ")[1:] for arm, cells in lines}
 
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
