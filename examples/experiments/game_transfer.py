@@ -143,7 +143,8 @@ def home_of(settings: Settings, output: Path) -> Home:
         return Atari(of_atari)
     of_minatar = minatar_games.Budget()
     if settings.smoke:
-        of_minatar = replace(of_minatar, steps=300, play=500, learner=of_minatar.learner | tiny)
+        short = {"steps": 300, "player_steps": 300, "play": 500}
+        of_minatar = replace(of_minatar, **short, learner=of_minatar.learner | tiny)
     return MinAtar(output.parent / "minatar_play", of_minatar)
 
 

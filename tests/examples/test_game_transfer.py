@@ -27,7 +27,8 @@ PAIR = ("Breakout", "SpaceInvaders")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     budget = minatar_games.Budget()
-    budget = replace(budget, steps=230, play=900, learner=budget.learner | TINY)
+    short = {"steps": 230, "player_steps": 230, "play": 900}
+    budget = replace(budget, **short, learner=budget.learner | TINY)
     home = MinAtar(tmp_path_factory.mktemp("play"), budget)
     for game in PAIR:
         home.prepare(game)
