@@ -67,8 +67,8 @@ def table(
         if not len(own):
             return ""
         found = interval(iqm, own[:, None])
-        ends = f"{found.low:,.{digits}f}, {found.high:,.{digits}f}"
-        return f"{found.point:,.{digits}f} [{ends}] ({len(own)})"
+        ends = f" [{found.low:,.{digits}f}, {found.high:,.{digits}f}]" if len(own) > 1 else ""
+        return f"{found.point:,.{digits}f}{ends} ({len(own)})"
 
     return by_arm(problems, arms, said)
 

@@ -174,3 +174,8 @@ def test_weights_on_the_dag_are_means_over_reported_seeds():
     }
     text = page(of_dags(), rows, {}, {}, {})
     assert "0.62 due, 0.25 elsewhere" in text
+
+
+def test_a_single_run_has_no_interval():
+    rows = {run: row for run, row in of_games().items() if run.seed in (0, FIRST_TUNING_SEED)}
+    assert line(page({}, {}, {}, {}, rows), "| Meta-PWTD | 1.00 (1) |").count("[") == 0
