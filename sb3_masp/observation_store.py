@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import reduce
-from itertools import chain
-from operator import and_
-from sys import getsizeof
+from functools import partial, reduce
+from itertools import filterfalse
+from operator import and_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from gymnasium import spaces
 from numpy.typing import ArrayLike, NDArray
 
 from sb3_masp.packing import Compressed, packing_of
+from sb3_masp.slabs import PLACE, Place, Slabs
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -40,7 +40,7 @@ class ObservationStore:
         n_envs: int,
         compress: bool | None = None,
     ) -> None:
-        """Make room for references; observations take memory as they come."""
+        """Make room for places; observations take memory as they come."""
         self._rings = {
             key: ObservationRing(part, own_shape, capacity, n_envs, compress)
             for key, (part, own_shape) in parts_by_key(space, shape).items()
@@ -55,8 +55,7 @@ class ObservationStore:
     def nbytes(self) -> int:
         """Memory in bytes once full, if what is to come takes as much as what is held.
 
-        While nothing is held, as if nothing could be shared or compressed. What entries refer to
-        is looked through, which takes seconds for a million of them.
+        While nothing is held, as if nothing could be shared or compressed.
         """
         return sum(ring.nbytes for ring in self._rings.values())
 
@@ -95,11 +94,11 @@ class ObservationStore:
 
 
 class ObservationRing:
-    """The store of a space that is no Dict: references to pieces of observations.
+    """The store of a space that is no Dict: places of pieces of observations.
 
-    The observation after an entry and the one before the next are the same objects, as long as the
+    The observation after an entry and the one before the next have the same places, as long as the
     environment went on from it. Where it did not (the episode ended, or someone reset the
-    environment), they are two. What no entry refers to any more is freed.
+    environment), they are two. What no entry refers to any more is written over.
 
     A row is written without Python code for each environment, however many there are.
 
@@ -119,7 +118,7 @@ class ObservationRing:
         n_envs: int,
         compress: bool | None,
     ) -> None:
-        """Make room for references and for the newest row's observations."""
+        """Make room for places and for the newest row's observations."""
         self.capacity = capacity
         self.n_envs = n_envs
         self.newest = -1
@@ -129,10 +128,11 @@ class ObservationRing:
         nbytes = int(np.prod(shape)) * self._dtype.itemsize
         self._word = np.dtype(f"u{math.gcd(nbytes, 8)}")  # the widest that divides it
         self._packing = packing_of(space, shape, compress)
-        # Arrays of references, into which the garbage collector does not look, unlike lists.
         self._before, self._after = (
-            np.empty((capacity, n_envs, self._packing.pieces), object) for _ in range(2)
+            np.zeros((capacity, n_envs, self._packing.pieces), PLACE) for _ in range(2)
         )
+        self._slabs = Slabs()
+        self._shown: dict[bytes, Place] = {}
         self._left = np.zeros((n_envs, nbytes // self._word.itemsize), self._word)
 
     @property
@@ -146,22 +146,23 @@ class ObservationRing:
         fixed = self._before.nbytes + self._after.nbytes + self._left.nbytes
         if not self.filled:
             return fixed + self._left.nbytes * self.capacity
-        held = {id(piece): getsizeof(piece) for piece in self._held()}
-        return fixed + sum(held.values()) * self.capacity // self.filled
+        if self.filled < self.capacity:
+            return fixed + self._slabs.written * self.capacity // self.filled
+        return fixed + self._slabs.nbytes
 
     def add(self, obs: ArrayLike, next_obs: ArrayLike) -> NDArray[np.bool_]:
         """Write the next row; returns which environments went on from the row before."""
         begun, left = self._words(obs), self._words(next_obs)
         went_on: NDArray[np.bool_] = (self.newest >= 0) & (begun == self._left).all(axis=1)
         before = self._after[self.newest].copy()
-        held = before.ravel().tolist()
-        known = dict(zip(held, held, strict=True))
+        known = self._shown
         if not went_on.all():
-            before[~went_on] = self._references(begun[~went_on], known)
+            before[~went_on], _ = self._places(begun[~went_on], known)
+        after, self._shown = self._places(left, known)
         self.newest = (self.newest + 1) % self.capacity
         self.filled = max(self.filled, self.newest + 1)
         self._before[self.newest] = before
-        self._after[self.newest] = self._references(left, known)
+        self._after[self.newest] = after
         self._left[:] = left
         return went_on
 
@@ -177,8 +178,8 @@ class ObservationRing:
         """Forget all entries."""
         self.newest = -1
         self.filled = 0
-        self._before.fill(None)
-        self._after.fill(None)
+        self._slabs = Slabs()
+        self._shown = {}
 
     def _words(self, obs: ArrayLike) -> Array:
         """Each environment's observation in the store's dtype and shape, as a row of integers.
@@ -189,28 +190,35 @@ class ObservationRing:
         array = np.asarray(obs, dtype=self._dtype, order="C").reshape(self.n_envs, *self._shape)
         return array.reshape(self.n_envs, -1).view(self._word)
 
-    def _references(self, words: Array, known: dict[bytes, bytes]) -> Array:
-        """The pieces of observations, shape ``(batch, pieces)``; equal ones are one object.
+    def _places(self, words: Array, known: dict[bytes, Place]) -> tuple[Array, dict[bytes, Place]]:
+        """The places of observations' pieces; those that are equal have one place.
 
         Args:
             words: As `_words` gives them, shape ``(batch, ...)``.
-            known: The objects held already, to which those of ``words`` are added.
+            known: The pieces whose places are known, to which those of ``words`` are added.
+
+        Returns:
+            The places, shape ``(batch, pieces)``; and all of these pieces with their places.
         """
         pieces = self._packing.pack(words)
-        references = np.empty(len(pieces), object)
-        references[:] = list(map(known.setdefault, pieces, pieces))
-        return references.reshape(len(words), -1)
+        fresh = list(filterfalse(known.__contains__, dict.fromkeys(pieces)))
+        places = self._slabs.put(fresh, partial(self._in_use, known))
+        known.update(zip(fresh, places, strict=True))
+        found = list(map(known.__getitem__, pieces))
+        return np.array(found, PLACE).reshape(len(words), -1), dict(zip(pieces, found, strict=True))
 
-    def _unpacked(self, references: Array, entries: NDArray[np.int64]) -> Array:
-        """What ``references`` mean at ``entries``, as an array of its own."""
-        rows = references.reshape(-1, references.shape[-1])
-        packed = rows.take(entries, axis=0, mode="wrap").ravel().tolist()
+    def _in_use(self, known: Mapping[bytes, Place]) -> Iterator[Array]:
+        """Numbers of the slabs that entries refer to, or ``known`` does."""
+        yield self._before["slab"][: self.filled]
+        yield self._after["slab"][: self.filled]
+        yield np.fromiter(map(itemgetter(0), known.values()), np.int64, len(known))
+
+    def _unpacked(self, places: Array, entries: NDArray[np.int64]) -> Array:
+        """What is at ``places`` of ``entries``, as an array of its own."""
+        rows = places.reshape(-1, places.shape[-1])
+        packed = self._slabs.get(rows.take(entries, axis=0, mode="wrap").ravel())
         whole = bytearray().join(self._packing.unpack(packed))
         return np.frombuffer(whole, self._dtype).reshape(len(entries), *self._shape)
-
-    def _held(self) -> Iterator[bytes]:
-        """Every object that entries refer to, as often as they do."""
-        return chain(self._before[: self.filled].flat, self._after[: self.filled].flat)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything, without the rows that were never written."""
@@ -241,7 +249,5 @@ def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
 def padded(array: Array, rows: int) -> Array:
     """``array`` at the head of ``rows`` rows that are empty, and cost no memory until written."""
     whole = np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
-    if array.dtype == object:
-        whole.fill(None)
     whole[: len(array)] = array
     return whole

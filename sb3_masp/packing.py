@@ -20,15 +20,17 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-# Frames smaller than this are not worth a Python object (33 bytes, and 16 for pointers) each.
+# Frames smaller than this are not worth a place (24 bytes for both sides) each.
 SMALLEST_FRAME = 1024
+
+Bytes = bytes | memoryview
 
 
 class Packing(Protocol):
-    """Turns observations into objects that can be held, and shared where they are equal, and back.
+    """Turns observations into byte strings that can be held, shared where they are equal, and back.
 
     Args:
-        pieces: Objects that one observation is held as.
+        pieces: Byte strings that one observation is held as.
     """
 
     pieces: int
@@ -40,7 +42,7 @@ class Packing(Protocol):
             observations: C-contiguous, shape ``(batch, ...)``.
         """
 
-    def unpack(self, packed: Iterable[bytes]) -> Iterable[bytes]:
+    def unpack(self, packed: Iterable[Bytes]) -> Iterable[Bytes]:
         """The bytes of many observations from their pieces, in parts that follow each other."""
 
 
@@ -62,7 +64,7 @@ class Uncompressed:
         pieces: list[Any] = observations.reshape(-1).view(self._piece).tolist()
         return pieces
 
-    def unpack(self, packed: Iterable[bytes]) -> Iterable[bytes]:
+    def unpack(self, packed: Iterable[Bytes]) -> Iterable[Bytes]:
         """The pieces themselves."""
         return packed
 
@@ -84,7 +86,7 @@ class Compressed:
         """The compressed observations."""
         return list(map(partial(lz4.block.compress, store_size=False), observations))
 
-    def unpack(self, packed: Iterable[bytes]) -> Iterable[bytes]:
+    def unpack(self, packed: Iterable[Bytes]) -> Iterable[Bytes]:
         """The observations, each in one part."""
         return map(partial(lz4.block.decompress, uncompressed_size=self.nbytes), packed)
 

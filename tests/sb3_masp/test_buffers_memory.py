@@ -78,10 +78,10 @@ def test_breakout_comes_back_bit_for_bit(real_play, compress):
 @pytest.mark.parametrize("compress", [False, True])
 @pytest.mark.parametrize("space", [SPACES["vector"], SPACES["stack"], DICT], ids=str)
 def test_the_bytes_it_says_are_those_that_python_allocates(space, compress):
-    stream = list(play(0, space, 3, 211))
+    stream = list(play(0, space, 3, 1511))
     for _ in range(2):  # what is made once and for all by the first
         tracemalloc.start()
-        buffer = filled(151 * 3, space, stream, n_envs=3, compress=compress)
+        buffer = filled(1051 * 3, space, stream, n_envs=3, compress=compress)
         taken, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert buffer.nbytes == pytest.approx(taken, rel=0.05, abs=4096)
@@ -98,10 +98,10 @@ def test_what_is_packed_is_unpacked(observations):
         assert b"".join(packing.unpack(last)) == observations[-1]
 
 
-def objects(ring, entries):
-    """What hold the bytes of the observations before and after ``entries``, by entry."""
+def places(ring, entries):
+    """Where the bytes of the observations before and after ``entries`` are, by entry."""
     pair = (ring._before, ring._after)
-    return [[tuple(map(id, held.reshape(-1, held.shape[-1])[e])) for held in pair] for e in entries]
+    return [[tuple(held.reshape(-1, held.shape[-1])[e].tolist()) for held in pair] for e in entries]
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -113,7 +113,7 @@ def test_an_observation_that_does_not_change_is_held_once(name, compress):
     ring.add(obs, obs.copy())
     ring.add(obs.copy(), obs.copy())
     ring.add(chosen(np.arange(3) == 1, observations(space, 3), obs), obs)  # one reset from outside
-    held = objects(ring, range(9))
+    held = places(ring, range(9))
     for before, after in held[:7] + held[8:]:
         assert before == after
     assert [before for before, _ in held[3:6]] == [before for before, _ in held[:3]]
@@ -130,7 +130,7 @@ def test_a_frame_is_held_once_however_many_stacks_and_environments_show_it():
         np.array([[first, second, third], [first, first, first]]),
         np.array([[second, third, fourth], [first, first, fifth]]),
     )
-    (before, after), (at_reset, later) = objects(ring, range(2))
+    (before, after), (at_reset, later) = places(ring, range(2))
     assert after[:2] == before[1:]
     assert at_reset == later[:1] * 3 == before[:1] * 3
     assert len({*before, *after, *later}) == 5
@@ -179,19 +179,26 @@ def test_what_was_overwritten_is_freed():
         once = buffer.nbytes
         for decision in stream * 3:
             buffer.add(*decision)
-        # The first observation may share frames with the last one now.
-        assert once - SPACES["stack"].shape[0] * 1100 <= buffer.nbytes <= once
+        # The first observation may share frames with the last one now, and two slabs have parts
+        # that are free.
+        slab = max(map(len, buffer._store._rings[""]._slabs._slabs))
+        assert once - SPACES["stack"].shape[0] * 1100 <= buffer.nbytes <= once + 2 * slab
 
 
 def test_reset_frees_what_was_held():
     stream = list(play(0, SPACES["stack"], 1, 97))
-    tracemalloc.start()
-    buffer = filled(97, SPACES["stack"], stream)
-    full, _ = tracemalloc.get_traced_memory()
-    buffer.reset()
-    emptied, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert emptied < full / 10
+    for _ in range(2):  # what is made once and for all by the first
+        tracemalloc.start()
+        buffer = MacroReplayBuffer(97, SPACES["stack"], ACTIONS, "cpu")
+        empty, _ = tracemalloc.get_traced_memory()
+        for decision in stream:
+            buffer.add(*decision)
+        full, _ = tracemalloc.get_traced_memory()
+        buffer.reset()
+        emptied, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert full > empty + 97 * 1000
+    assert emptied < empty + 4096
 
 
 def test_memory_is_stated_with_what_there_is(monkeypatch):
@@ -207,7 +214,7 @@ def test_memory_is_stated_with_what_there_is(monkeypatch):
         buffer.add(obs, next_obs, np.array([0]), np.array([0.0]), np.array([False]), [{}])
     statement = buffer.memory_statement()
     # Noise does not compress, and three decisions hold four observations.
-    assert statement == "replay buffer: 200,000 decisions, about 7.1 GiB when full"
+    assert statement == "replay buffer: 200,000 decisions, about 7.0 GiB when full"
 
 
 def test_a_buffer_that_will_not_fit_warns_before_learning_starts(monkeypatch):
