@@ -14,6 +14,7 @@ time, which it does not, or less. Memory is compared by its medians over the sam
 """
 
 import csv
+import ctypes
 import multiprocessing
 import os
 import time
@@ -82,6 +83,7 @@ class Sample:
         seconds: Since the first updates, for which the buffer was full.
         resident: Bytes of memory of this process.
         resident_of_environments: Of the processes that step environments, together.
+        allocated: Bytes of this process that its C library has given out; 0 where it does not tell.
         processor_seconds: Of all of them, since they began.
         decisions: Of all environments.
         updates: Of the network.
@@ -90,6 +92,7 @@ class Sample:
     seconds: float
     resident: int
     resident_of_environments: int
+    allocated: int
     processor_seconds: float
     decisions: int
     updates: int
@@ -141,6 +144,7 @@ class Sampling(BaseCallback):
             seconds=round(seconds, 3),
             resident=resident(os.getpid()),
             resident_of_environments=sum(map(resident, others)),
+            allocated=allocated(),
             processor_seconds=round(sum(map(processor_seconds, [os.getpid(), *others])), 2),
             decisions=self.num_timesteps,
             updates=self.model._n_updates,
@@ -162,6 +166,28 @@ def resident(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+class Mallinfo2(ctypes.Structure):
+    """What glibc tells of its heaps; see ``man mallinfo2``."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def allocated() -> int:
+    """Bytes that this process's C library has given out, if it is glibc 2.33 or later; else 0."""
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo2 is None:
+        return 0
+    mallinfo2.restype = Mallinfo2
+    found = mallinfo2()
+    return int(found.uordblks + found.hblkhd)
+
+
 def processor_seconds(pid: int) -> float:
     """Processor time of a process and all its threads, as Linux counts it."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -179,11 +205,13 @@ def compared(samples: Sequence[Sample], settings: Settings) -> dict[str, Any]:
     last = samples[-max(2, sum(s.seconds >= end - window for s in samples)) :]
     speeds = [throughput(part) for part in (first, last)]
     memories = [median(sample.memory for sample in part) for part in (first, last)]
+    held = [median(sample.allocated for sample in part) for part in (first, last)]
     return {
         "memory_drift_percent": 100 * (memories[1] / memories[0] - 1),
+        "allocated_drift_percent": 100 * (held[1] / held[0] - 1) if held[0] else 0.0,
         "throughput_ratio": {unit: speeds[1][unit] / speeds[0][unit] for unit in speeds[0]},
-        "first": speeds[0] | {"memory": memories[0]},
-        "last": speeds[1] | {"memory": memories[1]},
+        "first": speeds[0] | {"memory": memories[0], "allocated": held[0]},
+        "last": speeds[1] | {"memory": memories[1], "allocated": held[1]},
         "peak_memory": max(sample.memory for sample in samples),
         "updates": samples[-1].updates - samples[0].updates,
         "decisions": samples[-1].decisions - samples[0].decisions,

@@ -16,11 +16,13 @@ SECTION = """\
 first update on, the buffer of {capacity:,} decisions full throughout: {updates:,} updates,
 {decisions:,} decisions. The last {window:g} minutes are compared with the first {window:g} after
 {warm_up:g} minutes of warm-up; what else the machine did in between shows in the picture. Memory is
-that of all processes, those of the environments included.
+that of all processes, those of the environments included; *allocated* is what of it the learner's
+process has asked of its C library and not given back, by medians over the same minutes.
 
 | | first {window:g} minutes | last {window:g} minutes | |
 |---|---|---|---|
 | memory, MiB | {memory[0]:,.0f} | {memory[1]:,.0f} | {drift:+.2f}% |
+| allocated, MiB | {allocated[0]:,.1f} | {allocated[1]:,.1f} | {allocated_drift:+.2f}% |
 | decisions per second | {second[0]:.1f} | {second[1]:.1f} | {ratio[second]:.2f} |
 | decisions per second of processor time | {processor[0]:.1f} | {processor[1]:.1f} | \
 {ratio[processor second]:.2f} |
@@ -40,6 +42,8 @@ def soak_section(result: dict[str, Any]) -> str:
         second=[part["second"] for part in parts],
         processor=[part["processor second"] for part in parts],
         drift=result["memory_drift_percent"],
+        allocated=[part["allocated"] / 2**20 for part in parts],
+        allocated_drift=result["allocated_drift_percent"],
         ratio=result["throughput_ratio"],
         picture=PICTURE,
     )
@@ -56,7 +60,9 @@ def draw_soak(result: dict[str, Any], path: Path) -> None:
     with rc_context({"svg.hashsalt": "soak"}):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         above, below = figure.subplots(2, sharex=True)
-        above.plot(minutes, memory)
+        above.plot(minutes, memory, label="all processes")
+        above.plot(minutes, samples["allocated"] / 2**20, label="allocated by the learner's")
+        above.legend(frameon=False, loc="lower right")
         above.set(ylabel="memory, MiB", ylim=(0, 1.15 * memory.max()))
         for name, label in (
             ("seconds", "second"),
