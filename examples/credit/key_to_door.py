@@ -44,9 +44,9 @@ HANDCRAFTED = Arm(
     "Rewards weighted by hand: the door for the key, and in each room a discount of 0.92.",
     {"advantage": "pwr", "weights": ClockWeights(handcrafted_weights())},
 )
-ARMS = {name: arm.among(learning_rate=(7e-4, 2e-3)) for name, arm in arms.ARMS.items()}
+ARMS = {name: arm.among(learning_rate=(2e-3, 5e-3)) for name, arm in arms.ARMS.items()}
 # It has nothing of its own to choose among, but is to have as many choices as the others.
-ARMS["H-PWR"] = HANDCRAFTED.among(learning_rate=(3e-4, 7e-4, 2e-3, 5e-3))
+ARMS["H-PWR"] = HANDCRAFTED.among(learning_rate=(1e-3, 2e-3, 5e-3, 1e-2))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Budget:
         learner: Arguments of the learner that all arms share.
     """
 
-    steps: int = 480_000
+    steps: int = 960_000
     looks: int = 20
     envs: int = 8
     learner: dict[str, Any] = field(
