@@ -53,7 +53,7 @@ class MacroReplayBuffer(ReplayBuffer):
         compress: Whether observations are held compressed, without loss; None compresses images
             (bytes, three axes) and nothing else. Breakout's screens shrink to a 75th of what SB3's
             buffer takes, other games' to between a 40th (Gopher) and an 8th (YarsRevenge), and are
-            drawn no slower; uncompressed stacks share the frames that they both show.
+            drawn in about the same time; uncompressed stacks share the frames that they both show.
 
     Raises:
         ReplayBufferError: A setting is out of range.

@@ -2,10 +2,10 @@
 
 On Breakout LZ4 takes a stack of four screens to a 75th of a transition's bytes in SB3's buffer, on
 other games to between a 40th (Gopher) and an 8th (YarsRevenge; 500 random decisions each), and
-drawing a batch is as fast as copying uncompressed screens out of an array. zlib takes ten times as
-long and Zstandard twice, for three fifths of the bytes at best. Compressing each screen by itself,
-so that compressed stacks could share screens, takes more than twice the bytes (docs/decisions.md,
-``benchmarks/buffer.py``).
+drawing a batch takes about as long as copying uncompressed screens out of an array. zlib takes ten
+times as long and Zstandard twice, for three fifths of the bytes at best. Compressing each screen by
+itself, so that compressed stacks could share screens, takes more than twice the bytes
+(docs/decisions.md, ``benchmarks/buffer.py``).
 
 Many observations are packed and unpacked at once, without Python code for each of them: `map` calls
 the compressor from C, which takes no longer than one call that compresses all would.
