@@ -106,8 +106,8 @@ class Slabs:
             self._slabs.append(memoryview(bytearray(size)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, without what of the newest slab was never written."""
-        slabs = [bytes(slab) for slab in self._slabs]
+        """Everything, without copies, and without what of the newest slab was never written."""
+        slabs: list[Any] = [slab.obj for slab in self._slabs]
         slabs[self._newest] = slabs[self._newest][: self._used]
         return self.__dict__ | {"_slabs": slabs, "room": self._room()}
 
@@ -115,6 +115,6 @@ class Slabs:
         """Restore the slabs in their sizes."""
         room = state.pop("room")
         self.__dict__.update(state)
-        slabs = [bytearray(slab) for slab in state["_slabs"]]
+        slabs: list[bytearray] = state["_slabs"]
         slabs[self._newest] += bytes(room)
         self._slabs = [memoryview(slab) for slab in slabs]
