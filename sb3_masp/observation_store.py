@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial, reduce
 from itertools import filterfalse
 from operator import and_, itemgetter
+from sys import getsizeof
 from typing import Any
 
 import numpy as np
@@ -143,7 +144,8 @@ class ObservationRing:
     @property
     def nbytes(self) -> int:
         """Memory in bytes once full, as `ObservationStore.nbytes` says."""
-        fixed = self._before.nbytes + self._after.nbytes + self._left.nbytes
+        shown = sum(map(getsizeof, self._shown))
+        fixed = self._before.nbytes + self._after.nbytes + self._left.nbytes + shown
         if not self.filled:
             return fixed + self._left.nbytes * self.capacity
         if self.filled < self.capacity:

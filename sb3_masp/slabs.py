@@ -24,8 +24,9 @@ InUse = Callable[[], Iterable[NDArray[Any]]]
 class Slabs:
     """Byte strings by their places, in memory that is written through and then written again.
 
-    A slab in which nothing is in use any more is the next one to be written. So a ring that is
-    full takes no new memory, however sizes vary; and there is no object for each string, of which
+    A slab in which nothing is in use any more is written again, so that a ring that is full takes
+    hardly any new memory while its strings are of about the same sizes; none is given back before
+    the whole is. One string in use keeps its slab. There is no object for each string, of which
     millions, made and freed among an update's tensors, leave the heap in holes (docs/decisions.md,
     "Memory of an hour's learning").
     """
