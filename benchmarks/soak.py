@@ -9,8 +9,10 @@ Exploration stays where it is set, high, so that the work of a decision does not
 was learned: long macros and short ones take the emulator different times.
 
 Throughput is compared between the last minutes and the first after the warm-up, as decisions per
-second of the clock, which whatever else the machine does slows down, and per second of processor
-time, which it does not, or less. Memory is compared by its medians over the same minutes.
+second of the clock, which whatever else the machine does slows down; per second of processor time,
+which it does not, or less; and in the time that always the same work takes, which is done between
+samples in a process of its own, since a machine may be fast at first and slow later. Memory is
+compared by its medians over the same minutes.
 """
 
 import csv
@@ -18,7 +20,7 @@ import ctypes
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from statistics import median
@@ -29,6 +31,7 @@ import tyro
 from stable_baselines3.common.callbacks import BaseCallback
 from tqdm import tqdm
 
+from benchmarks.fixed_work import fixed_work
 from benchmarks.report import write_report
 from sb3_masp import MASPDQN, make_macro_vec_env
 
@@ -80,13 +83,14 @@ class Sample:
     """What was found at a moment.
 
     Args:
-        seconds: Since the first updates, for which the buffer was full.
+        seconds: Since the first updates, for which the buffer was full; without the fixed work's.
         resident: Bytes of memory of this process.
         resident_of_environments: Of the processes that step environments, together.
         allocated: Bytes of this process that its C library has given out; 0 where it does not tell.
         processor_seconds: Of all of them, since they began.
         decisions: Of all environments.
         updates: Of the network.
+        fixed_work: Seconds that `benchmarks.fixed_work` took.
     """
 
     seconds: float
@@ -96,6 +100,7 @@ class Sample:
     processor_seconds: float
     decisions: int
     updates: int
+    fixed_work: float
 
     @property
     def memory(self) -> int:
@@ -110,15 +115,21 @@ class Sampling(BaseCallback):
         settings: How often, and for how long.
         file: Where samples are written as they come.
         bar: Shows decisions until the buffer is full and seconds from then on.
+        work: Does the fixed work and returns the seconds that it took.
     """
 
-    def __init__(self, settings: Settings, file: Path, bar: "tqdm[Any]") -> None:
+    def __init__(
+        self, settings: Settings, file: Path, bar: "tqdm[Any]", work: Callable[[], float]
+    ) -> None:
         """Write the header."""
         super().__init__()
         self.samples: list[Sample] = []
         self._settings = settings
         self._file = file
         self._bar = bar
+        self._work = work
+        # Before the work's process begins, which is not counted.
+        self._environments = [process.pid for process in multiprocessing.active_children()]
         self._begun: float | None = None
         file.parent.mkdir(parents=True, exist_ok=True)
         self._write([field.name for field in fields(Sample)], "w")
@@ -129,6 +140,7 @@ class Sampling(BaseCallback):
             self._bar.update(self.training_env.num_envs)
             return True
         if self._begun is None:
+            self._work()  # the first time, it takes longer
             self._begun = time.perf_counter()
             self._bar.reset(total=round(self._settings.minutes * 60))
             self._bar.set_description("learning, s")
@@ -138,8 +150,10 @@ class Sampling(BaseCallback):
         return seconds < self._settings.minutes * 60 or len(self.samples) < 4
 
     def _take(self, seconds: float) -> None:
-        """Write a sample."""
-        others = [process.pid for process in multiprocessing.active_children()]
+        """Write a sample; the fixed work stops the clock."""
+        others = self._environments
+        fixed_work = self._work()
+        self._begun = time.perf_counter() - seconds
         sample = Sample(
             seconds=round(seconds, 3),
             resident=resident(os.getpid()),
@@ -148,6 +162,7 @@ class Sampling(BaseCallback):
             processor_seconds=round(sum(map(processor_seconds, [os.getpid(), *others])), 2),
             decisions=self.num_timesteps,
             updates=self.model._n_updates,
+            fixed_work=round(fixed_work, 5),
         )
         self.samples.append(sample)
         self._write(astuple(sample), "a")
@@ -219,12 +234,17 @@ def compared(samples: Sequence[Sample], settings: Settings) -> dict[str, Any]:
 
 
 def throughput(samples: Sequence[Sample]) -> dict[str, float]:
-    """Decisions per second over ``samples``, of the clock and of processor time."""
+    """Decisions over ``samples`` per second of the clock and of processor time, and by fixed work.
+
+    The last is what is made in the time in which the fixed work is done once, by its median.
+    """
     first, last = samples[0], samples[-1]
     decisions = last.decisions - first.decisions
+    second = decisions / (last.seconds - first.seconds)
     return {
-        "second": decisions / (last.seconds - first.seconds),
+        "second": second,
         "processor second": decisions / (last.processor_seconds - first.processor_seconds),
+        "fixed work": second * median(sample.fixed_work for sample in samples),
     }
 
 
@@ -243,8 +263,9 @@ def soak(settings: Settings) -> list[Sample]:
         seed=0,
         device="cpu",
     )
-    with tqdm(desc="filling the buffer", total=settings.capacity, unit_scale=True) as bar:
-        sampling = Sampling(settings, settings.output.with_suffix(".csv"), bar)
+    total = settings.capacity
+    with tqdm(desc="filling the buffer", total=total, unit_scale=True) as bar, fixed_work() as work:
+        sampling = Sampling(settings, settings.output.with_suffix(".csv"), bar, work)
         model.learn(10**12, callback=sampling)
     env.close()
     return sampling.samples
@@ -258,7 +279,7 @@ def main(settings: Settings) -> None:
             minutes=0.15,
             warm_up=0.02,
             window=0.06,
-            interval=0,
+            interval=0.5,
             capacity=300,
             n_envs=2,
             threads=1,

@@ -15,9 +15,11 @@ SECTION = """\
 `MASPDQN` on Breakout's images with {k} macros, {n_envs} environments, {minutes:g} minutes from the
 first update on, the buffer of {capacity:,} decisions full throughout: {updates:,} updates,
 {decisions:,} decisions. The last {window:g} minutes are compared with the first {window:g} after
-{warm_up:g} minutes of warm-up; what else the machine did in between shows in the picture. Memory is
-that of all processes, those of the environments included; *allocated* is what of it the learner's
-process has asked of its C library and not given back, by medians over the same minutes.
+{warm_up:g} minutes of warm-up. How fast the machine was meanwhile is told by work that is always
+the same, done between samples in a process of its own ({work[0]:.1f} ms by the first minutes'
+median, {work[1]:.1f} by the last's): the table's last line is what is decided in the time of that.
+Memory is that of all processes, those of the environments included; *allocated* is what of it the
+learner's process has asked of its C library and not given back, by medians over the same minutes.
 
 | | first {window:g} minutes | last {window:g} minutes | |
 |---|---|---|---|
@@ -26,6 +28,8 @@ process has asked of its C library and not given back, by medians over the same 
 | decisions per second | {second[0]:.1f} | {second[1]:.1f} | {ratio[second]:.2f} |
 | decisions per second of processor time | {processor[0]:.1f} | {processor[1]:.1f} | \
 {ratio[processor second]:.2f} |
+| decisions in the time of the fixed work | {fixed[0]:.2f} | {fixed[1]:.2f} | \
+{ratio[fixed work]:.2f} |
 
 ![Memory and throughput over the soak]({picture})
 """
@@ -41,6 +45,8 @@ def soak_section(result: dict[str, Any]) -> str:
         memory=[part["memory"] / 2**20 for part in parts],
         second=[part["second"] for part in parts],
         processor=[part["processor second"] for part in parts],
+        fixed=[part["fixed work"] for part in parts],
+        work=[1000 * part["fixed work"] / part["second"] for part in parts],
         drift=result["memory_drift_percent"],
         allocated=[part["allocated"] / 2**20 for part in parts],
         allocated_drift=result["allocated_drift_percent"],
@@ -58,8 +64,8 @@ def draw_soak(result: dict[str, Any], path: Path) -> None:
     minutes = samples["seconds"] / 60
     memory = (samples["resident"] + samples["resident_of_environments"]) / 2**20
     with rc_context({"svg.hashsalt": "soak"}):
-        figure = Figure(figsize=(8, 4.5), layout="constrained")
-        above, below = figure.subplots(2, sharex=True)
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        above, middle, below = figure.subplots(3, sharex=True)
         above.plot(minutes, memory, label="all processes")
         above.plot(minutes, samples["allocated"] / 2**20, label="allocated by the learner's")
         above.legend(frameon=False, loc="lower right")
@@ -69,8 +75,10 @@ def draw_soak(result: dict[str, Any], path: Path) -> None:
             ("processor_seconds", "second of processor time"),
         ):
             speed = np.diff(samples["decisions"]) / np.diff(samples[name])
-            below.plot(minutes[1:], speed, label=f"per {label}")
-        below.set(xlabel="minutes at full buffer", ylabel="decisions", ylim=(0, None))
-        below.legend(frameon=False, loc="lower right")
+            middle.plot(minutes[1:], speed, label=f"per {label}")
+        middle.set(ylabel="decisions", ylim=(0, None))
+        middle.legend(frameon=False, loc="lower right")
+        below.plot(minutes, 1000 * samples["fixed_work"])
+        below.set(xlabel="minutes at full buffer", ylabel="fixed work, ms", ylim=(0, None))
         with replacing(path) as file:
             figure.savefig(file, format="svg", metadata={"Date": None})

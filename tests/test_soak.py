@@ -8,13 +8,17 @@ from benchmarks.soak import Sample, Settings, allocated, compared, processor_sec
 
 
 def samples(minutes):
-    """Two decisions a second, then one; memory grows by 1 a minute, a third of it allocated."""
+    """Two decisions a second, then one, while fixed work takes 0.1 s, then 0.16; memory grows by 1
+    a minute, a third of it allocated.
+    """
     found, decisions = [], 1000
     for second in range(0, minutes * 60 + 1, 10):
         minute = second // 60
         memory = 700 + minute, 300, 500 + minute // 3
-        found.append(Sample(second, *memory, 10.0 + second / 2, decisions, second))
-        decisions += 20 if second < minutes * 30 else 10
+        early = second < minutes * 30
+        work = 0.1 if early else 0.16
+        found.append(Sample(second, *memory, 10.0 + second / 2, decisions, second, work))
+        decisions += 20 if early else 10
     return found
 
 
@@ -24,8 +28,10 @@ def test_the_ends_are_compared_by_speed_and_by_median_memory():
     assert result["throughput_ratio"] == {
         "second": pytest.approx(0.5),
         "processor second": pytest.approx(0.5),
+        "fixed work": pytest.approx(0.8),
     }
     assert result["first"]["processor second"] == pytest.approx(4)
+    assert result["first"]["fixed work"] == pytest.approx(0.2)
     # The middles of the windows are the minutes 10 and 55.
     assert (result["first"]["memory"], result["last"]["memory"]) == (1010, 1055)
     assert result["memory_drift_percent"] == pytest.approx(100 * 45 / 1010)
