@@ -2,7 +2,7 @@
 
 All arms have the same steps of the environment. Each makes its choice in the middle setting (μ = 5,
 σ = 25), as in arXiv 2102.04999, with seeds from 100 on, by what episodes paid over the whole run;
-seeds 0, 1, 2, ... are reported.
+seeds from 3 on are reported, since seeds 0 to 2 were in sight when steps and rates were decided.
 
 Each run is in the table as soon as it ends, so the same command goes on after an interruption.
 Without --smoke and --full it says what is to be run, and how long that takes.
@@ -39,6 +39,7 @@ OUTPUT = Path(__file__).parent / "results" / "key_to_door.csv"
 
 PROBLEMS = {f"μ={mean:g} σ={std:g}": (mean, std) for mean, std in SETTINGS}
 TUNED_ON = ("μ=5 σ=25",)
+FIRST_SEED = 3
 
 HANDCRAFTED = Arm(
     "Rewards weighted by hand: the door for the key, and in each room a discount of 0.92.",
@@ -224,6 +225,7 @@ def main(settings: Settings) -> None:
         tuned_on,
         partial(learn, budget),
         "return",
+        first_seed=FIRST_SEED,
     )
 
 

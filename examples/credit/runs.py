@@ -121,13 +121,16 @@ def tuning_runs(arms: Mapping[str, Arm], seeds: int, problems: Sequence[str]) ->
 
 
 def reported_runs(
-    arms: Mapping[str, Arm], chosen: Mapping[str, str | None], seeds: int, problems: Sequence[str]
+    arms: Mapping[str, Arm],
+    chosen: Mapping[str, str | None],
+    seeds: Sequence[int],
+    problems: Sequence[str],
 ) -> list[Run]:
     """The runs that arms are compared by; their choice is "?" where it is still to be made."""
     return [
         Run(problem, name, "?" if chosen[name] is None else chosen[name], seed)
         for problem in problems
-        for seed in range(seeds)
+        for seed in seeds
         for name in arms
     ]
 
@@ -189,6 +192,7 @@ def conduct(
     work: Work,
     measure: str,
     least: bool = False,
+    first_seed: int = 0,
 ) -> None:
     """Say what has not been run, and run it if that is asked for: first what arms choose by.
 
@@ -201,12 +205,14 @@ def conduct(
         work: What to do for a run, in any process.
         measure: The column that choices are made by.
         least: Whether less of it is better.
+        first_seed: Of those that are reported.
     """
     workers = settings.workers or os.cpu_count() or 1
     tuning = tuning_runs(arms, settings.tuning_seeds, tuned_on)
     carry_out(results, tuning, work, workers, settings.is_to_run)
     chosen = choices_made(results.rows, arms, tuned_on, measure, least)
-    reported = reported_runs(arms, chosen, settings.seeds, problems)
+    seeds = range(first_seed, first_seed + settings.seeds)
+    reported = reported_runs(arms, chosen, seeds, problems)
     carry_out(results, reported, work, workers, settings.is_to_run)
 
 

@@ -39,10 +39,12 @@ def standing(
     settings: Any,
     problems: Sequence[str],
     tuned_on: Sequence[str],
+    first_seed: int = 0,
 ) -> str:
-    """How much has been run."""
+    """How much has been run, of seeds from ``first_seed`` on those that are reported."""
     planned = tuning_runs(arms, settings.tuning_seeds, tuned_on)
-    planned += reported_runs(arms, chosen, settings.seeds, problems)
+    seeds = range(first_seed, first_seed + settings.seeds)
+    planned += reported_runs(arms, chosen, seeds, problems)
     return f"{sum(run in rows for run in planned)} of {len(planned)} runs have been run."
 
 

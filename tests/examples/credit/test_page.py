@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 NOTHING = ({}, {}, {}, {}, {})
 
 
-def made_up(experiment, problems, tuned_on, row, least=False, seeds=5):
+def made_up(experiment, problems, tuned_on, row, least=False, seeds=range(5)):
     """Rows of all arms, of which the last choice is the best on seeds that choose."""
     rows = {}
     for place, (arm, about) in enumerate(experiment.ARMS.items()):
@@ -24,7 +24,7 @@ def made_up(experiment, problems, tuned_on, row, least=False, seeds=5):
         for choice, problem in itertools.product(choices, tuned_on):
             good = (choice == choices[-1]) != least
             rows[Run(problem, arm, choice, FIRST_TUNING_SEED)] = row(float(good))
-        for problem, seed in itertools.product(problems, range(seeds)):
+        for problem, seed in itertools.product(problems, seeds):
             rows[Run(problem, arm, choices[-1], seed)] = row(place + seed / 100)
             if len(choices) > 1:
                 rows[Run(problem, arm, choices[0], seed)] = row(77.0)
@@ -50,7 +50,7 @@ def of_rooms(*problems):
             for n, share in paid
         ]
 
-    return made_up(key_to_door, problems, key_to_door.TUNED_ON, row)
+    return made_up(key_to_door, problems, key_to_door.TUNED_ON, row, seeds=range(3, 8))
 
 
 def of_games(games=GAMES, arms=("A2C", "Meta-PWTD")):
@@ -88,7 +88,7 @@ def test_runs_that_only_choose_are_counted_and_not_shown():
 
 
 def test_regret_stands_with_its_episodes_and_beside_the_papers_as_a_share_of_a2cs():
-    text = page({}, {}, {}, of_bsuite(seeds=3), {})
+    text = page({}, {}, {}, of_bsuite(seeds=range(3)), {})
     ids = " | ".join(bsuite_regret.PROBLEMS)
     assert text.count(f"| arm | {ids} |") == 2
     assert line(text, "| *episodes*") == "| *episodes* |" + " 1,234 |" * 7
@@ -111,13 +111,17 @@ def test_without_a2c_there_are_no_shares():
 def test_doors_are_shown_for_the_whole_run_and_its_last_fifth():
     text = page({}, {}, of_rooms(*key_to_door.Settings().problems), {}, {})
     section = text[text.index("## Key-to-Door") : text.index("## bsuite")]
-    place = list(key_to_door.ARMS).index("Meta-PWTD") + 0.02
+    place = list(key_to_door.ARMS).index("Meta-PWTD") + 0.05
     door, last, paid = (x for x in section.splitlines() if x.startswith("| Meta-PWTD |"))
     assert door.startswith(f"| Meta-PWTD | {place * 0.75:.2f} [")
     assert last.startswith(f"| Meta-PWTD | {place * 3:.2f} [")
     assert paid.startswith(f"| Meta-PWTD | {place:.2f} [")
     assert "| arm | μ=5 σ=5 | μ=5 σ=25 | μ=5 σ=50 |" in section
     assert "77.00" not in section
+    # One tuning seed of two; all the reported ones, of which the first is 3.
+    choices = sum(len(arm.choices) for arm in key_to_door.ARMS.values())
+    reported = 3 * 5 * len(key_to_door.ARMS)
+    assert f"{choices + reported} of {2 * choices + reported} runs" in section
     # Those that choose, on one of the three, are a sixth seed.
     assert "(6)" not in section
 

@@ -60,11 +60,18 @@ def test_runs_choose_on_seeds_that_are_not_reported():
     assert {run.arm for run in tuning} == {"tuned"}
     assert {run.seed for run in tuning} == {100, 101}
     assert not any(run.is_reported for run in tuning)
-    reported = reported_runs(ARMS, {"fixed": "", "tuned": None}, 3, ["a", "c"])
+    reported = reported_runs(ARMS, {"fixed": "", "tuned": None}, range(3), ["a", "c"])
     assert {(run.arm, run.choice) for run in reported} == {("fixed", ""), ("tuned", "?")}
     assert {run.seed for run in reported} == {0, 1, 2}
     assert all(run.is_reported for run in reported)
     assert len(reported) == 2 * 3 * 2
+
+
+def test_seeds_that_are_reported_may_begin_later(tmp_path):
+    results = Results(tmp_path / "rows.csv", {})
+    conduct(GO, results, ARMS, ["a"], ["a"], made_up, "paid", first_seed=3)
+    assert {run.seed for run in results.rows if run.is_reported} == {3, 4, 5}
+    assert {run.seed for run in results.rows if not run.is_reported} == {100, 101}
 
 
 def test_a_run_scores_the_mean_of_its_rows():
