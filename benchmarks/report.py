@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ PACKAGES = ("ale-py", "gymnasium", "numpy", "sb3-contrib", "stable-baselines3", 
 def write_report(path: Path, results: dict[str, Any]) -> None:
     """Write ``results`` with the machine, the versions and the command; whole or not at all."""
     about = {
-        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.experiments.arms import ARMS, LEARNED
+from examples.experiments.arms import ARMS, LEARNED, ORACLES
 from examples.experiments.comparison import (
     difference,
     headroom_share,
@@ -126,7 +126,7 @@ def _against(
 
 def _of_headroom(arm: str, scores: dict[str, Values]) -> str:
     """The share of the oracle's headroom, if there is any."""
-    if "uniform" not in scores or arm in ("uniform", "oracle"):
+    if "uniform" not in scores or arm in ("uniform", *ORACLES):
         return ""
     if not clear_headroom(scores):
         return "no clear headroom"

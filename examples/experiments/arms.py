@@ -6,11 +6,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.utils import LinearSchedule
 
-from examples.experiments.table import Values
-from sb3_masp.similarity import FixedSimilarity
-from sb3_masp.similarity.matrices import distance_logits
 from sb3_masp.similarity_learning import AuxiliaryHead
-from sb3_masp.similarity_learning.auxiliary import action_distances
 
 ETAS = ("0.1", "0.3", "1", "3", "annealed")
 """Strengths of a penalty; annealed is from 3 to 0.3, in a straight line over the steps."""
@@ -61,6 +57,8 @@ NONE = ("",)
 OVERLAP_START = {"similarity_start": "overlap"}
 WITHOUT = {"eta": 0.0, "similarity": "uniform"}
 
+STATE_ORACLE = "oracle, by state"
+
 ARMS: dict[str, Arm] = {
     "primitives": Arm("Primitives only: DQN.", WITHOUT, NONE, has_macros=False),
     "macros": Arm("Primitives and macros, no penalty.", WITHOUT, NONE),
@@ -83,20 +81,15 @@ ARMS: dict[str, Arm] = {
         "Σ of an auxiliary head with overlap as its prior.",
         {"similarity_learning": AuxiliaryHead(prior=0.5)},
     ),
+    "meta, by state": Arm(
+        "Σ(s) meta-learned, another in each state, from uniform.", {"similarity": "state"}
+    ),
     "oracle": Arm("Σ of the distances of true values, which nobody knows beforehand."),
+    STATE_ORACLE: Arm("Σ(s) of the distances of true values in each state."),
 }
+
+ORACLES = tuple(arm for arm in ARMS if arm.startswith("oracle"))
+"""The arms that need true values."""
 
 LEARNED = tuple(arm for arm in ARMS if arm.startswith(("meta", "kernel", "auxiliary")))
 """The arms that learn Σ."""
-
-
-def oracle_similarity(q_values: Values, temperature: float = 0.1) -> FixedSimilarity:
-    """Σ of Q* itself: the softmax of minus the actions' distances in it, off the diagonal.
-
-    Args:
-        q_values: Q*, shape ``(states, actions)``; states weigh the same.
-        temperature: In units of the mean distance.
-    """
-    distances = action_distances(th.as_tensor(q_values))
-    logits = distance_logits(distances, temperature)
-    return FixedSimilarity(logits.fill_diagonal_(float("-inf")).softmax(dim=1).float())

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from examples.experiments.arm_tables import clear_headroom, complete_arms
-from examples.experiments.arms import LEARNED
+from examples.experiments.arms import LEARNED, ORACLES, STATE_ORACLE
 from examples.experiments.comparison import Interval, difference, headroom_share, interval
 from examples.experiments.figures import Panels, draw_arms
 from examples.experiments.problems import PROBLEMS
@@ -87,12 +87,19 @@ def _of_k(scores: Mapping[str, Values], ahead: Sequence[str]) -> str:
 
 
 def _of_oracle(scores: Mapping[str, Values]) -> str:
-    """What any Σ could gain over uniform, as far as the oracle tells."""
-    if "oracle" not in scores:
-        return ""
-    gain = _signed(interval(difference, scores["oracle"], scores["uniform"]))
-    has = "leaves" if clear_headroom(scores) else "leaves no clear"
-    return f" The oracle {has} headroom: {gain} over uniform."
+    """What any Σ could gain over uniform, and any Σ(s), as far as the oracles tell."""
+    gain = {
+        arm: _signed(interval(difference, scores[arm], scores["uniform"]))
+        for arm in ORACLES
+        if arm in scores
+    }
+    said = ""
+    if "oracle" in gain:
+        has = "leaves" if clear_headroom(scores) else "leaves no clear"
+        said += f" The oracle {has} headroom: {gain['oracle']} over uniform."
+    if STATE_ORACLE in gain:
+        said += f" An oracle of each state gains {gain[STATE_ORACLE]} over uniform."
+    return said
 
 
 def _verdict(scores: Mapping[int, Mapping[str, Values]], ahead: Mapping[int, list[str]]) -> str:

@@ -55,7 +55,7 @@ class StepwiseMASPDQN(MASPDQN):
         return max(self._steps // every - self._start // every - self._n_updates, 0)
 
 
-LEARNERS = {"decision": MASPDQN, "step": StepwiseMASPDQN}
+LEARNERS: dict[str, type[MASPDQN]] = {"decision": MASPDQN, "step": StepwiseMASPDQN}
 """By what updates are counted in."""
 
 
@@ -66,6 +66,7 @@ def make_learner(
     own: Mapping[str, Any],
     policy: Mapping[str, Any],
     updates: str = "decision",
+    learners: Mapping[str, type[MASPDQN]] = LEARNERS,
 ) -> MASPDQN:
     """The learner that all arms share, with an arm's own arguments.
 
@@ -76,6 +77,7 @@ def make_learner(
         own: Arguments of the arm, which go before the shared ones.
         policy: Arguments of the policy, likewise.
         updates: What ``train_freq`` counts: ``"decision"`` or ``"step"``.
+        learners: Its class, by what updates are counted in.
     """
     given = {
         **shared,
@@ -83,7 +85,7 @@ def make_learner(
         "train_freq": (shared["train_freq"], "decision"),
         "policy_kwargs": {**policy, **own.get("policy_kwargs", {})},
     }
-    return LEARNERS[updates]("MlpPolicy", Monitor(env), seed=seed, device="cpu", **given)
+    return learners[updates]("MlpPolicy", Monitor(env), seed=seed, device="cpu", **given)
 
 
 def let_learn(

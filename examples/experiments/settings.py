@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from examples.experiments.arms import ARMS
+from examples.experiments.arms import ARMS, ORACLES
 from examples.experiments.rows import Cell, Results, Run
 from examples.experiments.runs import carry_out
 from examples.experiments.trial import Arms, Trial
 
-REAL_ARMS = tuple(arm for arm in ARMS if arm != "oracle")
+REAL_ARMS = tuple(arm for arm in ARMS if arm not in ORACLES)
 """The arms that need no true values."""
 
 

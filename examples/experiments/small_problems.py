@@ -25,8 +25,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from examples.experiments.arms import ARMS, oracle_similarity
-from examples.experiments.learners import effort, let_learn, make_learner
+from examples.experiments.arms import ARMS, ORACLES, STATE_ORACLE
+from examples.experiments.learners import LEARNERS, effort, let_learn, make_learner
+from examples.experiments.oracles import READING_STATES, StateOracle, oracle_similarity
 from examples.experiments.problems import GAMMA, PROBLEMS, macro_env, macros
 from examples.experiments.rows import Cell, Run
 from examples.experiments.settings import GridSettings, conduct
@@ -137,9 +138,10 @@ def learn(budget: Budget, run: Run) -> dict[str, float]:
     cell = run.cell
     macro_set = macros(cell.problem, cell.k, cell.share, run.seed)
     own = ARMS[run.arm].learner_arguments(run.strength)
-    if run.arm == "oracle":
-        table = with_macros(PROBLEMS[cell.problem]().table, macro_set)
-        own["similarity"] = oracle_similarity(optimal_q_values(table))
+    if run.arm in ORACLES:
+        q_values = optimal_q_values(with_macros(PROBLEMS[cell.problem]().table, macro_set))
+        oracle = StateOracle if run.arm == STATE_ORACLE else oracle_similarity
+        own["similarity"] = oracle(q_values)
     return train(budget, run, macro_set, own, FrameBudget(budget.steps))[1]
 
 
@@ -172,7 +174,8 @@ def train(
     table, env = with_macros(problem.table, macro_set), macro_env(problem, macro_set)
     shared = dict(budget.learner)
     policy = {"net_arch": shared.pop("net_arch")}
-    model = make_learner(env, run.seed, shared, own, policy, run.cell.updates)
+    learners = READING_STATES if run.arm == STATE_ORACLE else LEARNERS
+    model = make_learner(env, run.seed, shared, own, policy, run.cell.updates, learners)
     looks = Looks(frames, budget.looks, table, problem.start)
     episodes = let_learn(model, frames, [looks, *callbacks])
     scores = np.array(looks.scores) / problem.best

@@ -78,7 +78,7 @@ def test_strengths_are_chosen_on_games_and_seeds_that_are_not_reported():
     assert not tuning & reported
     # Per unit of updates and k, 54 strengths on two games and two seeds, and twelve arms with
     # macros on five games and seeds; primitives on five games and seeds for both k.
-    assert len(planned) == 2 * (2 * (54 * 4 + 12 * 25) + 25)
+    assert len(planned) == 2 * (2 * (59 * 4 + 13 * 25) + 25)
 
 
 def made_up(run):

@@ -133,6 +133,14 @@ def test_figures_show_the_intervals_of_the_rows(tmp_path):
         assert any(f"]({path})" in line for line in figures(rows))
 
 
+def test_what_an_oracle_of_each_state_gains_is_said_beside():
+    rows = table(LEVELS | {"oracle, by state": 0.7}, at=(64,))
+    gain = interval(difference, scores(rows, "oracle, by state", 64), scores(rows, "uniform", 64))
+    assert gain.low > 0.3
+    said = f"{gain.point:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] over uniform."
+    assert f" over uniform. An oracle of each state gains {said}\n" in goal(rows)
+
+
 @pytest.mark.parametrize("level", [0.3, 0.29])
 def test_without_headroom_no_shares_of_it_are_drawn(level):
     rows = table(LEVELS | {"oracle": level}, at=(64,))

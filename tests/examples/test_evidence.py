@@ -73,6 +73,21 @@ def test_the_readmes_scores_on_minatar_are_those_of_the_table():
         assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
 
 
+def test_the_readmes_scores_on_atari_are_those_of_the_table():
+    rows, tuned_on = read_rows(atari_ram.OUTPUT), atari_ram.TUNED_ON
+    cells = [Cell(game, 128, 1.0, "step") for game in atari_ram.GAMES]
+    scores = complete_arms(rows, cells, tuned_on)
+    quoted = quoted_in_the_readme("atari")
+    assert list(quoted) == ["primitives", "macros", "uniform", "meta"]
+    for arm, (*of_games, than_primitives, than_macros) in quoted.items():
+        points = scores_of(rows, cells, arm, "points", tuned_on)
+        assert of_games == [f"{iqm(points[:, [game]]):,.1f}" for game in range(len(cells))], arm
+        for said, other in ((than_primitives, "primitives"), (than_macros, "macros")):
+            better = str(interval(improvement, scores[arm], scores[other]))
+            assert said == (better if said else ""), (arm, other)
+    assert sum(bool(cell) for cells in quoted.values() for cell in cells[-2:]) == 5
+
+
 def quoted_in_the_readme(section):
     readme = (ROOT / "README.md").read_text()
     text = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", readme, re.DOTALL).group(1)
@@ -82,7 +97,7 @@ def quoted_in_the_readme(section):
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
     text = page({}, {})
-    assert ", 0 of 2496 runs have been run" in text
+    assert ", 0 of 2896 runs have been run" in text
     assert "###" not in text
     assert "![" not in text
     assert text.count("\nNot run yet.\n") == 3
@@ -92,7 +107,7 @@ def test_runs_that_only_choose_a_strength_are_counted_and_not_shown():
     tuning = {run: row for run, row in made_up().items() if not run.is_reported}
     text = page(tuning, {})
     planned = sum(run.arm != "macros" for run in tuning)
-    assert f", {planned} of 2496 runs" in text
+    assert f", {planned} of 2896 runs" in text
     assert "###" not in text
 
 
@@ -178,7 +193,7 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     said = f"{interval(iqm, scores['macros'])} | {better['primitives']} |  | {better['uniform']}"
     assert line == f"| macros | 3 | {said} |"
     assert list(minatar_page.panels(rows)) == [minatar_page.ALL, *minatar_games.GAMES]
-    assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2174 runs have been run.\n" in text
+    assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2354 runs have been run.\n" in text
 
 
 def test_without_primitives_in_all_games_nothing_is_said_over_them():
@@ -259,5 +274,5 @@ def test_games_from_memory_are_compared_on_one_scale_and_shown_in_points():
         in section
     )
     # Ten strengths of two arms on two games and seeds, and three arms on five games and seeds.
-    assert "\n85 of 2114 runs have been run.\n" in section
+    assert "\n85 of 2294 runs have been run.\n" in section
     assert "oracle" not in section

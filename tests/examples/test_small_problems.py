@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium.utils.env_checker import check_env
+from torch.nn import functional as F
 
-from examples.experiments.arms import ARMS, eta, oracle_similarity
+from examples.experiments.arms import ARMS, eta
+from examples.experiments.learners import LEARNERS, make_learner
+from examples.experiments.oracles import READING_STATES, StateOracle, oracle_similarity
 from examples.experiments.problems import GAMMA, PROBLEMS, TableEnv, macro_env, macros, play
 from examples.experiments.rows import Cell, Results, Run, read_rows
 from examples.experiments.run_table import ExperimentError
@@ -181,6 +184,31 @@ def test_the_oracle_gives_actions_of_like_values_to_each_other():
     expected = weights / weights.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(similarity, expected, atol=1e-6)
     assert similarity[0].argmax() == 1
+
+
+def test_the_oracle_of_states_knows_the_true_values_of_the_state_it_is_asked_about():
+    q_values = np.array([[0.0, 0.1, 1.0, 3.0], [1.0, 1.2, 0.0, 5.0], [2.0, 2.0, 2.0, 2.0]])
+    oracle = StateOracle(q_values)
+    asked = th.tensor([2, 0, 1, 0])
+    found = oracle.at(F.one_hot(asked, 3).float())
+    for state, similarity in zip(asked, found, strict=True):
+        th.testing.assert_close(similarity, oracle_similarity(q_values[[state]])())
+    assert found[1, 0].argmax() == 1
+    th.testing.assert_close(found[0], (1 - th.eye(4)) / 3)
+    th.testing.assert_close(oracle.at(), (found[0] + found[1] + found[2]) / 3)
+
+
+@pytest.mark.parametrize("updates", LEARNERS)
+def test_learners_that_read_states_are_those_of_other_arms_but_for_that(updates):
+    problem, macro_set = PROBLEMS["chain"](), macros("chain", 5, 0.5, 0)
+    shared = {"train_freq": 2, "learning_starts": 3, "similarity": "state"}
+    env = macro_env(problem, macro_set)
+    model = make_learner(env, 0, shared, {}, {}, updates, READING_STATES)
+    assert isinstance(model, LEARNERS[updates])
+    n_states = len(problem.table.rewards)
+    states = model.trunk_features(th.tensor([[3], [0], [3]]))
+    assert th.equal(states, th.eye(n_states)[[3, 0, 3]])
+    assert model.similarity.strengths.shape[1] == n_states
 
 
 def test_every_arm_learns_and_says_what_it_took():
