@@ -76,7 +76,7 @@ def test_strengths_are_chosen_on_games_and_seeds_that_are_not_reported():
     reported = {run.cell.problem for run in planned if run.is_reported}
     assert (tuning, reported) == ({*TUNED_ON}, {*GAMES})
     assert not tuning & reported
-    # Per unit of updates and k, 54 strengths on two games and two seeds, and twelve arms with
+    # Per unit of updates and k, 59 strengths on two games and two seeds, and 13 arms with
     # macros on five games and seeds; primitives on five games and seeds for both k.
     assert len(planned) == 2 * (2 * (59 * 4 + 13 * 25) + 25)
 
