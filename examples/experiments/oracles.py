@@ -1,4 +1,4 @@
-"""Σ of true values, which nobody knows beforehand: bounds of what a Σ, or a Σ(s), can give."""
+"""Σ and Σ(s) of true values, which nobody knows beforehand: what one that knows them gives."""
 
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
