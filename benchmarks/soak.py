@@ -151,15 +151,16 @@ class Sampling(BaseCallback):
 
     def _take(self, seconds: float) -> None:
         """Write a sample; the fixed work stops the clock."""
-        others = self._environments
         fixed_work = self._work()
         self._begun = time.perf_counter() - seconds
         sample = Sample(
             seconds=round(seconds, 3),
             resident=resident(os.getpid()),
-            resident_of_environments=sum(map(resident, others)),
+            resident_of_environments=sum(map(resident, self._environments)),
             allocated=allocated(),
-            processor_seconds=round(sum(map(processor_seconds, [os.getpid(), *others])), 2),
+            processor_seconds=round(
+                sum(map(processor_seconds, [os.getpid(), *self._environments])), 2
+            ),
             decisions=self.num_timesteps,
             updates=self.model._n_updates,
             fixed_work=round(fixed_work, 5),
