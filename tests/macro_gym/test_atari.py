@@ -1,51 +1,16 @@
-"""MacroALE: it is Gymnasium's own stack with macros (laws 1, 2, 9, 10), and it can be copied."""
-
-import copy
-import pickle
-import subprocess
-import sys
+"""MacroALE: it is Gymnasium's own stack with macros (laws 1, 2, 9, 10)."""
 
 import ale_py
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.utils.save_video import save_video
-from gymnasium.wrappers import (
-    AtariPreprocessing,
-    FrameStackObservation,
-    RecordEpisodeStatistics,
-    RecordVideo,
-)
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
 
-from macro_gym import MacroAction, MacroSet, Provenance
+from macro_gym import MacroAction, MacroSet
 from macro_gym.atari import MacroAtariEnv
-from macro_gym.banks import load_bank
-from macro_gym.errors import (
-    ArgumentTypeError,
-    EnvironmentSettingError,
-    FrameSkipError,
-    InvalidMacroError,
-    MissingFileError,
-    RemapError,
-    RestoreError,
-    UnknownGameError,
-)
-
-gym.register_envs(ale_py)
-
-BREAKOUT = ("NOOP", "FIRE", "RIGHT", "LEFT")
-LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 8, 11)
-
-
-def random_macros(game, lengths=LENGTHS, seed=0):
-    names = tuple(gym.make(f"ALE/{game}-v5").unwrapped.get_action_meanings())
-    rng = np.random.default_rng(seed)
-    macros = {tuple(rng.integers(len(names), size=length).tolist()) for length in lengths}
-    return MacroSet(names, tuple(sorted(macros)))
+from tests.macro_gym.atari import BREAKOUT, assert_same, assert_same_play, random_macros
 
 
 def gymnasium_stack(
@@ -71,34 +36,6 @@ def gymnasium_stack(
         grayscale_obs=obs_type == "grayscale",
     )
     return MacroAction(FrameStackObservation(env, stack_size), macros)
-
-
-def assert_same(one, other):
-    """All of what reset or step returned."""
-    assert one[0].dtype == other[0].dtype
-    np.testing.assert_array_equal(one[0], other[0], strict=True)
-    assert one[1:-1] == other[1:-1]
-    assert one[-1].keys() == other[-1].keys()
-    for key, value in one[-1].items():
-        np.testing.assert_array_equal(value, other[-1][key], err_msg=key)
-
-
-def assert_same_play(one, other, decisions, seed=3):
-    """Play both the same way; return how far into a macro episodes ended, and how often each."""
-    assert one.action_space == other.action_space
-    assert one.observation_space == other.observation_space
-    rng = np.random.default_rng(seed)
-    assert_same(one.reset(seed=seed), other.reset(seed=seed))
-    ends = []
-    for _ in range(decisions):
-        action = rng.integers(one.action_space.n)
-        step = one.step(action)
-        assert_same(step, other.step(action))
-        if step[2] or step[3]:
-            length = len(one.get_wrapper_attr("macro_set").expand(action))
-            ends.append((step[-1]["duration"], length))
-            assert_same(one.reset(), other.reset())
-    return ends
 
 
 # Law 2
@@ -252,49 +189,6 @@ def test_macros_of_length_one_or_none_are_the_game_with_its_own_actions():
                 np.testing.assert_array_equal(bare.reset()[0], env.reset()[0])
 
 
-# The contract
-
-
-def test_the_defaults_are_those_of_ale_py_and_of_the_paper():
-    env = gym.make("MacroALE/Breakout-v5")
-    assert env.action_space == gym.spaces.Discrete(4 + 128)
-    assert env.observation_space == gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
-    assert env.get_wrapper_attr("get_action_meanings")()[:4] == list(BREAKOUT)
-    assert env.get_wrapper_attr("macro_set") == load_bank("breakout").top(128)
-    assert env.get_wrapper_attr("frameskip") == 4
-    ale = env.unwrapped.ale
-    assert ale.getFloat("repeat_action_probability") == 0.25
-    assert ale.getInt("max_num_frames_per_episode") == 108_000
-    env.reset(seed=0)
-    assert ale.getEpisodeFrameNumber() == 0
-    assert env.step(0)[4].keys() == {
-        *("duration", "primitive_rewards"),
-        *("lives", "episode_frame_number", "frame_number"),
-    }
-
-
-def test_k_counts_macros_of_the_bank_or_of_those_given(tmp_path):
-    macros = MacroSet(BREAKOUT, ((1, 1), (2, 2, 2), (3,)), (5, 4, 2))
-    macros.save(tmp_path / "macros.json")
-
-    def n_macros(**settings):
-        return len(MacroAtariEnv("breakout", **settings).macro_set.macros)
-
-    assert n_macros(k=7) == 7
-    assert n_macros(macros=macros) == 3
-    assert n_macros(macros=macros, k=2) == 2
-    assert n_macros(macros=macros, k=0) == 0
-    assert MacroAtariEnv("breakout", macros=tmp_path / "macros.json").macro_set == macros
-    assert MacroAtariEnv("breakout", 2, str(tmp_path / "macros.json")).macro_set == macros.top(2)
-
-
-def test_the_bank_serves_the_full_action_space_by_name():
-    env = MacroAtariEnv("breakout", 16, full_action_space=True)
-    small = MacroAtariEnv("breakout", 16)
-    assert env.action_space.n == 18 + 16
-    assert env.get_action_meanings()[18:] == small.get_action_meanings()[4:]
-
-
 def test_rewards_are_the_scores_of_the_game():
     """Law 9, against the emulator itself: Ms. Pac-Man pays 10 points for a dot."""
     macros = random_macros("MsPacman", (5, 5, 5))
@@ -311,89 +205,6 @@ def test_rewards_are_the_scores_of_the_game():
         np.testing.assert_array_equal(info["primitive_rewards"], np.reshape(frames, (5, 4)).sum(1))
         rewards.append(reward)
     assert max(rewards) >= 10
-
-
-@pytest.mark.parametrize("frameskip", [0, -1, (2, 5), 4.0, True])
-def test_frame_skips_that_are_not_a_fixed_number_are_refused(frameskip):
-    with pytest.raises(
-        FrameSkipError, match=r"frameskip is .* but a primitive runs a fixed number"
-    ):
-        MacroAtariEnv("breakout", 0, frameskip=frameskip)
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"macros": ((1, 1),)}, "macros is a tuple; it may be a MacroSet, the path of one"),
-        ({"macros": {"macros": []}}, "macros is a dict.* EnvSpec.from_json .* by its path"),
-        ({"k": 2.0}, r"k is 2\.0; it is how many macros to keep, an integer"),
-        ({"k": "2"}, "k is '2'; it is how many"),
-        ({"k": True}, "k is True; it is how many"),
-        ({"stack_size": 4.0}, r"stack_size is 4\.0; it must be an integer"),
-        ({"repeat_action_probability": "often"}, "probability is 'often'; it must be a number"),
-    ],
-)
-def test_settings_of_a_wrong_type_are_refused(setting, message):
-    with pytest.raises(ArgumentTypeError, match=message) as caught:
-        MacroAtariEnv("breakout", **setting)
-    assert isinstance(caught.value, TypeError)
-
-
-def test_a_macro_set_file_that_is_missing_is_named(tmp_path):
-    for path in (tmp_path / "mined.json", str(tmp_path)):
-        with pytest.raises(MissingFileError, match=f"there is no macro-set file {path}") as caught:
-            MacroAtariEnv("breakout", macros=path)
-        assert isinstance(caught.value, FileNotFoundError)
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"obs_type": "gray"}, "obs_type is 'gray'; it may be 'grayscale', 'rgb', 'ram'"),
-        ({"render_mode": "ansi"}, "render_mode is 'ansi'; it may be None, 'human', 'rgb_array'"),
-        ({"stack_size": 0}, "stack_size is 0; it must be at least 1"),
-        ({"noop_max": -1}, "noop_max is -1; it must be at least 0"),
-        ({"screen_size": 0}, "a side of screen_size is 0; it must be at least 1"),
-        ({"screen_size": (84, -1)}, "a side of screen_size is -1; it must be at least 1"),
-        ({"repeat_action_probability": 1.1}, r"probability is 1\.1; it must be within 0\.\.1"),
-        ({"repeat_action_probability": -0.1}, r"probability is -0\.1; it must be within"),
-        ({"repeat_action_probability": float("nan")}, "probability is nan; it must be within"),
-        ({"mode": 3}, "mode is 3, but breakout has only 0, 4, 8, 12"),
-        ({"difficulty": 7}, "difficulty is 7, but breakout has only 0, 1$"),
-    ],
-)
-def test_settings_out_of_range_are_refused(setting, message):
-    with pytest.raises(EnvironmentSettingError, match=message):
-        MacroAtariEnv("breakout", 0, **setting)
-
-
-def test_macros_mined_at_another_frame_skip_are_used_with_a_warning():
-    macros = MacroSet(BREAKOUT, ((1, 1),), provenance=Provenance(frameskip=4))
-    with pytest.warns(UserWarning, match="mined at 4 frames .* used at 2: each will last 0.5"):
-        MacroAtariEnv("breakout", macros=macros, frameskip=2)
-    MacroAtariEnv("breakout", macros=macros)
-
-
-def test_unknown_games_are_refused_with_those_that_were_meant():
-    with pytest.raises(UnknownGameError, match=r"game is 'brekout', .* Did you mean breakout"):
-        MacroAtariEnv("brekout")
-
-
-def test_more_macros_than_there_are_is_an_error_that_says_how_many_there_are():
-    with pytest.raises(InvalidMacroError, match=r"k is 100000, but this set has 512 macros of "):
-        MacroAtariEnv("breakout", 100_000)
-    with pytest.raises(InvalidMacroError, match=r"k is 2, but this set has 1 macros"):
-        MacroAtariEnv("breakout", 2, MacroSet(BREAKOUT, ((1, 1),)))
-
-
-def test_a_game_for_two_players_is_refused():
-    with pytest.raises(UnknownGameError, match="'combat', which ale-py does not have for one"):
-        MacroAtariEnv("combat", 0)
-
-
-def test_macros_for_another_games_actions_are_refused():
-    with pytest.raises(RemapError, match="1 of 1 macros need UP"):
-        MacroAtariEnv("breakout", macros=MacroSet(("NOOP", "UP"), ((1, 1),)))
 
 
 def test_the_spec_rebuilds_the_environment():
@@ -449,149 +260,3 @@ def test_a_vector_equals_its_environments(mode):
                 np.testing.assert_array_equal(info[key][index], step[4][key])
     assert vector.get_attr("frameskip") == (4, 4, 4)
     vector.close()
-
-
-# Rendering
-
-
-def test_a_rendered_list_has_a_screen_for_every_primitive_since_it_was_taken():
-    env = gym.make(
-        "MacroALE/Breakout-v5", macros=random_macros("Breakout"), render_mode="rgb_array_list"
-    )
-    single = gym.make("MacroALE/Breakout-v5", k=0, render_mode="rgb_array")
-    env.reset(seed=0)
-    single.reset(seed=0)
-    screens = [single.render()]
-    for action in (9, 4, 11):
-        for primitive in env.get_wrapper_attr("macro_set").expand(action):
-            single.step(primitive)
-            screens.append(single.render())
-        env.step(action)
-    assert np.shape(screens)[1:] == (210, 160, 3)
-    np.testing.assert_array_equal(env.render(), screens)
-    assert env.render() == []
-    env.step(9)
-    env.reset()
-    assert len(env.render()) == 1
-
-
-@pytest.mark.parametrize("render_mode", ["rgb_array", "rgb_array_list"])
-def test_episodes_are_recorded(tmp_path, render_mode):
-    env = gym.make(
-        "MacroALE/Breakout-v5",
-        macros=random_macros("Breakout"),
-        render_mode=render_mode,
-        max_num_frames_per_episode=200,
-    )
-    env = RecordEpisodeStatistics(
-        RecordVideo(env, str(tmp_path / "videos"), episode_trigger=lambda _: True)
-    )
-    env.reset(seed=0)
-    truncated, decisions, total = False, 0, 0.0
-    while not truncated:
-        _, reward, _, truncated, info = env.step(4 + decisions % 10)
-        decisions, total = decisions + 1, total + reward
-    env.close()
-    assert info["episode"]["l"] == decisions
-    assert info["episode"]["r"] == total
-    assert [path.name for path in (tmp_path / "videos").iterdir()] == ["rl-video-episode-0.mp4"]
-
-
-def test_a_video_of_a_rendered_list_shows_what_happens_inside_macros(tmp_path):
-    from moviepy import VideoFileClip
-
-    macros = MacroSet(BREAKOUT, ((3,) * 8,))
-    env = gym.make("MacroALE/Breakout-v5", macros=macros, render_mode="rgb_array_list")
-    env.reset(seed=0)
-    for _ in range(4):
-        env.step(4)
-    save_video(env.render(), str(tmp_path), fps=env.metadata["render_fps"], episode_index=0)
-    (path,) = tmp_path.iterdir()
-    with VideoFileClip(str(path)) as video:
-        assert video.n_frames == 1 + 4 * 8
-        assert video.duration == pytest.approx(33 * 4 / 60, abs=0.1)
-
-
-# Copies (law 5)
-
-
-def play(env, actions):
-    """Steps, with resets between episodes, as a list of arrays and numbers."""
-    steps = []
-    for action in actions:
-        steps.append(env.step(action))
-        if steps[-1][2] or steps[-1][3]:
-            steps.append(env.reset())
-    return steps
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-@pytest.mark.parametrize(
-    ("game", "settings"),
-    [
-        ("Breakout", {}),
-        ("Breakout", {"obs_type": "ram", "noop_max": 30}),
-        ("Qbert", {"obs_type": "rgb", "render_mode": "rgb_array_list"}),
-        ("Tetris", {"repeat_action_probability": 0.0, "terminal_on_life_loss": True}),
-    ],
-)
-def test_copies_go_on_as_the_original_does(game, settings, duplicate):
-    env = gym.make(f"MacroALE/{game}-v5", macros=random_macros(game), **settings)
-    untouched = gym.make(f"MacroALE/{game}-v5", macros=random_macros(game), **settings)
-    rng = np.random.default_rng(1)
-    env.reset(seed=2)
-    untouched.reset(seed=2)
-    for length in (1, 40, 3, 67):
-        actions = rng.integers(env.action_space.n, size=length)
-        play(env, actions)
-        play(untouched, actions)
-        copied = duplicate(env)
-        actions = rng.integers(env.action_space.n, size=59)
-        for one, two, three in zip(
-            *(play(other, actions) for other in (env, copied, untouched)), strict=True
-        ):
-            assert_same(one, two)
-            assert_same(one, three)
-        if env.render_mode:
-            np.testing.assert_array_equal(env.render(), copied.render())
-
-
-def test_copies_never_reset_are_like_new():
-    env = MacroAtariEnv("breakout", 3)
-    copied = copy.deepcopy(env)
-    assert_same_play(env, copied, 20)
-
-
-def test_a_pickle_goes_on_in_another_process_under_sb3s_wrappers(tmp_path):
-    def make():
-        return Monitor(gym.make("MacroALE/Breakout-v5", macros=random_macros("Breakout")))
-
-    vector = DummyVecEnv([make, make])
-    vector.seed(5)
-    vector.reset()
-    rng = np.random.default_rng(0)
-    for _ in range(30):
-        vector.step(rng.integers(14, size=2))
-    (tmp_path / "envs").write_bytes(pickle.dumps(vector.envs))
-    actions = rng.integers(14, size=(80, 2))
-    expected = [vector.step(pair)[1].tolist() for pair in actions]
-    code = f"""
-import pickle
-from stable_baselines3.common.vec_env import DummyVecEnv
-envs = pickle.load(open({str(tmp_path / "envs")!r}, "rb"))
-vector = DummyVecEnv([lambda env=env: env for env in envs])
-print([vector.step(pair)[1].tolist() for pair in {actions.tolist()}])
-"""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.strip() == str(expected), result.stderr
-    assert sum(sum(pair) for pair in expected) > 0
-
-
-def test_an_emulator_driven_behind_the_environments_back_is_not_copied_silently():
-    env = MacroAtariEnv("breakout", 0)
-    env.reset(seed=0)
-    for _ in range(20):
-        env.ale.act(1)
-    content = pickle.dumps(env)
-    with pytest.raises(RestoreError, match=r"episode of breakout .* driven directly"):
-        pickle.loads(content)

@@ -3,9 +3,7 @@
 One emulator runs in a process, so what is compared is played one after the other.
 """
 
-import copy
 import json
-import pickle
 from contextlib import closing
 from functools import partial
 from types import SimpleNamespace
@@ -15,43 +13,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import stable_retro
-from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import (
-    AtariPreprocessing,
-    FrameStackObservation,
-    RecordVideo,
-    StickyAction,
-    TimeLimit,
-)
-from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
+from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation, StickyAction, TimeLimit
 
-from macro_gym import MacroAction, MacroSet, Provenance
-from macro_gym.errors import (
-    ArgumentTypeError,
-    EmulatorInUseError,
-    EnvironmentClosedError,
-    EnvironmentSettingError,
-    FrameSkipError,
-    InvalidMacroError,
-    MacroSetFileError,
-    MissingBankError,
-    MissingFileError,
-    MissingRomError,
-    RemapError,
-)
+from macro_gym import MacroAction, MacroSet
 from macro_gym.retro import MacroRetroEnv
-from macro_gym.retro_games import integration
-
-GAME = "Airstriker-Genesis-v0"
-ID = f"MacroRetro/{GAME}"
-NAMES = integration(GAME).combinations()
-LENGTHS = (1, 2, 3, 4, 5, 6, 7, 8, 8, 11)
-
-
-def random_macros(lengths=LENGTHS, seed=0):
-    rng = np.random.default_rng(seed)
-    macros = {tuple(rng.integers(len(NAMES), size=length).tolist()) for length in lengths}
-    return MacroSet(NAMES, tuple(sorted(macros)))
+from tests.macro_gym.airstriker import GAME, ID, NAMES, assert_same_play, play, random_macros
 
 
 class RetroAsAtari(stable_retro.RetroEnv):
@@ -106,28 +72,6 @@ def gymnasium_stack(
         grayscale_obs=obs_type == "grayscale",
     )
     return MacroAction(FrameStackObservation(env, stack_size), macros)
-
-
-def play(env, decisions, seed=3):
-    """What random play returns, resets included; the environment is closed after it."""
-    rng = np.random.default_rng(seed)
-    with closing(env):
-        results = [env.reset(seed=seed)]
-        for _ in range(decisions):
-            results.append(env.step(rng.integers(env.action_space.n)))
-            if results[-1][2] or results[-1][3]:
-                results.append(env.reset())
-    return results
-
-
-def assert_same_play(expected, found, *, infos=("duration", "primitive_rewards", "score", "lives")):
-    """Compare all but what only one of the two says in its infos."""
-    assert len(expected) == len(found)
-    for one, other in zip(expected, found, strict=True):
-        np.testing.assert_array_equal(one[0], other[0], strict=True)
-        assert one[1:-1] == other[1:-1]
-        for name in infos if len(one) == 5 else ():
-            np.testing.assert_array_equal(one[-1][name], other[-1][name], err_msg=name)
 
 
 # Law 2
@@ -296,162 +240,6 @@ def test_rewards_add_up_to_the_score_and_frames_to_the_durations():
         assert info["gameover"] == 1
 
 
-# Primitives
-
-
-def test_primitives_are_all_that_the_integration_allows_or_those_that_were_mined():
-    mined = MacroSet(("B", "LEFT+B", "NOOP", "START"), ((0, 1), (1, 1, 2)))
-    with closing(gym.make(ID, macros=mined)) as env:
-        assert env.unwrapped.get_action_meanings() == [
-            *("NOOP", "B", "LEFT+B"),
-            *("B,LEFT+B", "LEFT+B,LEFT+B,NOOP"),
-        ]
-    with closing(gym.make(ID, macros=mined, buttons="all", k=1)) as env:
-        assert env.unwrapped.get_action_meanings() == [*NAMES, "B,LEFT+B"]
-    with closing(gym.make(ID, macros=mined, k=0)) as env:
-        assert env.unwrapped.get_action_meanings() == ["NOOP", "B", "LEFT+B"]
-
-
-def test_explicit_buttons_are_the_primitives_in_their_order():
-    buttons = ["B", "NOOP", "B+LEFT", "START"]
-    with closing(gym.make(ID, macros=MacroSet(("LEFT+B",), ((0, 0),)), buttons=buttons)) as env:
-        meanings = env.unwrapped.get_action_meanings()
-    assert meanings == ["B", "NOOP", "LEFT+B", "START", "LEFT+B×2"]
-
-
-def test_explicit_buttons_do_what_they_say():
-    buttons = ["NOOP", "RIGHT", "LEFT"]
-    columns = {}
-    for action, name in enumerate(buttons):
-        macros = MacroSet(tuple(buttons), ((action,) * 15,))
-        with closing(gym.make(ID, macros=macros, obs_type="rgb", screen_size=(320, 224))) as env:
-            env.reset(seed=0)
-            observation, *_ = env.step(3)
-        ship = observation[-1, 150:, :, :].astype(int).sum(axis=(0, 2))
-        columns[name] = ship
-    moved = {name: np.flatnonzero(columns[name] != columns["NOOP"]) for name in buttons[1:]}
-    assert moved["RIGHT"].max() > moved["LEFT"].max()
-    assert moved["LEFT"].min() < moved["RIGHT"].min()
-
-
-def test_two_players_act_at_the_same_time():
-    with closing(gym.make(ID, k=0, players=2, buttons=["NOOP", "LEFT+B"])) as env:
-        assert env.unwrapped.get_action_meanings() == [
-            *("NOOP|NOOP", "LEFT+B|NOOP"),
-            *("NOOP|LEFT+B", "LEFT+B|LEFT+B"),
-        ]
-        env.reset(seed=1)
-        emulator = env.unwrapped.retro_env.em
-        held = []
-
-        class Watched:
-            def set_button_mask(self, row, player):
-                held.append((player, row.tolist()))
-                emulator.set_button_mask(row, player)
-
-            get_screen = emulator.get_screen
-
-        env.unwrapped.retro_env.em = Watched()
-        env.step(1)
-        env.unwrapped.retro_env.em = emulator
-    row = [0] * 12
-    row[0] = row[6] = 1  # B, LEFT
-    assert held == [(0, row), (1, [0] * 12)]
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "message"),
-    [
-        ({"buttons": ["UP+DOWN"]}, EnvironmentSettingError, "opposite directions"),
-        ({"buttons": ["FIRE"]}, EnvironmentSettingError, "the console's buttons are B, A"),
-        ({"buttons": "LEFT"}, ArgumentTypeError, "a list of combinations"),
-        ({"buttons": ["B", "B"]}, InvalidMacroError, "B"),
-        ({"players": 3}, EnvironmentSettingError, "players is 3; it may be 1, 2"),
-        ({"max_num_frames_per_episode": 0}, EnvironmentSettingError, "must be at least 1"),
-        ({"frameskip": (2, 5)}, FrameSkipError, "a fixed number of frames"),
-        ({"repeat_action_probability": 1.5}, EnvironmentSettingError, "within 0..1"),
-        ({"k": 11, "macros": random_macros()}, InvalidMacroError, "11"),
-        ({"macros": MacroSet(("NOOP", "FIRE"), ((1, 1),))}, RemapError, "FIRE"),
-        ({"macros": "nowhere.json"}, MissingFileError, "nowhere.json"),
-        ({"macros": 3}, ArgumentTypeError, "macros is a int"),
-    ],
-)
-def test_bad_settings_are_refused_and_leave_the_emulator_free(settings, error, message):
-    with pytest.raises(error, match=message):
-        gym.make(ID, **({"k": 0} | settings if "macros" not in settings else settings))
-    gym.make(ID, macros=random_macros()).close()
-
-
-@pytest.mark.parametrize(
-    ("settings", "error", "message"),
-    [
-        ({"buttons": 5}, ArgumentTypeError, "a list of combinations"),
-        ({"buttons": [1]}, ArgumentTypeError, "a list of combinations"),
-        ({"buttons": []}, ArgumentTypeError, "a list of combinations"),
-        ({"scenario": 42}, ArgumentTypeError, "a name or a path"),
-        ({"scenario": "data"}, EnvironmentSettingError, "has scenario; the path"),
-        ({"scenario": "list.json"}, EnvironmentSettingError, "holds none of done, reward"),
-        ({"scenario": "cut.json"}, EnvironmentSettingError, "is no JSON"),
-        ({"scenario": "unknown.json"}, EnvironmentSettingError, "does not work with Airstriker"),
-        ({"record": "cut.json"}, EnvironmentSettingError, "cannot be a folder for movies"),
-        ({"players": 2, "k": None}, MissingBankError, "the banks are of play by one. Say k=0"),
-        ({"buttons": ["NOOP", "LEFT"], "k": None}, RemapError, "other buttons on consoles"),
-    ],
-)
-def test_what_cannot_be_loaded_is_refused_and_leaves_the_emulator_free(
-    tmp_path, monkeypatch, settings, error, message
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "list.json").write_text("[1]")
-    (tmp_path / "cut.json").write_text('{"done": ')
-    paid = {"variables": {"nope": {"reward": 1}}}
-    (tmp_path / "unknown.json").write_text(json.dumps({"reward": paid}))
-    with pytest.raises(error, match=message) as caught:
-        gym.make(ID, **{"k": 0} | settings)
-    gym.make(ID, k=0).close()
-    assert caught.value  # kept as interactive sessions do, with all that its frames refer to
-
-
-def test_a_scenario_may_be_a_path(tmp_path):
-    path = tmp_path / "scenario.json"
-    path.write_text(integration(GAME).scenario_file().read_text())
-    gym.make(ID, k=0, scenario=path).close()
-
-
-def test_lives_are_watched_only_where_they_are_counted():
-    with pytest.raises(
-        EnvironmentSettingError, match="does not count lives; it knows continuetimer"
-    ):
-        MacroRetroEnv(
-            "StreetFighterIISpecialChampionEdition-Genesis-v0", k=0, terminal_on_life_loss=True
-        )
-
-
-def test_a_missing_rom_is_told_before_a_missing_bank():
-    with pytest.raises(MissingRomError, match="SonicTheHedgehog-Genesis-v0"):
-        gym.make("MacroRetro/SonicTheHedgehog-Genesis-v0")
-
-
-def test_a_closed_environment_says_so():
-    env = MacroRetroEnv(GAME, macros=random_macros())
-    env.reset(seed=0)
-    env.close()
-    for use in (env.reset, partial(env.step, 0), partial(pickle.dumps, env)):
-        with pytest.raises(EnvironmentClosedError, match="make a new one"):
-            use()
-
-
-def test_closing_frees_the_emulator_also_if_the_movie_cannot_be_written(tmp_path):
-    env = MacroRetroEnv(GAME, macros=random_macros(), record=tmp_path / "movies")
-    env.reset(seed=0)
-    env.step(0)
-    (tmp_path / "movies").rmdir()
-    (tmp_path / "movies").write_text("in the way")
-    with pytest.raises(FileExistsError):
-        env.close()
-    gym.make(ID, k=0).close()
-
-
 def test_savestates_that_lack_something_are_noticed_and_not_relied_on_again(monkeypatch):
     shooting = NAMES.index("B")
     env = MacroRetroEnv(GAME, macros=MacroSet(NAMES, ((shooting,) * 30,)))
@@ -468,103 +256,3 @@ def test_savestates_that_lack_something_are_noticed_and_not_relied_on_again(monk
         with pytest.warns(UserWarning, match="savestates of Airstriker-Genesis-v0 lack something"):
             any(env.step(len(NAMES))[2] for _ in range(100))
         assert env._unseen_steps(30) == 0
-
-
-def test_damaged_macro_files_are_refused(tmp_path):
-    path = tmp_path / "macros.json"
-    random_macros().save(path)
-    path.write_text(path.read_text()[:-20])
-    with pytest.raises(MacroSetFileError):
-        gym.make(ID, macros=path)
-
-
-# What others expect of an environment
-
-
-def test_a_second_game_in_a_process_is_refused_with_the_way_out():
-    with (
-        closing(gym.make(ID, macros=random_macros())),
-        pytest.raises(EmulatorInUseError, match=r"only one in a process.*SubprocVecEnv"),
-    ):
-        gym.make(ID, macros=random_macros())
-    gym.make(ID, macros=random_macros()).close()
-
-
-def test_closing_twice_does_no_harm():
-    env = gym.make(ID, macros=random_macros())
-    env.close()
-    env.close()
-
-
-def test_environments_pass_the_checks_of_gymnasium_and_of_sb3():
-    for obs_type in ("grayscale", "ram"):
-        with closing(gym.make(ID, macros=random_macros(), obs_type=obs_type)) as env:
-            check_env_for_sb3(env)
-        # Without a spec: Gymnasium's checker would make a second one from it.
-        with closing(MacroRetroEnv(GAME, macros=random_macros(), obs_type=obs_type)) as env:
-            check_env(env, skip_render_check=True)
-
-
-def test_an_environment_is_rebuilt_from_its_spec():
-    env = gym.make(ID, macros=random_macros(), frameskip=3)
-    spec = env.spec
-    expected = play(env, 9)
-    assert_same_play(expected, play(gym.make(spec), 9))
-
-
-def test_a_pickled_environment_goes_on_in_the_middle_of_an_episode():
-    rng = np.random.default_rng(2)
-    actions = rng.integers(136, size=80)
-    env = MacroRetroEnv(GAME, macros=random_macros())
-    env.reset(seed=4)
-    for action in actions[:31]:
-        env.step(action)
-    pickled = pickle.dumps(env)
-    with closing(env):
-        with pytest.raises(EmulatorInUseError, match="one in a process"):
-            copy.deepcopy(env)
-        expected = [env.step(action) for action in actions[31:]]
-    with closing(pickle.loads(pickled)) as copied:
-        found = [copied.step(action) for action in actions[31:]]
-    assert_same_play(expected, found)
-    assert [result[-1] for result in expected][-1]["frame_number"] == found[-1][-1]["frame_number"]
-    assert sum(result[1] for result in expected) > 0
-
-
-def test_a_fresh_environment_can_be_pickled():
-    env = MacroRetroEnv(GAME, macros=random_macros())
-    pickled = pickle.dumps(env)
-    expected = play(env, 5)
-    assert_same_play(expected, play(pickle.loads(pickled), 5))
-
-
-def test_videos_and_screens_can_be_had(tmp_path):
-    macros = random_macros(lengths=(7,))
-    env = RecordVideo(gym.make(ID, macros=macros, render_mode="rgb_array"), str(tmp_path / "of"))
-    play(env, 5)
-    assert [path.suffix for path in (tmp_path / "of").iterdir()] == [".mp4"]
-    with closing(gym.make(ID, macros=macros, render_mode="rgb_array_list")) as env:
-        env.reset(seed=0)
-        env.step(len(NAMES))
-        screens = env.render()
-        assert [screen.shape for screen in screens] == [(224, 320, 3)] * 8
-        assert env.render() == []
-
-
-def test_a_screen_of_another_resolution_is_brought_to_the_first():
-    with closing(MacroRetroEnv(GAME, macros=random_macros())) as env:
-        env.reset(seed=0)
-        emulator = env._emulator
-        screen = emulator.screen()
-        smaller, expected = (
-            np.empty((112, 160), np.uint8),
-            cv2.resize(screen, (160, 112), interpolation=cv2.INTER_AREA),
-        )
-        emulator.draw(smaller)
-        np.testing.assert_array_equal(smaller, cv2.cvtColor(expected, cv2.COLOR_RGB2GRAY))
-
-
-def test_macros_mined_at_another_frameskip_are_warned_of():
-    macros = MacroSet(("NOOP", "B"), ((1, 1),), provenance=Provenance(game="x", frameskip=1))
-    with pytest.warns(UserWarning, match="mined at 1 frames per primitive and are used at 4"):
-        gym.make(ID, macros=macros).close()
