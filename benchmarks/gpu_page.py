@@ -20,7 +20,7 @@ speed of learning itself. *Updates alone* are without playing.
 """
 
 NO_GPU = """\
-**No GPU was to be had**: nothing here tells how fast one would be, and graphs, which need one, are
+**No GPU was available**: nothing here says how fast one would be, and graphs, which need one, are
 left out. The machine was shared (load average {load:.0f} on {cores} cores), so that times swing.
 """
 

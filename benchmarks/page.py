@@ -24,8 +24,9 @@ INTRODUCTION = """\
 # Performance
 
 Written by `python -m benchmarks.page` from the files in `benchmarks/results`. Each of those was
-made by one command in which all contenders took turns; `make bench` makes them again. Compare
-ratios: absolute times are of one shared machine.
+made by one command, which stands in it, and in which all contenders took turns. `make bench` makes
+those again that are of the present code on a CPU at default settings. Compare ratios: absolute
+times are of one shared machine.
 """
 
 STEPPING = """\

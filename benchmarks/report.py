@@ -14,15 +14,19 @@ from macro_gym.files import replacing
 PACKAGES = ("ale-py", "gymnasium", "numpy", "sb3-contrib", "stable-baselines3", "torch")
 
 
-def write_report(path: Path, results: dict[str, Any]) -> None:
-    """Write ``results`` with the machine, the versions and the command; whole or not at all."""
-    about = {
+def origin() -> dict[str, Any]:
+    """The command that runs, and the machine and the versions that it runs with."""
+    return {
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     }
+
+
+def write_report(path: Path, results: dict[str, Any]) -> None:
+    """Write ``results`` with the machine, the versions and the command; whole or not at all."""
     with replacing(path) as file:
-        file.write((json.dumps(about | results, indent=2) + "\n").encode())
+        file.write((json.dumps(origin() | results, indent=2) + "\n").encode())
 
 
 def _cpu() -> str:

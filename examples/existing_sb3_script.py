@@ -1,4 +1,4 @@
-"""An SB3 Atari script, and the two lines that change: the learner's class and the environment.
+"""An SB3 Atari script, and the lines that change: the learner's class and the environments.
 
 Before::
 
@@ -27,7 +27,7 @@ EPISODES = 1 if SMOKE else 10
 model_class = MASPDQN
 env = make_vec_env("MacroALE/Breakout-v5", n_envs=4, seed=0, env_kwargs={"k": 128})
 
-# From here on nothing changes.
+# From here on only the environment to evaluate on changes.
 folder = Path(tempfile.mkdtemp(prefix="breakout-"))
 model = model_class(
     "CnnPolicy",
@@ -44,7 +44,7 @@ model = model_class(
 )
 evaluation = EvalCallback(
     make_vec_env("MacroALE/Breakout-v5", seed=1, env_kwargs={"k": 128}),
-    eval_freq=DECISIONS // 8,
+    eval_freq=DECISIONS // 8 // env.num_envs,
     n_eval_episodes=EPISODES,
     deterministic=False,
     best_model_save_path=str(folder),

@@ -30,10 +30,10 @@ SECTION = """\
 ## DAG
 
 `python examples/credit/dag.py --full` runs what is missing and says how long it takes. First tables
-of weights are learned, {outer_steps} steps of them, each through {inner_steps} updates of a policy
-that begins anew, on {batch} episodes an update. Then new policies learn with the tables held fixed.
+of weights are learned: {outer_steps} steps, each differentiated through {inner_steps} updates of a
+fresh policy, on {batch} episodes an update. Then new policies learn with the tables held fixed.
 The score is the number of episodes until the expected return, which is exact, is {share:.0%} of the
-best; {most:,} episodes count twice where they were not enough. To learn a table takes {cost:,}
+best; where {most:,} episodes were not enough, they count twice. To learn a table takes {cost:,}
 episodes, which are not counted: as in the paper, what is asked is what weights are good for once
 they are there. Each arm chooses its learning rate for each depth by the fewest episodes.
 
@@ -43,8 +43,8 @@ they are there. Each arm chooses its learning rate for each depth by the fewest 
 """
 
 OTHERS = """\
-Rates were chosen on two seeds at first, and on five after these runs of reported seeds had been
-seen, at rates that the two had chosen:
+Rates were first chosen on two seeds. After the following runs of reported seeds, at the rates
+chosen then, had been seen, they were chosen again on five:
 """
 
 LEARNED = """\

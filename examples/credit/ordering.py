@@ -14,8 +14,8 @@ HOLDS, REVERSED, OPEN = "holds", "reversed", "open"
 
 ORDERING = """\
 Is it the paper's order? {claims}
-Of each pair, the difference between interquartile means, the arm that needs less in the paper less
-the other: the paper's order *holds* where the 95% interval is below zero, is *reversed* where it is
+Of each pair, the interquartile mean of the arm that needs less in the paper, minus that of the
+other: the paper's order *holds* where the 95% interval is below zero, is *reversed* where it is
 above, and *open* where zero is within it. Intervals of so few seeds are rough.
 """
 

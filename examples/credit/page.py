@@ -37,8 +37,9 @@ INTRODUCTION = """\
 # Credit across time
 
 Written by `python examples/credit/page.py` from the tables in `examples/credit/results`, in which
-each run is one row, or one curve of several; beside each table stand the command, the versions and
-the settings. What has not been run is said to be missing, and nothing is concluded from it.
+each run is one row, or one curve of several; beside each table stand the settings, and the
+commands, machines and versions of its runs, of early ones not all. What has not been run is said to
+be missing, and nothing is concluded from it.
 
 `PairwiseA2C` follows *Adaptive Pairwise Weights for Temporal Credit Assignment* (Zheng, Vuorio,
 Lewis & Singh, AAAI 2022, arXiv 2102.04999), which has no public code; networks, optimizers and
@@ -57,11 +58,12 @@ before.
 Choices are made in the middle setting, μ = 5 and σ = 25, by mean returns, as in the paper, which
 also has TVT, six more settings (`--problems` takes them) and ten runs.
 Steps were doubled, and learning rates raised, after a first try of 25 runs, whose rows are in
-`key_to_door_first.csv`. It was stopped after 25 of 76. Nine of those were of seeds from 0 on, which
-were to be reported, so that this was decided with them in sight; so now seeds from {first_seed} on
-are reported. In that try only H-PWR, at the highest of its rates, learned to take the key. In the
-last twentieth of its 480,000 steps the door paid 4.2 and 4.8 (two seeds, μ = 5, σ = 5), A2C's 0.8
-to 2.2 (three) and that of the meta-learned weights 0.4 to 0.6 (two each).
+`key_to_door_first.csv`. It was stopped after 25 of 76. Nine of those were of seeds that were meant
+to be reported, and the change was made after their results had been seen; so seeds from
+{first_seed} on are reported. In that try only H-PWR, at the highest of its rates, clearly learned
+to take the key: in the last twentieth of its 480,000 steps the door paid 4.2 and 4.8 (two seeds,
+μ = 5, σ = 5), where A2C's paid 0.8 to 2.2 (three) and that of the meta-learned weights 0.4 to 0.6
+(two each), which is about what it pays at the start.
 
 {arms}
 

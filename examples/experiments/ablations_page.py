@@ -34,11 +34,11 @@ INTRODUCTION = f"""\
 `python examples/experiments/ablations.py --full` runs what is missing and says how long it takes;
 `--tables` chooses among {", ".join(ABLATIONS)}. Learner, budget and score are those of the small
 problems. Each variant chooses its η from {", ".join(STRENGTHS)} for each problem by its mean score
-on seeds from 100 on, unless its η is said; a Σ that is carried over comes from seeds of
-{EARLIER_SEEDS:,} on. Scores are interquartile means over seeds and problems with 95% stratified
-bootstrap intervals, of what has two seeds or more in all problems; next to them the difference
-from the control, a fixed uniform Σ unless another is said. Then problem by problem the
-interquartile mean, and in brackets the number of seeds and the η.
+on seeds from 100 on, unless a fixed η is given; a Σ that is carried over was learned with seeds
+from {EARLIER_SEEDS:,} on. Scores are interquartile means over seeds and problems with 95%
+stratified bootstrap intervals, for variants with at least two seeds in every problem; next to them
+the difference from the control, a fixed uniform Σ unless another is named. Then, problem by
+problem, the interquartile mean, and in brackets the number of seeds and the η.
 """
 
 Ablations = tuple[Rows, Rows, Mapping[str, Rows]]

@@ -7,7 +7,7 @@ from typing import Any
 from examples.experiments import atari_pixels, atari_ram, comparison
 from examples.experiments.arm_tables import complete_arms, draw, group_section, groups
 from examples.experiments.figures import draw_arms
-from examples.experiments.minatar_page import NOT_RUN
+from examples.experiments.minatar_page import NOT_RUN, tuning_runs
 from examples.experiments.rows import Rows
 from examples.experiments.runs import missing
 from sb3_masp.sweeps.summary import MEASURES, OVERALL, Interval, intervals
@@ -19,9 +19,10 @@ RAM = """\
 Games: {games}.
 Macros are those of the shipped banks. The learner is `MASPDQN` with two layers of 256 units on the
 console's 128 bytes, {frames:,} emulator frames a run for every arm, and one update for every
-decision, or, where it says so, for every {steps} steps. Each arm chooses its strength for each k by
-its mean score on other games, {tuned_on}, with seeds from 100 on, none of
-which is reported. The score is the mean over frames of the returns while it learned: over all games
+decision, or, where it says so, for every {steps} steps. Q is not conditioned on Σ
+(`embedding_dim=0`) but in *meta, conditioned*. Each arm chooses its strength for each k by its mean
+score in {tuning} of each on other games, {tuned_on}, with seeds from 100 on, none of which is
+reported. The score is the mean over frames of the returns while it learned: over all games
 on the scale where random play is 0 and a human 1, and game by game in points.
 
 {standing}
@@ -63,6 +64,7 @@ def atari_ram_section(rows: Rows) -> str:
             games=", ".join(atari_ram.GAMES),
             frames=budget.frames,
             steps=budget.every["step"],
+            tuning=tuning_runs(rows),
             tuned_on=" and ".join(tuned_on),
             standing=_standing(rows),
         )

@@ -50,9 +50,9 @@ INTRODUCTION = """\
 # Evidence
 
 Written by `python examples/experiments/evidence.py` from the tables in
-`examples/experiments/results`, in which each row is one run; beside each table stand the command,
-the versions and the settings. What has not been run is said to be missing, and nothing is
-concluded from it.
+`examples/experiments/results`, in which each row is one run; beside each table stand the settings,
+and the commands, machines and versions of its runs, of early ones not all. What has not been run is
+said to be missing, and nothing is concluded from it.
 
 ## Small problems with known answers
 
@@ -61,13 +61,15 @@ takes.
 
 {problems}
 
-Macros are the most frequent n-grams of 10,000 steps of play by one who errs in a tenth of them,
-or random ones of the same lengths, in the share that is said; each seed has its own. The learner
-is `MASPDQN` with one hidden layer of 64 units on one-hot states, {steps:,} steps a run for every
-arm, and one update for every two decisions; or, where it says so, for every two steps, and all
-else that is counted in decisions then is in steps, too. The score is the exact discounted value, by
-table, of the policy that is greedy but for {epsilon:.0%} random decisions, as a share of the best
-value there is, on average over {looks} looks during the run.
+Of the macros, the share that is stated are the most frequent n-grams of 10,000 steps of play, which
+takes a best action but in a tenth of the steps, where it takes any; the others are random sequences
+of the same lengths. Each seed has its own macros. The learner is `MASPDQN` with one hidden layer of
+64 units on one-hot states, {steps:,} steps a run for every arm, and one update for every two
+decisions, so that the more macros, the fewer updates; or, where it says so, for every two steps,
+and every other setting that is counted in decisions is then in steps, too. Q is not conditioned on
+Σ but in *meta, conditioned*. The score is the exact discounted value, by table, of the policy that
+is greedy but for {epsilon:.0%} random decisions, as a share of the best value there is, on average
+over {looks} looks during the run.
 Each arm chooses its strength (η from 0.1, 0.3, 1, 3 and annealed from 3 to 0.3; weight decay from
 0.01, 0.1, 1 and 10) for each problem and k by its mean score on three or more seeds from 100 on,
 the same ones for all of its strengths, which are not reported.

@@ -29,10 +29,11 @@ MINATAR = """\
 `python examples/experiments/minatar_games.py --full` runs what is missing and says how long it
 takes: macros mined from play of a DQN that learned each game from primitives in
 {player_steps:,} steps, the same for all arms; {steps:,} steps a run, and one update for every four
-decisions, or, where it says so, for every four steps, and all else that is counted in decisions
-then is in steps, too. The score is the mean over steps of the returns while it learned. Each arm
-chooses its strength for each k by one or more runs of each on {tuned_on}, with seeds from 100 on,
-which are not reported.
+decisions, so that the more macros, the fewer updates; or, where it says so, for every four steps,
+and every other setting that is counted in decisions is then in steps, too. Q is not conditioned on
+Σ (`embedding_dim=0`) but in *meta, conditioned*. The score is the mean over steps of the returns
+while it learned. Each arm chooses its strength for each k by {tuning} of each on {tuned_on}, with
+seeds from 100 on, which are not reported.
 
 {standing}
 """
@@ -54,6 +55,7 @@ def minatar_section(rows: Rows) -> str:
             MINATAR.format(
                 player_steps=budget.player_steps,
                 steps=budget.steps,
+                tuning=tuning_runs(rows),
                 tuned_on=" and ".join(tuned_on),
                 standing=_standing(rows),
             ),
@@ -70,6 +72,12 @@ def minatar_section(rows: Rows) -> str:
             *([] if games else [NOT_RUN]),
         ]
     )
+
+
+def tuning_runs(rows: Rows) -> str:
+    """How many runs of each strength there are to choose by, at most."""
+    seeds = len({run.seed for run in rows if not run.is_reported})
+    return "one run" if seeds == 1 else f"{seeds or 'some'} runs"
 
 
 def _standing(rows: Rows) -> str:

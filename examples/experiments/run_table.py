@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from benchmarks.report import write_report
+from benchmarks.report import origin, write_report
 from macro_gym.errors import MacroGymError
 from sb3_masp.sweeps.results import write_table
 
@@ -21,7 +21,8 @@ class ExperimentError(MacroGymError, ValueError):
 class RunTable(ABC, Generic[Run, Found]):
     """A table of runs, of the same settings all, that is written whenever a run is added.
 
-    The settings, the command and the versions stand beside it, in a JSON file of the same name.
+    The settings and the command, the machine and the versions stand beside it, in a JSON file of
+    the same name; where rows were added by several commands, the earlier ones, too.
 
     Args:
         path: The CSV; what it holds is taken up.
@@ -57,8 +58,12 @@ class RunTable(ABC, Generic[Run, Found]):
         write_table(self.path, table, list(self.lines(run, found)[0]))
 
     def note_origin(self) -> None:
-        """Write where the table comes from, and of which settings it is."""
-        write_report(self.path.with_suffix(".json"), {"settings": self.settings})
+        """Write where rows come from, from now on and before, and of which settings they are."""
+        about, now = self.path.with_suffix(".json"), origin()
+        before = json.loads(about.read_text()) if self.rows and about.exists() else None
+        earlier = [*before.get("earlier", []), {n: before[n] for n in now}] if before else []
+        others = [one for one in earlier if one != now]
+        write_report(about, {"settings": self.settings, "earlier": others})
 
 
 def require_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -138,8 +138,8 @@ VARIANTS = _variants()
 
 INITIALISATION = Ablation(
     "Where Σ starts",
-    "Σ meta-learned from each start, and frozen there. From identity with a diagonal that may be "
-    "learned, which the others lack; frozen there it penalises next to nothing.",
+    "Σ meta-learned from each start, and frozen there. The start from identity has a form with a "
+    "learnable diagonal, which the others lack; frozen there it penalises next to nothing.",
     tuple(
         Line(name, name)
         for name in (

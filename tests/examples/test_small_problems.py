@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import shlex
+import sys
 from functools import partial
 
 import numpy as np
@@ -297,6 +299,20 @@ def test_what_was_stopped_goes_on_and_comes_to_the_same_rows(tmp_path):
     # Primitives are the same for every k: twice 3 runs, not three times.
     assert sum(r.arm == "primitives" for r in whole.rows) == 6
     assert json.loads((tmp_path / "stopped.json").read_text())["settings"] == {"steps": 1}
+
+
+def test_every_command_that_rows_come_from_is_kept_once(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    for number, command in enumerate(("first", "first", "second 'one, two'", "first")):
+        monkeypatch.setattr(sys, "orig_argv", ["python", *shlex.split(command)])
+        results = Results(path, {"steps": 1})
+        results.note_origin()
+        run = Run(CELL, "uniform", "1", number)
+        results.add(run, made_up(run))
+    about = json.loads(path.with_suffix(".json").read_text())
+    assert about["command"] == "python first"
+    assert [one["command"] for one in about["earlier"]] == ["python second 'one, two'"]
+    assert about["earlier"][0].keys() == {"command", "machine", "versions"}
 
 
 def test_rows_stand_in_the_order_of_the_runs_whichever_ended_first(tmp_path):
