@@ -16,7 +16,8 @@ Written by `python -m benchmarks.page` from `benchmarks/results/learning.json`, 
 by each learner with five seeds (where a table has fewer, the rest has not been run yet). *Required*
 is the return that a learner has to reach within its budget on average over the seeds; the budget
 counts steps of the environment (a decision can last several). Returns are those of the last policy,
-without exploration, over 30 episodes; intervals are 95% t-intervals of the mean over seeds, and
+without random decisions, over 30 episodes (in these runs noisy layers still drew their noise, which
+`evaluate` leaves out by now); intervals are 95% t-intervals of the mean over seeds, and
 *alone* counts the seeds that reached it each for itself. Settings were chosen on other seeds than
 those reported, but two budgets were doubled on them: in what the others have, MASPDQN missed cart
 pole's 100 on one seed (mean 142), and MASPRainbow came to 1.74 on small Breakout. The chain was

@@ -10,13 +10,11 @@ import inspect
 import io
 import os
 import pickle
-import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -24,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from macro_gym.errors import CheckpointError, RestoreError
 from macro_gym.files import replacing
 from macro_gym.pickling import comes_back_new
+from sb3_masp.generators import generators, restore_generators
 
 
 class Cost(NamedTuple):
@@ -126,7 +125,7 @@ def save_checkpoint(
             "observation_space": model.observation_space,
             "action_space": model.action_space,
         },
-        "generators": _generators(model),
+        "generators": generators(model),
         "extra": dict(extra),
     }
     content |= {name: vars(model)[name] for name in NOT_SAVED if name in vars(model)}
@@ -165,26 +164,5 @@ def load_checkpoint(path: str | os.PathLike[str], device: th.device | str = "aut
         if buffer in content:
             content[buffer].device = model.device
     # Last: building the model has drawn from the generators.
-    _restore_generators(model, content["generators"])
+    restore_generators(model, content["generators"])
     return Resumed(model, content["extra"])
-
-
-def _generators(model: BaseAlgorithm) -> dict[str, Any]:
-    """State of every generator outside the environment that learning draws from."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": th.get_rng_state(),
-        "cuda": th.cuda.get_rng_state_all() if th.cuda.is_available() else [],
-        "actions": model.action_space.np_random.bit_generator.state,
-    }
-
-
-def _restore_generators(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
-    """Set every generator to where `_generators` found it."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    th.set_rng_state(state["torch"])
-    if state["cuda"] and th.cuda.is_available():
-        th.cuda.set_rng_state_all(state["cuda"])
-    model.action_space.np_random.bit_generator.state = state["actions"]

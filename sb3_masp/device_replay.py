@@ -34,7 +34,7 @@ class DeviceReplayBuffer(MacroReplayBuffer):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take the device's memory, if there is enough."""
+        """See whether the device has the memory, which is taken with the first decision."""
         super().__init__(*args, **kwargs)
         needed = self.buffer_size * self.n_envs * _entry_nbytes(self.observation_space, self)
         free = free_memory(self.device)
@@ -48,8 +48,7 @@ class DeviceReplayBuffer(MacroReplayBuffer):
                 stacklevel=2,
             )
             return
-        ring = self.buffer_size, self.n_envs, self.device
-        store = DeviceStore(self.observation_space, self.obs_shape, *ring)
+        store = DeviceStore(self.observation_space, self.obs_shape, self.buffer_size, self.n_envs)
         self._store = store  # type: ignore[assignment]  # the same interface
 
     @property
@@ -63,7 +62,7 @@ class DeviceReplayBuffer(MacroReplayBuffer):
             return super().memory_statement()
         decisions = self.buffer_size * self.n_envs
         held = f"{readable(self._store.nbytes)} on {self.device}"
-        return f"replay buffer: {decisions:,} decisions, {held} from the beginning"
+        return f"replay buffer: {decisions:,} decisions, {held} from the first on"
 
     def _gather(
         self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
@@ -78,7 +77,7 @@ class DeviceReplayBuffer(MacroReplayBuffer):
         super().add(*args, **kwargs)
 
     def _place(self) -> None:
-        """Take the device's memory, if not done: SB3 tells a loaded buffer of its device."""
+        """Take the device's memory, if not done: a model that is not to learn takes none."""
         if isinstance(self._store, DeviceStore) and self._store.device != self.device:
             self._store.to(self.device)
 
@@ -104,27 +103,28 @@ class DeviceStore:
         shape: What SB3's ``get_obs_shape`` says of it; by key for a Dict space.
         capacity: Rows of the ring.
         n_envs: Entries in a row, one of each environment.
-        device: Where tensors are.
     """
 
     compressed = False
 
-    def __init__(
-        self, space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int, device: th.device
-    ) -> None:
-        """Take the ring's memory at once."""
+    device: Any
+    """Where tensors are; None until `to` takes the memory that observations are added to."""
+
+    def __init__(self, space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int) -> None:
+        """Take no memory yet to speak of."""
         parts = parts_by_key(space, shape)
-        self.capacity, self.n_envs, self.device = capacity, n_envs, device
+        self.capacity, self.n_envs, self.device = capacity, n_envs, None
         self._dtypes = {key: np.dtype(part.dtype) for key, (part, _) in parts.items()}
         self._shapes = {key: own_shape for key, (_, own_shape) in parts.items()}
-        self._ring = self._room(capacity * n_envs)
+        self._ring = self._room(0)
         self.clear()
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes on the device, which later grows only by where episodes end."""
-        tensors = [*self._ring.values(), *self._pool.values()]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        """Memory in bytes that the device gives, which grows only by where episodes end."""
+        pooled = len(next(iter(self._pool.values())))
+        entry = sum(tensor[0].numel() * tensor.element_size() for tensor in self._pool.values())
+        return (self.capacity * self.n_envs + pooled) * entry
 
     def clear(self) -> None:
         """Forget all entries."""
@@ -257,7 +257,9 @@ class DeviceStore:
 def free_memory(device: th.device) -> int | None:
     """Bytes that a device has free; None where that is not known."""
     if device.type == "cuda":
-        return th.cuda.mem_get_info(device)[0]
+        # What torch keeps for reuse counts as taken there, and can be had.
+        kept = th.cuda.memory_reserved(device) - th.cuda.memory_allocated(device)
+        return th.cuda.mem_get_info(device)[0] + kept
     return available_memory() if device.type == "cpu" else None
 
 

@@ -1,7 +1,6 @@
 """Scores of a trained model, and how sure they are."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
+
+from sb3_masp.generators import generators, restore_generators
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +64,22 @@ def evaluate(
 
     Args:
         model: A learner, which is left as it was. What it does apart from random decisions is what
-            is best of its values or, of learners with a policy, drawn from that.
+            is best of its values, without the noise of noisy layers, or, of learners with a policy,
+            drawn from that.
         env: Environments with SB3's Monitor, which counts true rewards.
         episodes: How many.
         epsilon: Share of random decisions: 0.05 as in Mnih et al. (2015), so that a greedy policy
             cannot wait for ever; 1 for the random policy.
-        seed: Of the policy and the environments.
+        seed: Of the policy and the environments. Generators go on afterwards from where they were.
         progress_bar: Whether to show one, counting episodes.
         each: Called after each decision of these episodes with the number of the environment, its
             info, and whether the episode has ended.
     """
+    before = generators(model)
     set_random_seed(seed)
     env.seed(seed)
-    model.action_space.seed(seed)  # what SB3 explores with
+    model.action_space.seed(seed)
+    player = _PartlyRandom(model, epsilon, greedy="exploration_rate" in vars(model))
     bar = tqdm(total=episodes, unit="episode", disable=not progress_bar, leave=False)
 
     def count(state: dict[str, Any], _: dict[str, Any]) -> None:
@@ -84,51 +87,41 @@ def evaluate(
         if each is not None:
             each(state["i"], state["info"], bool(state["done"]))
 
-    with bar, _exploring(model, epsilon) as player:
-        scores, lengths = evaluate_policy(
-            player,
-            env,
-            episodes,
-            deterministic=False,
-            callback=count,
-            return_episode_rewards=True,
-        )
+    try:
+        with bar:
+            scores, lengths = evaluate_policy(
+                player, env, episodes, callback=count, return_episode_rewards=True
+            )
+    finally:
+        restore_generators(model, before)
     assert isinstance(scores, list)
     assert isinstance(lengths, list)
     return Evaluation(tuple(map(float, scores)), tuple(map(int, lengths)), epsilon)
 
 
-@contextmanager
-def _exploring(model: BaseAlgorithm, epsilon: float) -> Iterator[PolicyPredictor]:
-    """The model, a share of whose decisions is random."""
-    if "exploration_rate" not in vars(model):
-        yield _PartlyRandom(model, epsilon)
-        return
-    before = vars(model)["exploration_rate"]
-    vars(model)["exploration_rate"] = epsilon
-    try:
-        yield model
-    finally:
-        vars(model)["exploration_rate"] = before
-
-
 @dataclass(frozen=True)
 class _PartlyRandom:
-    """Explores as SB3's DQN does, with a learner that has no ε: all environments at a time.
+    """Explores as SB3's DQN does, with any learner: all environments at a time.
 
     Args:
         model: The learner.
         epsilon: Share of random decisions.
+        greedy: Whether the others are what the learner holds to be best.
     """
 
     model: BaseAlgorithm
     epsilon: float
+    greedy: bool
 
     def predict(
-        self, observation: Any, *args: Any, **kwargs: Any
+        self,
+        observation: Any,
+        state: tuple[NDArray[Any], ...] | None = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
         """What the model or chance decides, for a batch of observations."""
-        decided, state = self.model.predict(observation, *args, **kwargs)
+        decided, state = self.model.predict(observation, state, episode_start, self.greedy)
         if np.random.rand() < self.epsilon:
             decided = np.array([self.model.action_space.sample() for _ in decided])
         return decided, state

@@ -1,5 +1,7 @@
 """What every learner of decisions that last shares: its replay, its environments, its loop."""
 
+import io
+import pathlib
 import warnings
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Self
@@ -124,9 +126,10 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         return super().collect_rollouts(env, *args, **kwargs)
 
     def _pay_updates(self) -> None:
-        """Take the updates that are owed."""
+        """Take the updates that are owed; a model that came without its replay owes none."""
         owed, self._owed_updates = self._owed_updates, 0
-        self._take_updates(owed, self.batch_size)
+        if self.replay_buffer.size():
+            self._take_updates(owed, self.batch_size)
 
     def _take_updates(self, updates: int, batch_size: int) -> None:
         """Take ``updates`` updates."""
@@ -228,28 +231,58 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         for setting, value, default in (
             ("prioritized_replay", self.prioritized_replay, False),
             ("n_steps", self.n_steps, 1),
+            ("clip_rewards", bool(self.clip_rewards), False),
         ):
             allowed = f"{default} with {name}, which cannot do it"
             require_setting(setting, value, value == default, allowed)
         if self.macro_set is not None:
             warnings.warn(
-                f"{name} does not know how long macro-actions last and will discount every "
-                "decision by one γ; MacroReplayBuffer does.",
+                f"{name} does not know how long macro-actions last: it discounts every decision by "
+                "one γ, and clips no rewards; MacroReplayBuffer knows.",
                 stacklevel=2,
             )
 
     def _buffer_settings(self) -> dict[str, Any]:
         """Arguments of the buffer that are this learner's."""
-        if self.clip_rewards is None and self.env is not None:
-            self.clip_rewards = pays_game_scores(self.env)
         if not issubclass(self.replay_buffer_class or MacroReplayBuffer, MacroReplayBuffer):
             return {}
+        if self.clip_rewards is None and self.env is not None:
+            self.clip_rewards = pays_game_scores(self.env)
         return {
             "gamma": self.gamma,
             "n_steps": self.n_steps,
             "clip_rewards": bool(self.clip_rewards),
             "prioritized": self.prioritized_replay,
         }
+
+    def load_replay_buffer(
+        self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True
+    ) -> None:
+        """Take a saved replay buffer, and draw returns of the model's own ``n_steps`` from it.
+
+        Args:
+            path: As SB3's.
+            truncate_last_traj: As SB3's.
+
+        Raises:
+            LearnerSettingError: What it holds was discounted, clipped or to be drawn otherwise than
+                the model has it; the model keeps the buffer that it has.
+        """
+        before = self.replay_buffer
+        super().load_replay_buffer(path, truncate_last_traj)
+        loaded = self.replay_buffer
+        if not isinstance(loaded, MacroReplayBuffer):
+            return
+        self.replay_buffer = before
+        for setting, value, of_buffer in (
+            ("gamma", self.gamma, loaded.gamma),
+            ("clip_rewards", bool(self.clip_rewards), loaded.clip_rewards),
+            ("prioritized_replay", self.prioritized_replay, loaded.prioritized),
+        ):
+            allowed = f"{of_buffer!r}, as in the replay buffer that was saved"
+            require_setting(setting, value, value == of_buffer, allowed)
+        loaded.n_steps = self.n_steps
+        self.replay_buffer = loaded
 
     def learn(
         self,

@@ -3,7 +3,7 @@
 import io
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch as th
 from gymnasium.vector import VectorEnv
@@ -43,6 +43,9 @@ class MacroModel(BaseAlgorithm):
     """
 
     macro_set: MacroSet | None
+
+    kept_at_loading: ClassVar[tuple[str, ...]] = ()
+    """Arguments of the constructor that cannot be changed by `load`."""
 
     def _recognise(self) -> None:
         """Take over the environments' macros.
@@ -96,7 +99,11 @@ class MacroModel(BaseAlgorithm):
 
         Raises:
             MacroSetMismatchError: ``env`` has other macros than the model was trained with.
+            LearnerSettingError: An argument would change what the model consists of.
         """
+        for name in cls.kept_at_loading:
+            allowed = "left out at loading, where a model keeps its own; build a new one with it"
+            require_setting(name, kwargs.get(name), name not in kwargs, allowed)
         data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
         saved: dict[str, Any] = data or {}
         if isinstance(path, io.BufferedIOBase):

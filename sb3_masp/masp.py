@@ -75,6 +75,14 @@ class MASP(MacroLearner):
     value_parts: ClassVar[tuple[str, ...]]
     """Names of the network's parts that end in the values."""
 
+    kept_at_loading: ClassVar[tuple[str, ...]] = (
+        "similarity",
+        "similarity_start",
+        "similarity_learning",
+        "embedding_dim",
+        "embedding",
+    )
+
     similarity: Similarity
     similarity_learning: SimilarityLearning
     batch_norm_stats: list[Tensor]
@@ -134,6 +142,8 @@ class MASP(MacroLearner):
                 stacklevel=3,
             )
         super().__init__(policy, env, policy_kwargs=policy_kwargs, **kwargs)
+        if kwargs["_init_setup_model"] and not similarity_frozen:
+            self._require_start_that_counts(similarity, similarity_start)
 
     def _require_settings(self) -> None:
         """Refuse settings that are out of range.
@@ -156,6 +166,18 @@ class MASP(MacroLearner):
         ):
             value = getattr(self, name)
             require_setting(name, value, value in allowed, " or ".join(map(repr, allowed)))
+
+    def _require_start_that_counts(self, similarity: str | Similarity, start: Start) -> None:
+        """Refuse a start that what learns Σ would write over without having looked at it.
+
+        Raises:
+            LearnerSettingError: It would.
+        """
+        way = self.similarity_learning
+        allowed = f"left out, since {type(way).__name__} writes Σ anew; or freeze it"
+        named = isinstance(similarity, str) and similarity in SIMILARITIES
+        require_setting("similarity_start", start, way.keeps_start or start == "uniform", allowed)
+        require_setting("similarity", similarity, way.keeps_start or named, allowed)
 
     @property
     def current_eta(self) -> float:

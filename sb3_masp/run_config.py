@@ -127,7 +127,8 @@ class LearnerConfig:
         auxiliary_prior: Weight of handcrafted overlap in the auxiliary way; 0.5 suits it.
         embedding_dim: Numbers that tell the network of the similarity; 0 for none.
         embedding: How they are made.
-        clip_rewards: Clip each step's reward to [-1, 1] for learning; by default for games only.
+        clip_rewards: Clip each step's reward to [-1, 1] for learning; by default for MacroALE and
+            MacroRetro only, not for ALE's own ids.
         double_q: Double Q-learning.
         prioritized_replay: Prioritised replay.
         dueling: Streams of their own for values and advantages.

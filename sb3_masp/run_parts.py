@@ -12,6 +12,7 @@ import ale_py
 import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv
 
 from macro_gym import MacroAction, MacroSet
@@ -29,6 +30,9 @@ from sb3_masp.similarity import Similarity, Transfer, transferred_similarity
 from sb3_masp.similarity.forms import is_file
 
 MACRO_SET = "macro_set.json"
+
+SMALLEST_IMAGE = 36
+"""Pixels that each side must have for SB3's convolutions; smaller images are read as numbers."""
 
 gym.register_envs(ale_py)  # for baselines on ALE's own ids
 gym.register_envs(problems)
@@ -178,6 +182,11 @@ def carried_similarity(config: TrainConfig, env: VecEnv) -> tuple[Similarity, Tr
     return transferred_similarity(file, macro_set, config.similarity_unmapped)
 
 
+def image_sides(shape: tuple[int, ...]) -> list[int]:
+    """Height and width of images: all but their fewest, the channels, as SB3 tells them."""
+    return sorted(shape)[1:]
+
+
 def make_model(
     config: TrainConfig, env: VecEnv, similarity: Similarity | None = None
 ) -> MacroModel:
@@ -206,9 +215,9 @@ def make_model(
     policy = "MlpPolicy"
     if isinstance(space, gym.spaces.Dict):
         policy = "MultiInputPolicy"
-    elif len(space.shape or ()) == 3:
+    elif is_image_space(space) and min(image_sides(space.shape or ())) >= SMALLEST_IMAGE:
         policy = "CnnPolicy"
-    elif space.dtype == np.uint8:
+    elif space.dtype == np.uint8 and len(space.shape or ()) == 1:
         policy_kwargs["features_extractor_class"] = BytesExtractor
     learner_kwargs = config.learner_kwargs
     if similarity is None and (carried := carried_similarity(config, env)):

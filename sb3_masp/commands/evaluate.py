@@ -9,6 +9,7 @@ from macro_gym.files import replacing
 from sb3_masp import run
 from sb3_masp.evaluation import Evaluation
 from sb3_masp.evaluation import evaluate as evaluate_model
+from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.macro_model import MacroModel
 from sb3_masp.run_config import ALGORITHMS
 
@@ -38,7 +39,9 @@ def evaluate(
         config = replace(config, macros=folder / run.MACRO_SET, k=None)
     env = run.make_env(config, n_envs=1)
     learner = ALGORITHMS[config.algorithm].learner
-    model = learner.load(folder / "model.zip", env=env, device=config.device)
+    # Nothing is learned, so that a machine without a GPU will do.
+    changed: dict[str, Any] = {"cuda_graph": False} if issubclass(learner, MacroLearner) else {}
+    model = learner.load(folder / "model.zip", env=env, device=config.device, **changed)
     results = {
         "trained": evaluate_model(model, env, episodes, epsilon, seed, progress_bar=True),
         "random": evaluate_model(model, env, episodes, 1.0, seed, progress_bar=True),

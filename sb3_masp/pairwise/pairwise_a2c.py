@@ -1,7 +1,7 @@
 """PairwiseA2C: advantage actor-critic whose credit across time is learned by meta-gradients."""
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -89,6 +89,8 @@ class PairwiseA2C(TrajectoryA2C):
     Source: arXiv 2102.04999. That rollouts which are cut off are bootstrapped, in ``"pwr"`` too, is
     ours.
     """
+
+    kept_at_loading: ClassVar[tuple[str, ...]] = ("weights",)
 
     weights: CreditWeights
     weights_optimizer: Adam

@@ -95,6 +95,11 @@ class MASPRainbow(MASP, Rainbow):
     Source: arXiv 2506.13690 on arXiv 1710.02298.
     """
 
+    kept_at_loading: ClassVar[tuple[str, ...]] = (
+        *MASP.kept_at_loading,
+        *Rainbow.kept_at_loading,
+    )
+
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,

@@ -127,6 +127,8 @@ class Rainbow(MacroLearner, DQN):
         "MultiInputPolicy": MultiInputPolicy,
     }
 
+    kept_at_loading: ClassVar[tuple[str, ...]] = NETWORK_SETTINGS
+
     q_net: RainbowNetwork
     q_net_target: RainbowNetwork
 

@@ -45,6 +45,7 @@ class AuxiliaryHead(SimilarityLearning):
 
     way = "auxiliary"
     parts = ("head", "optimizer")
+    keeps_start = False
     remedies: ClassVar[Mapping[Collapse, str]] = {
         "uniform": "Lower the temperature of AuxiliaryHead, or raise its prior"
     }

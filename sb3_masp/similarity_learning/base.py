@@ -72,6 +72,9 @@ class SimilarityLearning(ABC):
     parts: ClassVar[tuple[str, ...]] = ()
     """Attributes with a ``state_dict``, which are saved with the model."""
 
+    keeps_start: ClassVar[bool] = True
+    """Whether what it comes to depends on where Σ starts."""
+
     needs_parameters: ClassVar[bool] = False
     """Whether `step` needs the network's parameters before the inner step."""
 

@@ -135,11 +135,13 @@ def require_buildable(sweep: Sweep) -> None:
     todo = [run for run in sweep.runs if status(run) in ("waiting", "failed")]
     for run in tqdm(list(each_once(todo)), desc="checking arms", delay=2, leave=False):
         try:
-            env = training.make_env(run.config)
-            if run.config.checkpoint_every is not None:
+            # Graphs need a GPU, which only the workers may have.
+            config = replace(run.config, learner=replace(run.config.learner, cuda_graph=False))
+            env = training.make_env(config)
+            if config.checkpoint_every is not None:
                 require_restorable(env)
-            carried = carried_similarity(run.config, env)
-            model = training.make_model(run.config, env, carried and carried[0])
+            carried = carried_similarity(config, env)
+            model = training.make_model(config, env, carried and carried[0])
             env.close()
         except Exception as error:  # SB3's and the environments' own, of any kind
             raise SweepError(

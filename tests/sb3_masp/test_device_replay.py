@@ -135,7 +135,20 @@ def test_main_memory_is_a_device_that_may_be_too_small(monkeypatch):
 
 def test_the_memory_stated_is_that_of_all_observations():
     ours, _ = both(1024, SPACES["stack"], 3)
-    assert "3,072 decisions, 9.1 MiB on cpu from the beginning" in ours.memory_statement()
+    assert "3,072 decisions, 9.1 MiB on cpu from the first on" in ours.memory_statement()
+
+
+def test_memory_is_taken_with_the_first_decision_and_no_earlier():
+    ours, _ = both(1024, SPACES["stack"], 3)
+    stated = ours._store.nbytes
+    assert held(ours._store) < 0.01 * stated
+    ours.add(*next(iter(play(2, SPACES["stack"], 3, 1))))
+    assert held(ours._store) == ours._store.nbytes == stated
+
+
+def held(store):
+    tensors = [*store._ring.values(), *store._pool.values()]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def test_observations_are_normalised_as_those_in_main_memory():

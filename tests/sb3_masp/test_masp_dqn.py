@@ -143,6 +143,10 @@ def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
         ({"meta_learning_rate": -1.0}, "meta_learning_rate is -1.0"),
         ({"replay_buffer_class": ReplayBuffer, "n_steps": 3}, "n_steps is 3; it must be 1 with"),
         (
+            {"replay_buffer_class": ReplayBuffer, "clip_rewards": True},
+            "clip_rewards is True; it must be False with ReplayBuffer",
+        ),
+        (
             {"replay_buffer_class": ReplayBuffer, "prioritized_replay": True},
             "prioritized_replay is True; it must be False with ReplayBuffer",
         ),

@@ -56,6 +56,14 @@ def test_a_run_stopped_and_gone_on_with_takes_the_updates_it_owed(tmp_path):
     assert MASPDQN.load(tmp_path / "model")._owed_updates == owed
 
 
+def test_a_model_that_came_without_its_replay_owes_nothing(tmp_path):
+    model = overlapping(overlap_updates=True).learn(45)
+    assert model._owed_updates
+    model.save(tmp_path / "model")
+    loaded = MASPDQN.load(tmp_path / "model", env=model.get_env())
+    assert loaded.learn(3)._n_updates == model._n_updates
+
+
 def noted(call, name, events):
     def noting(*args):
         events.append(name)

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import torch as th
 from moviepy import VideoFileClip
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from macro_gym import MacroSet
 from macro_gym.atari import MacroAtariEnv
 from macro_gym.errors import CheckpointError
-from sb3_masp import MASPDQN, load_similarity, run
+from sb3_masp import MASPDQN, Rainbow, load_similarity, run
 from sb3_masp.callbacks import Checkpoints, _frames_per_step
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.cli import main
@@ -447,6 +450,43 @@ def test_evaluation_gives_the_mean_and_an_interval_around_it(config):
     again = evaluate(model, model.get_env(), 5, epsilon=1.0, seed=2)
     assert result == again
     assert result != evaluate(model, model.get_env(), 5, epsilon=1.0, seed=3)
+    np.random.seed(1)
+    model.action_space.seed(1)
+    drawn = np.random.get_state()[2], model.action_space.np_random.bit_generator.state
+    evaluate(model, model.get_env(), 2)
+    assert drawn == (np.random.get_state()[2], model.action_space.np_random.bit_generator.state)
     low, high = result.interval
     assert low <= result.mean == np.mean(result.scores) <= high
     assert Evaluation((2.0,) * 7, (1,) * 7, 0.0).interval == (2.0, 2.0)
+
+
+def test_what_is_best_is_evaluated_without_the_noise_that_explores():
+    env = make_vec_env("CartPole-v1", 2)
+    model = Rainbow("MlpPolicy", env, noise_scale=50.0, seed=3, device="cpu", buffer_size=100)
+    best = evaluate(model, env, 3, epsilon=0.0, seed=2)
+    model.predict = lambda seen, *_: Rainbow.predict(model, seen, deterministic=True)
+    assert best == evaluate(model, env, 3, epsilon=0.0, seed=2)
+
+
+def test_a_run_of_cuda_graphs_is_evaluated_without_a_gpu(config, capsys):
+    model = run.train(replace(config, frames=800, checkpoint_every=None), progress_bar=False)
+    model.cuda_graph = True
+    model.save(config.run / "model.zip")
+    main(["evaluate", str(config.run), "--episodes", "1"])
+    assert "trained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "high"), [((7, 10, 4), bool, 1), ((7, 10, 3), np.uint8, 255)]
+)
+def test_images_too_small_for_convolutions_are_read_as_numbers(shape, dtype, high, config):
+    env = DummyVecEnv([lambda: Pictures(shape, dtype, high)])
+    model = run.make_model(replace(config, env="Pictures-v0", macros=None, obs_type=None), env)
+    assert isinstance(model.policy.q_net.features_extractor, FlattenExtractor)
+
+
+class Pictures(gym.Env):
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, shape, dtype, high):
+        self.observation_space = gym.spaces.Box(0, high, shape, dtype)

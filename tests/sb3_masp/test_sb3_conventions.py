@@ -1,5 +1,6 @@
 """What SB3's documentation promises of DQN holds for every learner."""
 
+import inspect
 import io
 import multiprocessing
 
@@ -31,6 +32,7 @@ from stable_baselines3.common.vec_env import (
 )
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from macro_gym.errors import LearnerSettingError
 from sb3_masp.masp import MASP
 from tests.sb3_masp.learners import LEARNERS, MACROS, DictCartPole, macro_cartpole, small
 
@@ -211,6 +213,39 @@ def test_a_saved_replay_buffer_comes_back_as_it_was(learner, tmp_path):
     for name in samples[0]._fields:
         np.testing.assert_array_equal(*(getattr(sample, name) for sample in samples), name)
     other.learn(31)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"), [("gamma", 0.5), ("clip_rewards", True), ("prioritized_replay", None)]
+)
+def test_a_replay_buffer_of_other_returns_than_the_models_is_refused(
+    learner, name, other, tmp_path
+):
+    trained(learner).save_replay_buffer(tmp_path / "buffer")
+    other = not trained(learner).prioritized_replay if other is None else other
+    model = small(learner, **{name: other})
+    own = model.replay_buffer
+    with pytest.raises(LearnerSettingError, match=f"{name} is {other}.*that was saved"):
+        model.load_replay_buffer(tmp_path / "buffer")
+    assert model.replay_buffer is own
+
+
+def test_a_saved_replay_buffer_gives_returns_of_as_many_decisions_as_the_model_asks(
+    learner, tmp_path
+):
+    trained(learner).save_replay_buffer(tmp_path / "buffer")
+    model = small(learner, n_steps=7)
+    model.load_replay_buffer(tmp_path / "buffer")
+    assert model.replay_buffer.sample(17).discounts.min() < 0.99**7
+
+
+def test_what_a_loaded_model_would_not_change_is_refused(learner, tmp_path):
+    trained(learner).save(tmp_path / "model")
+    known = {"similarity", "n_atoms"} & inspect.signature(learner).parameters.keys()
+    assert known <= set(learner.kept_at_loading)
+    for name in learner.kept_at_loading:
+        with pytest.raises(LearnerSettingError, match=f"^{name} is 7; .* left out at loading"):
+            learner.load(tmp_path / "model", **{name: 7})
 
 
 def test_a_policy_is_saved_and_loaded_alone(learner, tmp_path):

@@ -15,7 +15,7 @@ import torch as th
 from benchmarks.similarity_learning import table
 from macro_gym import MacroAction
 from macro_gym.errors import LearnerSettingError
-from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow
+from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow, SoftmaxSimilarity
 from sb3_masp.similarity import SimilarityError
 from sb3_masp.similarity.matrices import distance_logits
 from sb3_masp.similarity_learning import (
@@ -269,6 +269,19 @@ def test_the_docs_table_of_costs_is_what_was_measured():
 def test_what_a_way_cannot_do_is_refused(settings, message):
     with pytest.raises(SimilarityError, match=message):
         learner(**settings)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [{"similarity_start": "overlap"}, {"similarity": SoftmaxSimilarity(th.ones(7, 7))}],
+    ids=["start", "object"],
+)
+def test_a_start_that_the_head_would_write_over_is_refused_unless_it_is_frozen(start):
+    settings = {"way": AuxiliaryHead(), **start}
+    (name,) = start
+    with pytest.raises(LearnerSettingError, match=rf"(?s){name} is .*AuxiliaryHead writes Σ anew"):
+        learner(**settings)
+    assert learner(**settings, similarity_frozen=True).similarity_frozen
 
 
 @pytest.mark.parametrize(

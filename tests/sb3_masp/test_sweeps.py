@@ -21,7 +21,7 @@ from sb3_masp.checkpoint import load_checkpoint
 from sb3_masp.cli import main
 from sb3_masp.similarity import SimilarityAbout
 from sb3_masp.sweeps import SweepError, execute, make_sweep, plan, processes, ray_cluster, worker
-from sb3_masp.sweeps.execution import require_same
+from sb3_masp.sweeps.execution import require_buildable, require_same
 from sb3_masp.sweeps.results import status
 from sb3_masp.sweeps.worker import is_finished, read_state
 
@@ -292,6 +292,11 @@ def test_what_a_learner_would_refuse_is_refused_before_anything_runs(arm, messag
     with pytest.raises(SweepError, match=message):
         execute(sweep)
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_that_need_a_gpu_are_checked_where_there_is_none(tmp_path):
+    fixed = DECLARATION["fixed"] | {"cuda_graph": True}
+    require_buildable(make_sweep(DECLARATION | {"fixed": fixed}, tmp_path))
 
 
 def test_macros_that_have_changed_since_are_refused(tmp_path):
