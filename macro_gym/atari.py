@@ -88,6 +88,9 @@ class MacroAtariEnv(EmulatorEnv):
     Source: arXiv 2506.13690; preprocessing of Machado et al. (2018).
     """
 
+    # Also where it is none of the game's minimal set.
+    _noop = ale_py.Action.NOOP.value
+
     def __init__(
         self,
         game: str,
@@ -250,4 +253,5 @@ def _macro_set(game: str, names: tuple[str, ...], k: int | None, macros: Macros)
     """The macros asked for, over the game's actions."""
     if k == 0 and macros is None:
         return MacroSet(names)
-    return most_frequent(loaded(macros, partial(load_bank, game)).remap(names), k, macros)
+    # Only what was chosen must fit.
+    return most_frequent(loaded(macros, partial(load_bank, game)), k, macros).remap(names)

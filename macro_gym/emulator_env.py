@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.core import RenderFrame
 
-from macro_gym.errors import ArgumentTypeError
+from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError
 from macro_gym.frames import Emulator, Frames, MemoryFrames, ScreenFrames, warn_of_other_frameskip
 from macro_gym.macro_action import decision_info
 from macro_gym.macro_set import MacroSet
@@ -34,8 +34,8 @@ Macros = MacroSet | str | os.PathLike[str] | None
 class EmulatorEnv(gym.Env[Image, np.int64], ABC):
     """A game whose actions are its primitives and then macros.
 
-    What subclasses add is the emulator: ``_emulator`` and ``_codes`` (what it calls the primitives)
-    exist before `_begin_playing`, which they call last.
+    What subclasses add is the emulator: ``_emulator``, ``_codes`` (what it calls the primitives)
+    and ``_noop`` (what it calls doing nothing) exist before `_begin_playing`, which they call last.
 
     Args:
         obs_type: As for `macro_gym.atari.MacroAtariEnv`, like all others.
@@ -56,6 +56,7 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
     macro_set: MacroSet
     _emulator: Emulator
     _codes: Sequence[int]
+    _noop: int
 
     def __init__(
         self,
@@ -76,7 +77,12 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
         require_at_least("stack_size", stack_size, 1)
         require_at_least("noop_max", noop_max, 0)
         require_probability("repeat_action_probability", repeat_action_probability)
-        sides = screen_size if isinstance(screen_size, tuple) else (screen_size,) * 2
+        given: Any = screen_size  # a list is what JSON makes of a pair
+        sides = tuple(given) if isinstance(given, (tuple, list)) else (given, given)
+        if len(sides) != 2:
+            raise EnvironmentSettingError(
+                f"screen_size is {screen_size!r}; it must be a side, or width and height"
+            )
         for side in sides:
             require_at_least("a side of screen_size", side, 1)
         self._obs_type = obs_type
@@ -100,7 +106,7 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
         info = self._reset_game(seed, options)
         if self._noop_max > 0:
             for _ in range(int(self.np_random.integers(1, self._noop_max + 1))):
-                self._emulator.act(self._codes[0])
+                self._emulator.act(self._noop)
                 info.update(self._game_info())
                 if self._emulator.over():
                     info = self._reset_game(seed, options)

@@ -99,6 +99,14 @@ class ScreenFrames:
         self._shown[1:] = self._shown[0]
         self._unshown = 0
 
+    def place(self) -> tuple[int, int]:
+        """Where the stack is: for `go_back`."""
+        return self._newest, self._unshown
+
+    def go_back(self, place: tuple[int, int]) -> None:
+        """Go back to a `place`, from where at least as many steps are to be run again as since."""
+        self._newest, self._unshown = place
+
     def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
         """Run up to ``frameskip`` frames, stopping where the episode ends."""
         previous = self._pooled[self._newest]

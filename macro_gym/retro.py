@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from gymnasium.core import RenderFrame
@@ -20,6 +20,7 @@ from macro_gym.emulator_env import (
     most_frequent,
 )
 from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError, MissingBankError
+from macro_gym.frames import ScreenFrames
 from macro_gym.macro_set import MacroSet
 from macro_gym.resize import Image
 from macro_gym.retro_emulator import RetroEmulator
@@ -161,6 +162,7 @@ class MacroRetroEnv(EmulatorEnv):
         )
         self._held = [_held(name, self._integration.buttons) for name in names]
         self._codes = range(len(names))
+        self._noop = _idle(self._held, names, noop_max)
         self._recorder = None if record is None else self._movie_recorder(record)
         chosen = most_frequent(MacroSet(names) if given is None else given, k, macros)
         # Only what was chosen must fit: without macros, any buttons will do.
@@ -271,7 +273,9 @@ class MacroRetroEnv(EmulatorEnv):
         cut = self._emulator.frames_left() <= steps * self.frameskip
         if unseen <= 0 or cut or not self._can_draw_later:
             return 0
-        self._before = self._emulator.save(), self.np_random.bit_generator.state
+        state = self.np_random.bit_generator.state
+        place = cast(ScreenFrames, self._frames).place()
+        self._before = self._emulator.save(), state, place
         return unseen
 
     def _ran(self, primitives: Sequence[int], *, draw_again: bool) -> None:
@@ -285,8 +289,9 @@ class MacroRetroEnv(EmulatorEnv):
         """Run a decision again from the state before it, drawn."""
         memory = self.retro_env.get_ram()
         self._emulator.on_frame, on_frame = None, self._emulator.on_frame
-        saved, self.np_random.bit_generator.state = self._before
+        saved, self.np_random.bit_generator.state, place = self._before
         self._emulator.restore(saved)
+        cast(ScreenFrames, self._frames).go_back(place)
         for primitive in primitives:
             self._frames.step(self._emulator, self._codes[primitive])
         self._emulator.on_frame = on_frame
@@ -338,6 +343,21 @@ def _primitives(
 def _held(name: str, buttons: Buttons) -> Held:
     """What each player holds in a primitive."""
     return tuple(button_row(part, buttons) for part in name.split(BETWEEN_PLAYERS))
+
+
+def _idle(held: Sequence[Held], names: Sequence[str], noop_max: int) -> int:
+    """The primitive in which nobody holds anything; any if it is not needed.
+
+    Raises:
+        EnvironmentSettingError: It is needed, and there is none.
+    """
+    idle = next((code for code, rows in enumerate(held) if not np.any(rows)), None)
+    if idle is None and noop_max > 0:
+        raise EnvironmentSettingError(
+            f"noop_max is {noop_max}, but the primitives are {', '.join(names)}, and in each of "
+            'them buttons are held; name "NOOP" among the buttons, or leave noop_max at 0'
+        )
+    return idle or 0
 
 
 def _require_lives(integration: Integration, terminal_on_life_loss: bool) -> None:

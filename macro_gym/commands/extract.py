@@ -8,7 +8,7 @@ from typing import Literal
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.gather import gather
 from macro_gym.demonstrations.sources import Format
-from macro_gym.errors import InvalidMacroError
+from macro_gym.errors import InvalidMacroError, MacroSetFileError
 from macro_gym.extraction import METHODS, ExtractionSettings, emulated_effect
 from macro_gym.extraction.compression import mine_compressing
 from macro_gym.macro_set import MacroSet
@@ -59,6 +59,7 @@ def extract(
             f"method is {method!r}, which does not compare what macros do; distinct effects need "
             "--method compression"
         )
+    _require_free(output, play)
     gathered = gather(
         play,
         format,
@@ -82,6 +83,18 @@ def extract(
         print(f"macro-gym: skipped: {error}", file=sys.stderr)
     print(gathered)
     print(f"{output}  {len(macro_set.macros)} macros from {macro_set.provenance.steps} steps")
+
+
+def _require_free(output: Path, play: Sequence[Path]) -> None:
+    """Refuse to write macros where play is, or a folder, before anything is read.
+
+    Raises:
+        MacroSetFileError: Something other than a file of macros is there, or would be.
+    """
+    if output.is_dir() or output.suffix != ".json" or output in play:
+        raise MacroSetFileError(
+            f"output is {output}; it must be a file of its own for the macros, named .json"
+        )
 
 
 def _distinct(play: Sequence[Demonstration], settings: ExtractionSettings) -> MacroSet:

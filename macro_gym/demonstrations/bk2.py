@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from macro_gym.demonstrations.allowed import known_retro_game
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.movies import full_name, load_movie
 from macro_gym.demonstrations.reading import OnBad, files_below, from_each, refuse
@@ -21,7 +22,7 @@ def read_bk2(
 
     Args:
         path: A movie, or a folder of them at any depth.
-        game: The one game to read, with or without ``-v0``; all if empty.
+        game: The one game to read, with or without ``-v0`` or ``MacroRetro/``; all if empty.
         on_bad: What to do about a movie that is malformed or lacks the player.
         player: The one player to read, from 1; all if None.
 
@@ -38,7 +39,8 @@ def read_bk2(
 def _play(path: Path, game: str, player: int | None) -> Iterator[Demonstration]:
     """The play of one movie, player by player."""
     movie = load_movie(path)
-    if game and full_name(game) != movie.game:
+    asked = known_retro_game(game) or full_name(game.rpartition("/")[2])
+    if game and asked != movie.game:
         return
     if player is not None and not 1 <= player <= movie.players:
         raise DemonstrationError(

@@ -122,8 +122,9 @@ def gather(
 
 def _is_of(demonstration: Demonstration, game: str) -> bool:
     """Whether play is of the game that is asked for, or may be since it names none."""
-    names = {known_game(name) or bare_name(name) for name in (demonstration.game, game) if name}
-    return len(names) < 2
+    names = [name for name in (demonstration.game, game) if name]
+    games = {known_game(name) or known_retro_game(name) or bare_name(name) for name in names}
+    return len(games) < 2
 
 
 def _in_game(demonstration: Demonstration, game: str, full: bool) -> tuple[Demonstration, Changes]:

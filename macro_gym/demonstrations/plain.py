@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from macro_gym.demonstrations.reading import (
 )
 from macro_gym.errors import DemonstrationError
 
+ENDS = ("terminal", "done", "terminated", "truncated", "timeout", "termination", "truncation")
+"""Names of what says that a step was an episode's last, with an s behind or without."""
+
 TRUE, FALSE = ("1", "true"), ("0", "false", "")
 MOST_ACTIONS = 2**16
 
@@ -32,12 +35,14 @@ def read_plain(path: Path, game: str = "", on_bad: OnBad = refuse) -> Iterator[D
     """Yield the play of each file, in order of name.
 
     - What `Demonstration.save` wrote is read as it is.
-    - Another ``.npz`` holds ``actions`` and may hold ``rewards``, ``terminals`` (or ``dones``),
+    - Another ``.npz`` holds ``actions`` and may hold ``rewards``, ``terminals``,
       ``episode_starts`` (as Stable-Baselines' own recordings do) and ``primitives``, the
       actions' names.
     - A ``.csv`` names its columns in its first line: ``action``, and there may be ``reward``,
-      ``terminal`` (or ``done``) and ``episode``; others are ignored. Actions are all indices or
-      all names.
+      ``terminal`` and ``episode``; others are ignored. Actions are all indices or all names.
+
+    Episodes may also end by columns or arrays named ``done``, ``terminated``, ``truncated``,
+    ``timeout``, ``termination`` or ``truncation``, with an s or without, several together too.
 
     Indices without names count the game's minimal set; without a game they are their own names.
     The frame skip of files that are not our own is unknown (0).
@@ -74,9 +79,8 @@ def _npz(path: Path, game: str) -> Iterator[Demonstration]:
     steps = len(actions)
     rewards = _column(path, arrays, "rewards", "iuf", steps) if "rewards" in arrays else None
     starts = np.zeros(steps, dtype=np.bool_)
-    for name in ("terminals", "dones"):
-        if name in arrays:
-            starts |= after(_column(path, arrays, name, "iufb", steps) != 0)
+    for name in _ends_among(arrays):
+        starts |= after(_column(path, arrays, name, "iufb", steps) != 0)
     if "episode_starts" in arrays:
         starts |= _column(path, arrays, "episode_starts", "iufb", steps) != 0
     names: Sequence[str] = ()
@@ -129,10 +133,9 @@ def _csv(path: Path, game: str) -> Iterator[Demonstration]:
     if "reward" in rows[0]:
         rewards = np.array([_reward(path, *pair) for pair in zip(rows, lines, strict=True)])
     starts = np.zeros(len(rows), dtype=np.bool_)
-    for name in ("terminal", "done"):
-        if name in rows[0]:
-            ends = [_flag(path, row[name], n) for row, n in zip(rows, lines, strict=True)]
-            starts |= after(np.array(ends, dtype=np.bool_))
+    for name in _ends_among(rows[0]):
+        ends = [_flag(path, name, row[name], n) for row, n in zip(rows, lines, strict=True)]
+        starts |= after(np.array(ends, dtype=np.bool_))
     if "episode" in rows[0]:
         episodes = [row["episode"] for row in rows]
         starts[1:] |= [old != new for old, new in pairwise(episodes)]
@@ -163,9 +166,10 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[int]]:
 def _names_among(path: Path, written: list[str], lines: list[int]) -> tuple[str, ...]:
     """The action set that names in a table are of."""
     for text, line in zip(written, lines, strict=True):
-        if not text or _integer(text) is not None or text.lower() in ("null", "none", "nan"):
+        if not text or _is_number(text) or text.lower() in ("null", "none"):
             raise DemonstrationError(
-                f"{path}, line {line}: action is {text!r}; actions must be all names or all indices"
+                f"{path}, line {line}: action is {text!r}; actions must be all names or all "
+                "indices, which are whole numbers without a point"
             )
     distinct = set(written)
     return ALE_ACTIONS if distinct <= set(ALE_ACTIONS) else tuple(sorted(distinct))
@@ -174,6 +178,15 @@ def _names_among(path: Path, written: list[str], lines: list[int]) -> tuple[str,
 def _integer(text: str) -> int | None:
     """The index that ``text`` is, if it is one."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def _is_number(text: str) -> bool:
+    """Whether ``text`` is a number, be it one or ``nan``."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _reward(path: Path, row: dict[str, str], line: int) -> float:
@@ -187,10 +200,15 @@ def _reward(path: Path, row: dict[str, str], line: int) -> float:
     return reward
 
 
-def _flag(path: Path, text: str, line: int) -> bool:
+def _ends_among(names: Container[str]) -> list[str]:
+    """Which of the names say that a step was an episode's last."""
+    return [name for end in ENDS for name in (end, f"{end}s") if name in names]
+
+
+def _flag(path: Path, name: str, text: str, line: int) -> bool:
     """Whether a row ends an episode."""
     if text.lower() not in TRUE + FALSE:
-        raise DemonstrationError(f"{path}, line {line}: terminal is {text!r}, not 0/1, True/False")
+        raise DemonstrationError(f"{path}, line {line}: {name} is {text!r}, not 0/1, True/False")
     return text.lower() in TRUE
 
 

@@ -31,6 +31,10 @@ REFRESH = 25
 PlannedGame = AtariGame | RetroGame
 
 
+USUAL_FRAMES = 108_000
+"""Frames after which environments truncate an episode, unless told otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannerSettings:
     """How the planner searches. Times are in steps of ``frameskip`` frames.
@@ -151,8 +155,16 @@ def plan_episode(
         game=game.name,
         frameskip=settings.frameskip,
         source=describe(game, settings),
-        settings=game.to_replay(settings, seed),
+        settings=_to_replay(game, settings, seed),
     )
+
+
+def _to_replay(game: PlannedGame, settings: PlannerSettings, seed: int) -> dict[str, Any]:
+    """How to play an episode again, also where it may be longer than the environment allows."""
+    stated = game.to_replay(settings, seed)
+    if settings.steps * settings.frameskip > USUAL_FRAMES:
+        stated["kwargs"]["max_num_frames_per_episode"] = None
+    return stated
 
 
 def planned_game(game: str | PlannedGame) -> PlannedGame:

@@ -42,11 +42,27 @@ def keep(whole: Path, folder: Path, name: str, suffix: str, digits: int = 1) -> 
     while True:
         path = folder / f"{name}-{number:0{digits}}{suffix}"
         try:
-            os.link(whole, path)  # Unlike renaming, it refuses to replace.
+            _place(whole, path)
         except FileExistsError:
             number += 1
         else:
             return path
+
+
+def _place(whole: Path, path: Path) -> None:
+    """Give a file a name that none has.
+
+    Raises:
+        FileExistsError: One has it.
+    """
+    try:
+        os.link(whole, path)  # Unlike renaming, it refuses to replace.
+    except FileExistsError:
+        raise
+    except OSError:
+        # Of file systems without links: exFAT, some shares. An empty file keeps the name meanwhile.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        whole.replace(path)
 
 
 def next_number(folder: Path, name: str, suffix: str = ".npz") -> int:

@@ -113,6 +113,18 @@ def test_unstacked_games_that_end_in_a_macros_last_step_show_the_step_before():
     assert info["duration"] == 2
 
 
+def test_waiting_for_a_game_to_start_presses_nothing_also_where_that_is_no_action():
+    env = MacroAtariEnv("backgammon", k=0, noop_max=30, repeat_action_probability=0.9)
+    assert "NOOP" not in env.get_action_meanings()
+    ale = env.ale
+    pressed = []
+    env._emulator.act = lambda code: pressed.append(code) or ale.act(code)
+    for seed in range(5):
+        env.reset(seed=seed)
+    assert set(pressed) == {ale_py.Action.NOOP.value}
+    assert len(pressed) > 30
+
+
 def test_running_out_of_frames_is_foreseen():
     macros = MacroSet(BREAKOUT, ((3,) * 11,))
     env = MacroAtariEnv("breakout", macros=macros, max_num_frames_per_episode=201)

@@ -32,6 +32,7 @@ def play(env, actions):
     [
         ("Breakout", {}),
         ("Breakout", {"obs_type": "ram", "noop_max": 30}),
+        ("Backgammon", {"noop_max": 30, "repeat_action_probability": 0.9}),
         ("Qbert", {"obs_type": "rgb", "render_mode": "rgb_array_list"}),
         ("Tetris", {"repeat_action_probability": 0.0, "terminal_on_life_loss": True}),
     ],

@@ -140,3 +140,18 @@ def test_a_game_for_two_players_is_refused():
 def test_macros_for_another_games_actions_are_refused():
     with pytest.raises(RemapError, match="1 of 1 macros need UP"):
         MacroAtariEnv("breakout", macros=MacroSet(("NOOP", "UP"), ((1, 1),)))
+
+
+def test_macros_that_were_not_asked_for_need_not_fit_the_game():
+    macros = MacroSet(("NOOP", "LEFT", "UP"), ((1, 1), (2, 2)))
+    assert MacroAtariEnv("breakout", 1, macros).macro_set.names[-1] == "LEFT×2"
+    assert MacroAtariEnv("breakout", 0, macros).action_space.n == len(BREAKOUT)
+
+
+def test_two_sides_of_screens_may_be_a_list_as_json_has_them():
+    env = gym.make("MacroALE/Breakout-v5", k=0, screen_size=(60, 80))
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    assert again.observation_space == env.observation_space
+    assert env.observation_space.shape == (4, 80, 60)
+    with pytest.raises(EnvironmentSettingError, match=r"screen_size is \(84, 84, 84\)"):
+        MacroAtariEnv("breakout", screen_size=(84, 84, 84))

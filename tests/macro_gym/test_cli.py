@@ -161,6 +161,14 @@ def test_mistakes_are_one_line_and_leave_nothing_half_written(play, tmp_path, ca
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "play"]
 
 
+def test_macros_are_written_over_no_play_and_in_no_folders_place(play, tmp_path, capsys):
+    content = (play / "a.npz").read_bytes()
+    for output in (play / "a.npz", play, tmp_path / "macros.txt"):
+        error = failed(["extract", play / "a.npz", "--k", 2, "--output", output], capsys)
+        assert f"output is {output}; it must be a file of its own" in error
+    assert (play / "a.npz").read_bytes() == content
+
+
 def test_unknown_games_are_refused(tmp_path, capsys):
     plan = ["plan", "Brakeout", "--output", tmp_path]
     assert "game is 'Brakeout', but ale-py has no such game" in failed(plan, capsys)

@@ -120,6 +120,14 @@ def test_the_game_being_over_ends_the_play():
     assert not replayed("breakout", 2, play.actions[:-1])[0].game_over()
 
 
+def test_an_episode_longer_than_environments_allow_says_that_it_is_to_be_allowed():
+    careless = PlannerSettings(trials=0, rescue_trials=0, horizon=5, commit=5)
+    for steps, more in ((27_000, {}), (27_001, {"max_num_frames_per_episode": None})):
+        play = plan_episode("breakout", replace(careless, steps=steps), 2)
+        assert play.settings["kwargs"] == {"frameskip": 4, "repeat_action_probability": 0.0} | more
+        np.testing.assert_array_equal(replay(play), play.rewards)
+
+
 def test_planning_scores_more_than_chance():
     steps = 150
     planned = plan_episode("space_invaders", PlannerSettings(steps=steps), 4)

@@ -1,5 +1,6 @@
 """Recording and replaying: what reached the environment, and what it pays again."""
 
+import os
 import threading
 from dataclasses import replace
 
@@ -276,6 +277,18 @@ def test_several_at_once_write_different_files(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     for path in paths:
         Demonstration.load(path)
+
+
+def test_files_are_stored_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def refuse(whole, path):
+        raise PermissionError("no links on exFAT")
+
+    monkeypatch.setattr(os, "link", refuse)
+    play = Demonstration(("NOOP",), np.array([0, 0], np.uint8), None, "Pong")
+    stored = [store(play, tmp_path) for _ in range(3)]
+    assert [path.name for path in stored] == ["Pong-0.npz", "Pong-1.npz", "Pong-2.npz"]
+    assert sorted(tmp_path.iterdir()) == stored
+    assert all(len(Demonstration.load(path).actions) == 2 for path in stored)
 
 
 def test_an_interrupted_store_leaves_nothing(tmp_path, monkeypatch):

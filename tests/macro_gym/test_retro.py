@@ -152,6 +152,21 @@ def test_episodes_that_the_scenario_ends_look_the_same(tmp_path):
     assert all(reward % 2 == 0 and reward for reward in rewards)
 
 
+def test_the_last_observation_shows_what_was_seen_before_a_decision_that_ends_early(tmp_path):
+    scenario = tmp_path / "first_points.json"
+    done = {"variables": {"score": {"op": "nonzero"}}}
+    scenario.write_text(json.dumps({"reward": {"variables": {}}, "done": done}))
+    macros = MacroSet(NAMES, tuple((n,) * 5 for n in range(len(NAMES))))
+    plays = []
+    for can_draw_later in (False, True):
+        env = MacroRetroEnv(GAME, macros=macros, scenario=scenario)
+        env._can_draw_later = can_draw_later
+        plays.append(play(env, 300, seed=1))
+    durations = {step[-1]["duration"] for step in plays[0] if len(step) == 5 and step[2]}
+    assert durations & {2, 3}
+    assert_same_play(*plays, infos=("duration",))
+
+
 def test_memory_is_what_the_console_holds_after_each_decision():
     macros = random_macros()
     env = gymnasium_stack(macros)

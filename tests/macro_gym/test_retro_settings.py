@@ -169,3 +169,17 @@ def test_macros_mined_at_another_frameskip_are_warned_of():
     macros = MacroSet(("NOOP", "B"), ((1, 1),), provenance=Provenance(game="x", frameskip=1))
     with pytest.warns(UserWarning, match="mined at 1 frames per primitive and are used at 4"):
         gym.make(ID, macros=macros).close()
+
+
+@pytest.mark.parametrize("buttons", [["LEFT+B", "RIGHT"], ["B", "NOOP", "LEFT"]])
+def test_waiting_for_a_game_to_start_holds_no_button(buttons):
+    settings = {"buttons": buttons, "k": 0, "noop_max": 30}
+    if "NOOP" not in buttons:
+        with pytest.raises(EnvironmentSettingError, match=r"noop_max is 30.*LEFT\+B, RIGHT.*held"):
+            MacroRetroEnv(GAME, **settings)
+        return
+    held = []
+    with closing(MacroRetroEnv(GAME, **settings)) as env:
+        env._emulator.on_frame = lambda _, action: held.append(buttons[action])
+        env.reset(seed=1)
+    assert set(held) == {"NOOP"}

@@ -100,6 +100,20 @@ class ClockWeights(CreditWeights):
         super().__init__()
         self.register_buffer("values", require_weights(table))
 
+    def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
+        """Nothing; see that the table has a row for every step.
+
+        Raises:
+            LearnerSettingError: An episode is longer.
+        """
+        steps = int(trajectory.clock.max()) + 1
+        if steps > len(self.values):
+            raise LearnerSettingError(
+                f"the table of weights is for episodes of {len(self.values)} steps, but one has "
+                f"come to {steps}; give the environment max_episode_steps, or a larger table"
+            )
+        return ()
+
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:

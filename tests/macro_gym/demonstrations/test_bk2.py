@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from macro_gym.buttons import combination
 from macro_gym.demonstrations.bk2 import read_bk2
+from macro_gym.demonstrations.gather import gather
 from macro_gym.errors import DemonstrationError
 
 HEADER = """MovieVersion Retro
@@ -117,6 +118,11 @@ def test_one_game_of_many_can_be_chosen_with_or_without_its_version(tmp_path):
     assert [play.game for play in read(tmp_path)] == ["Zelda-v0", "Airstriker-Genesis-v0"]
     for game in ("Zelda", "Zelda-v0"):
         assert [play.game for play in read(tmp_path, game=game)] == ["Zelda-v0"]
+    for game in ("MacroRetro/Airstriker-Genesis-v0", "airstriker-genesis"):
+        assert [play.game for play in read(tmp_path, game=game)] == ["Airstriker-Genesis-v0"]
+        assert {play.game for play in gather([tmp_path], game=game).play} == {
+            "Airstriker-Genesis-v0"
+        }
 
 
 @pytest.mark.parametrize(

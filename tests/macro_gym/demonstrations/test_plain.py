@@ -50,6 +50,20 @@ def test_arrays_are_cut_by_terminals_dones_and_episode_starts(tmp_path):
         assert {play.rewards for play in plays} == {None}
 
 
+@pytest.mark.parametrize(
+    "names", [("terminals", "timeouts"), ("terminated", "truncated"), ("terminations", "done")]
+)
+def test_an_episode_ends_where_any_of_several_says_so(names, tmp_path):
+    one, other = [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]
+    arrays = {name: np.array(ends) for name, ends in zip(names, (one, other), strict=True)}
+    plays = read(npz(tmp_path, actions=np.array([2, 1, 0, 1, 2]), **arrays))
+    assert [len(play.actions) for play in plays] == [2, 2, 1]
+    rows = [f"1,{ended},{cut}" for ended, cut in zip(one, other, strict=True)]
+    (tmp_path / "play.npz").unlink()
+    plays = read(table(tmp_path, "\n".join([f"action,{','.join(names)}", *rows])))
+    assert [len(play.actions) for play in plays] == [2, 2, 1]
+
+
 def test_names_are_those_given_or_the_games_or_the_numbers(tmp_path):
     arrays = {"actions": np.array([[2], [1]]), "rewards": np.array([1.5, 0])}
     (named,) = read(npz(tmp_path, primitives=np.array(NAMES), **arrays), game="Pong")
@@ -110,6 +124,8 @@ def test_tables_may_name_their_actions(tmp_path):
         (TABLE.replace("2,2,0,", "2,LEFT,0,"), "line 2: action is '1'; actions must be all names"),
         (TABLE.replace("2,2,0,", "2,,0,"), "line 2: action is '1'"),
         ("action\nLEFT\nnull\n", "line 3: action is 'null'"),
+        ("action\n1.0\n3.0\n", r"line 2: action is '1\.0'.* without a point"),
+        ("action,truncated\n1,maybe\n", "line 2: truncated is 'maybe'"),
         ("action\nLEFT\n -\n\n  \nUP", "line 5: action is ''"),
         (TABLE.replace("-2", "much"), "line 3: reward is 'much'"),
         (TABLE.replace("-2", "inf"), "line 3: reward is 'inf'"),

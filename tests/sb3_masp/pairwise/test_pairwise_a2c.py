@@ -16,6 +16,7 @@ import macro_gym  # noqa: F401
 from macro_gym.errors import LearnerSettingError
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
 from sb3_masp.pairwise import (
+    ClockWeights,
     FixedTableWeights,
     GeometricWeights,
     PairwiseA2C,
@@ -272,6 +273,11 @@ def test_learning_goes_on_after_a_stop_in_the_middle_and_when_called_again():
 def test_settings_out_of_range_are_refused(settings, said):
     with pytest.raises(LearnerSettingError, match=said):
         learner(**settings)
+
+
+def test_episodes_longer_than_a_table_of_their_clock_are_refused():
+    with pytest.raises(LearnerSettingError, match="episodes of 10 steps, but one has come to"):
+        learner(weights=ClockWeights(np.ones((10, 10))), n_steps=50).learn(150)
 
 
 def test_an_optimizer_without_a_known_jacobian_is_refused_unless_weights_are_frozen():
