@@ -90,54 +90,80 @@ META_SETTINGS = {"outer_batch_size", "meta_learning_rate", "meta_learning_rate_f
 """Settings of meta-learning, which other ways to find Σ have no use for."""
 
 
+def _defaults(name: str) -> str:
+    """What a learner's argument is by default, learner by learner where they differ."""
+    learners: dict[str, list[str]] = {}
+    for algorithm, (learner, fixed) in ALGORITHMS.items():
+        parameter = signature(learner).parameters.get(name)
+        if parameter is not None and name not in fixed:
+            value = parameter.default
+            value = value[0] if isinstance(value, tuple) else value
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            learners.setdefault(text, []).append(algorithm)
+    if len(learners) < 2:
+        return f"(default: {next(iter(learners), 'none')})"
+    each = (f"{text} of {', '.join(names)}" for text, names in learners.items())
+    return f"(default: {'; '.join(each)})"
+
+
+def _telling_defaults(config: type[Any]) -> type[Any]:
+    """Let the command line's help tell the learners' own defaults of what is None here."""
+    for name, hint in config.__annotations__.items():
+        if name not in FLAGS:
+            told = tyro.conf.arg(help_behavior_hint=_defaults(name))
+            config.__annotations__[name] = Annotated[hint, told]
+    return config
+
+
 @dataclass(frozen=True)
+@_telling_defaults
 class LearnerConfig:
     """Arguments of the learner, whose own defaults hold for those that are left out.
 
     Args:
-        learning_rate: Of the network.
+        learning_rate: Learning rate of the network.
         buffer_size: Decisions kept for replay.
         learning_starts: Decisions before the first update.
         batch_size: Decisions in a batch.
         gamma: Discount of one step.
         train_freq: Decisions between updates, over all environments.
-        gradient_steps: Updates each time.
+        gradient_steps: Updates each time that some are due.
         n_steps: Decisions in a return; of pairwise-a2c, of each environment in a rollout.
         target_update_interval: Decisions between updates of the target network.
         exploration_fraction: Share of the frames over which exploration falls.
-        exploration_final_eps: Exploration afterwards.
-        max_grad_norm: Limit of the gradient's norm.
+        exploration_final_eps: Share of random decisions afterwards.
+        max_grad_norm: Norm that gradients are clipped to.
         eta: Weight of the similarity penalty; 0 for none.
-        eta_final: What it comes to, in a straight line over the run's frames; as it is by default.
-        meta_learning_rate: Of the similarity, or of the weights of credit across time.
-        meta_learning_rate_final: What it comes to, likewise.
+        eta_final: Weight of the penalty at the end, reached in a straight line over the frames.
+        meta_learning_rate: Learning rate of the similarity, or of pairwise-a2c's weights of credit.
+        meta_learning_rate_final: That learning rate at the end, reached likewise.
         meta_interval: Updates for one outer step of the similarity.
         meta_average: Outer steps averaged in one step of the similarity.
         outer_batch_size: Decisions in an outer batch; as batch_size by default.
-        meta_gradient: Exact, or the last layer's part.
-        penalty_reduction: Of the penalty, over actions.
+        meta_gradient: The similarity's gradient: exact, or the last layer's part of it.
+        penalty_reduction: Whether the penalty is the mean or the sum over actions.
         similarity: Form of the similarity: softmax, softmax_diagonal, sigmoid, unconstrained,
             low_rank, kernel, group_kernel, state; or a control: fixed, uniform, identity, overlap,
             permuted; or a similarity file, of any game, which is carried over to the actions. Of
             thousands of actions: low_rank or group_kernel.
-        similarity_start: What it starts from: uniform, overlap, identity, permuted, random, or a
-            similarity file of the same actions.
-        similarity_frozen: Keep it there.
-        similarity_learning: How it is found: meta, meta_shared, auxiliary.
+        similarity_start: What the similarity starts from: uniform, overlap, identity, permuted,
+            random, or a similarity file of the same actions.
+        similarity_frozen: Keep the similarity as it starts.
+        similarity_learning: How the similarity is learned: meta, meta_shared, auxiliary.
         auxiliary_prior: Weight of handcrafted overlap in the auxiliary way; 0.5 suits it.
         embedding_dim: Numbers that tell the network of the similarity; 0 for none.
-        embedding: How they are made.
+        embedding: How these numbers are made of the similarity.
         clip_rewards: Clip each step's reward to [-1, 1] for learning; by default for MacroALE and
             MacroRetro only, not for ALE's own ids.
         double_q: Double Q-learning.
         prioritized_replay: Prioritised replay.
-        dueling: Streams of their own for values and advantages.
+        dueling: Give values and advantages streams of their own.
         noisy: Explore by noise in the network.
         distributional: Learn distributions of returns.
-        n_atoms: Number of the distributions' atoms.
-        v_min: The lowest atom.
+        n_atoms: Number of atoms of the distributions of returns.
+        v_min: The lowest atom: returns below it are taken for it.
         v_max: The highest atom.
-        noise_scale: Where the noise starts.
+        noise_scale: Scale at which the noisy layers' noise starts.
         replay_on_device: Hold the replay where the network is, if it fits there.
         cuda_graph: Replay updates as CUDA graphs; needs a GPU.
         overlap_updates: Take updates while environments step.
@@ -146,10 +172,10 @@ class LearnerConfig:
         vf_coef: Weight of the loss of values.
         normalize_advantage: Give the advantages of a rollout mean zero and deviation one.
         advantage: What weights of credit sum: pwtd, TD errors; or pwr, rewards.
-        weights: Their form: table, for numbered states; embedding; or a control: geometric,
-            state_lambda, sequence; or a file of weights, which is where they start.
-        weights_frozen: Keep them there.
-        inner_steps: Updates of the policy for one of the weights.
+        weights: Form of the weights of credit: table, for numbered states; embedding; or a control:
+            geometric, state_lambda, sequence; or a file of weights, which is where they start.
+        weights_frozen: Keep the weights of credit as they start.
+        inner_steps: Updates of the policy for one of the weights of credit.
         inner_resets: Begin the policy anew after each update of the weights.
         redistribute_rewards: Sum rewards as a predictor of returns moves them: a control.
     """
@@ -240,12 +266,12 @@ class TrainConfig:
             the folder of a run, for its macros.
         macros_unmapped: What to do with macros of which the game lacks a primitive: refuse, or
             leave them out.
-        obs_type: What the agent sees of a game.
+        obs_type: What the agent sees of a game: its screens by default, or the console's memory.
         options: Other arguments of ``gym.make``, name and value in turn, such as screen_size 42.
         n_envs: Environments; games with macros are stepped side by side, others in turn.
-        seed: Of everything.
+        seed: Seed of all that is drawn at random.
         net_arch: Sizes of the hidden layers; SB3's by default.
-        threads: Threads of torch; its own choice by default.
+        threads: Threads of torch; as many as it chooses by default.
         device: cpu, cuda or auto.
         similarity_unmapped: What to do with actions to which a file of a similarity cannot be
             carried over: refuse, or let them be similar to all, or to what they overlap with.

@@ -1,6 +1,8 @@
 """Runs, checkpoints and the command line that starts them, on the real emulator."""
 
+import inspect
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -474,6 +476,19 @@ def test_a_run_of_cuda_graphs_is_evaluated_without_a_gpu(config, capsys):
     model.save(config.run / "model.zip")
     main(["evaluate", str(config.run), "--episodes", "1"])
     assert "trained" in capsys.readouterr().out
+
+
+def test_help_tells_the_defaults_of_the_learner_that_is_meant(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    assert "Weight of the similarity penalty; 0 for none. (default: 0.3)" in told
+    own = "0.0001 of masp-dqn, dqn; 5e-05 of masp-qrdqn; 6.25e-05 of masp-rainbow, rainbow; 0.0007"
+    assert f"Learning rate of the network. (default: {own} of pairwise-a2c)" in told
+    for algorithm, (learner, _) in ALGORITHMS.items():
+        assert inspect.signature(learner).parameters["learning_rate"].default == float(
+            re.search(rf"([\de.-]+) of [^;]*{algorithm}\b", own + " of pairwise-a2c")[1]
+        )
 
 
 @pytest.mark.parametrize(
