@@ -8,11 +8,23 @@ from macro_gym.errors import FrameSkipError, MacroSetMismatchError
 
 
 def macro_set_of(env: VecEnv) -> MacroSet | None:
-    """The macro set of a vector of environments; None if they have none."""
+    """The macro set of a vector of environments; None if they have none.
+
+    Raises:
+        MacroSetMismatchError: They have different ones.
+    """
     if not env.has_attr("macro_set"):
         return None
-    found: MacroSet = env.get_attr("macro_set", indices=0)[0]
-    return found
+    first: MacroSet
+    first, *others = env.get_attr("macro_set")
+    for number, other in enumerate(others, 1):
+        if other.hash != first.hash:
+            raise MacroSetMismatchError(
+                f"environment 0 of the vector has {_describe(first)}, and environment {number} has "
+                f"{_describe(other)}, so that actions mean different things. Build all with the "
+                "same macros."
+            )
+    return first
 
 
 def pays_game_scores(env: VecEnv) -> bool:

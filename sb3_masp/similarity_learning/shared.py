@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch as th
 from torch import Tensor
 
+from sb3_masp.buffers import MacroReplayBuffer
 from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.similarity_learning.base import Evaluation
 from sb3_masp.similarity_learning.meta import MetaLearning
@@ -53,10 +54,15 @@ class SharedMetaLearning(MetaLearning):
 
         Raises:
             LearnerSettingError: Outer batches are to be of a size of their own, or updates are to
-                be captured, which a graph that outlives them cannot be.
+                be captured, which a graph that outlives them cannot be, or batches come from a
+                buffer that does not say which decisions they are of.
         """
         # The learner's module imports this package.
         from sb3_masp.macro_model import require_setting
+
+        kind = learner.replay_buffer_class
+        known = kind is not None and issubclass(kind, MacroReplayBuffer)
+        require_setting("replay_buffer_class", kind, known, "MacroReplayBuffer with meta_shared")
 
         for name, allowed in (("outer_batch_size", None), ("cuda_graph", False)):
             value = getattr(learner, name)

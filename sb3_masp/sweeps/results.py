@@ -40,7 +40,8 @@ def frames_done(run: SweepRun) -> int:
 
 def columns(sweep: Sweep) -> tuple[str, ...]:
     """Names of the table's columns."""
-    return ("arm", "game", *sweep.swept, "seed", "status", *RESULTS, "seconds", "error")
+    settings = (name for name in sweep.swept if name not in RESULTS)
+    return ("arm", "game", *settings, "seed", "status", *RESULTS, "seconds", "error")
 
 
 def row(run: SweepRun, sweep: Sweep) -> dict[str, Any]:
@@ -51,7 +52,8 @@ def row(run: SweepRun, sweep: Sweep) -> dict[str, Any]:
     """
     folder = run.config.folder
     state = read_state(folder)
-    results: dict[str, Any] = dict.fromkeys(RESULTS)
+    # Frames are a setting as well, until they were played.
+    results: dict[str, Any] = {n: run.setting(n) if n in sweep.swept else None for n in RESULTS}
     if is_finished(folder):
         episodes = read_episodes(folder)
         counts = _counts(folder / "model.zip")
@@ -67,7 +69,7 @@ def row(run: SweepRun, sweep: Sweep) -> dict[str, Any]:
     return {
         "arm": run.arm,
         "game": run.config.env,
-        **{name: run.setting(name) for name in sweep.swept},
+        **{name: run.setting(name) for name in sweep.swept if name not in RESULTS},
         "seed": run.config.seed,
         "status": status(run),
         **results,

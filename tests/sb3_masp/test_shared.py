@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3.common.buffers import ReplayBuffer
 
 from macro_gym import MacroSet
 from macro_gym.errors import LearnerSettingError
@@ -130,6 +131,12 @@ def test_a_model_saved_before_its_first_outer_step_is_loaded(tmp_path):
 def test_outer_batches_of_a_size_of_their_own_are_refused():
     with pytest.raises(LearnerSettingError, match="outer_batch_size is 19; it must be None"):
         learner(outer_batch_size=19)
+
+
+@pytest.mark.filterwarnings("ignore:ReplayBuffer does not know how long")
+def test_a_buffer_whose_batches_cannot_be_kept_is_refused():
+    with pytest.raises(LearnerSettingError, match=r"ReplayBuffer.*; it must be MacroReplayBuffer"):
+        learner(replay_buffer_class=ReplayBuffer)
 
 
 def test_a_loaded_model_whose_replay_is_empty_draws_a_batch_of_its_own(tmp_path):

@@ -22,7 +22,7 @@ from sb3_masp.cli import main
 from sb3_masp.similarity import SimilarityAbout
 from sb3_masp.sweeps import SweepError, execute, make_sweep, plan, processes, ray_cluster, worker
 from sb3_masp.sweeps.execution import require_buildable, require_same
-from sb3_masp.sweeps.results import status
+from sb3_masp.sweeps.results import columns, row, status
 from sb3_masp.sweeps.worker import is_finished, read_state
 
 DECLARATION = {
@@ -277,6 +277,16 @@ def test_a_begun_sweep_can_get_runs_but_no_other_settings(sequential):
     other = DECLARATION | {"arms": {"masp": {"eta": 0.7}}}
     with pytest.raises(SweepError, match=r"eta was 0\.5 and is 0\.7\. A sweep that has begun"):
         execute(make_sweep(other, sequential))
+
+
+def test_budgets_that_differ_stand_in_one_column(tmp_path):
+    arms = {"short": {"frames": 250}, "long": {"frames": 500}}
+    fixed = {name: value for name, value in DECLARATION["fixed"].items() if name != "frames"}
+    sweep = make_sweep(DECLARATION | {"fixed": fixed, "arms": arms}, tmp_path)
+    assert columns(sweep).count("frames") == 1
+    rows = [row(run, sweep) for run in sweep.runs]
+    assert [list(each) for each in rows] == [list(columns(sweep))] * 2
+    assert [each["frames"] for each in rows] == [250, 500]
 
 
 @pytest.mark.parametrize(

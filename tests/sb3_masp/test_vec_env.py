@@ -1,5 +1,6 @@
 """Gymnasium's vector environments under SB3's learners and ours."""
 
+from dataclasses import replace
 from functools import partial
 
 import gymnasium as gym
@@ -20,6 +21,7 @@ from macro_gym.errors import (
     CheckpointError,
     EnvironmentAccessError,
     FrameSkipError,
+    MacroSetMismatchError,
     UnknownGameError,
     VectorEnvError,
 )
@@ -186,6 +188,10 @@ def test_single_environments_can_be_asked_and_told(kind):
     env = adapted(kind=kind)
     assert env.get_attr("macro_set", 1) == [MACROS]
     assert macro_set_of(env) == macro_set_of(VecMonitor(env)) == MACROS
+    others = replace(MACROS, macros=MACROS.macros[::-1])
+    mixed = DummyVecEnv([macro_cartpole, macro_cartpole, lambda: macro_cartpole(others)])
+    with pytest.raises(MacroSetMismatchError, match=r"environment 0 .*, and environment 2 has"):
+        macro_set_of(mixed)
     assert env.get_attr("spec", [0, 2])[1].id == "CartPole-v1"
     assert not pays_game_scores(env)
     assert not env.has_attr("nothing")
