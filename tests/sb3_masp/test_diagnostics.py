@@ -150,9 +150,9 @@ def test_coming_back_to_uniform_is_a_collapse_and_starting_there_is_none():
 
 
 def test_what_is_to_be_changed_is_what_the_way_listens_to():
+    start = {"similarity_start": "overlap", "similarity_frozen": True}
     head = AuxiliaryHead(temperature=1e9)
-    model = MASPDQN(
-        "MlpPolicy", macro_cartpole(), similarity_learning=head, similarity_start="overlap", **SMALL
-    )
+    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity_learning=head, **start, **SMALL)
+    model.similarity_frozen = False
     with pytest.warns(UserWarning, match=r"collapsed to uniform.* temperature of AuxiliaryHead"):
         model.learn(211, log_interval=1)

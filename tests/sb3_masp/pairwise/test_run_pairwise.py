@@ -14,7 +14,7 @@ from sb3_masp import run
 from sb3_masp.callbacks import Checkpoints, EpisodeLog
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.cli import main
-from sb3_masp.evaluation import _exploring, evaluate
+from sb3_masp.evaluation import _PartlyRandom, evaluate
 from sb3_masp.pairwise import FixedTableWeights, PairwiseA2C, load_weights, save_weights
 from tests.sb3_masp.killing import (
     differences,
@@ -265,8 +265,8 @@ def test_a_share_of_decisions_is_random_where_a_learner_has_a_policy(epsilon, da
     with th.no_grad():
         model.policy.action_net.bias[1] = 1e6
     np.random.seed(1)
-    with _exploring(model, epsilon) as player:
-        chosen = np.concatenate([player.predict(np.zeros(2, int))[0] for _ in range(1_000)])
+    player = _PartlyRandom(model, epsilon, greedy=False)
+    chosen = np.concatenate([player.predict(np.zeros(2, int))[0] for _ in range(1_000)])
     # A random decision is the policy's own in one of two cases.
     assert np.mean(chosen == 0) == pytest.approx(epsilon / 2, abs=0.03)
 
