@@ -59,7 +59,7 @@ def extract(
             f"method is {method!r}, which does not compare what macros do; distinct effects need "
             "--method compression"
         )
-    _require_free(output, play)
+    _require_macros_file(output)
     gathered = gather(
         play,
         format,
@@ -85,13 +85,13 @@ def extract(
     print(f"{output}  {len(macro_set.macros)} macros from {macro_set.provenance.steps} steps")
 
 
-def _require_free(output: Path, play: Sequence[Path]) -> None:
-    """Refuse to write macros where play is, or a folder, before anything is read.
+def _require_macros_file(output: Path) -> None:
+    """Refuse to write macros over play, or in a folder's place, before anything is read.
 
     Raises:
-        MacroSetFileError: Something other than a file of macros is there, or would be.
+        MacroSetFileError: They would be.
     """
-    if output.is_dir() or output.suffix != ".json" or output in play:
+    if output.is_dir() or output.suffix != ".json":
         raise MacroSetFileError(
             f"output is {output}; it must be a file of its own for the macros, named .json"
         )

@@ -62,7 +62,11 @@ def _place(whole: Path, path: Path) -> None:
     except OSError:
         # Of file systems without links: exFAT, some shares. An empty file keeps the name meanwhile.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-        whole.replace(path)
+        try:
+            whole.replace(path)
+        except BaseException:
+            path.unlink()
+            raise
 
 
 def next_number(folder: Path, name: str, suffix: str = ".npz") -> int:

@@ -3,6 +3,7 @@
 import os
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import ale_py
 import gymnasium as gym
@@ -289,6 +290,10 @@ def test_files_are_stored_where_there_are_no_hard_links(tmp_path, monkeypatch):
     assert [path.name for path in stored] == ["Pong-0.npz", "Pong-1.npz", "Pong-2.npz"]
     assert sorted(tmp_path.iterdir()) == stored
     assert all(len(Demonstration.load(path).actions) == 2 for path in stored)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError):
+        store(play, tmp_path)
+    assert sorted(tmp_path.iterdir()) == stored
 
 
 def test_an_interrupted_store_leaves_nothing(tmp_path, monkeypatch):
