@@ -11,7 +11,6 @@ import threading
 import time
 from functools import partial
 from multiprocessing.connection import wait
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +19,7 @@ import pytest
 from macro_gym.errors import ActionSpaceError, InvalidMacroError, VectorEnvError
 from macro_gym.vector import MacroVectorEnv
 from tests.macro_gym.vectors import SEED, assert_same, breakout, cart_pole, cart_poles
+from tests.processes import gone, soon
 
 
 def test_an_error_names_its_environment_and_where_it_arose_and_the_rest_goes_on(envs):
@@ -153,23 +153,6 @@ def test_a_step_is_waited_for_once_and_before_anything_else(envs):
         with pytest.raises(VectorEnvError, match="while a step is under way; call step_wait"):
             call()
     assert envs.step_wait()[0].shape == (5, 4)
-
-
-def gone(pid):
-    """Whether a process is no more, or dead and left for its parent (of which we are none)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
-
-
-def soon(condition, seconds=20):
-    """Whether a condition comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def shared_files():

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import torch as th
@@ -24,6 +23,7 @@ from sb3_masp.sweeps import SweepError, execute, make_sweep, plan, processes, ra
 from sb3_masp.sweeps.execution import require_buildable, require_same
 from sb3_masp.sweeps.results import columns, row, status
 from sb3_masp.sweeps.worker import is_finished, read_state
+from tests.processes import gone, soon
 
 DECLARATION = {
     "seeds": [3],
@@ -160,7 +160,7 @@ def test_a_sweep_that_was_killed_goes_on_without_running_again_what_is_finished(
     assert lines(output) == lines(sequential)
     assert (first / "model.zip").stat().st_mtime_ns == written
     assert [read_state(run.config.folder).attempts for run in sweep.runs] == [1, 2]
-    assert not Path(f"/proc/{pid}").exists()
+    assert soon(lambda: gone(pid))
     assert (output / "sweep.toml").read_text() == TOML
 
 
