@@ -4,8 +4,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 import gymnasium as gym
-import tyro
 
+from macro_gym.command_line import run_commands
 from macro_gym.errors import MacroGymError
 from sb3_masp.commands.evaluate import evaluate
 from sb3_masp.commands.similarity import similarity
@@ -13,24 +13,19 @@ from sb3_masp.commands.sweep import sweep
 from sb3_masp.commands.train import train
 from sb3_masp.commands.weights import weights
 
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "similarity": similarity,
+    "weights": weights,
+    "sweep": sweep,
+}
+ERRORS = (MacroGymError, OSError, gym.error.Error)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv``, the process's own if None; return its exit code."""
-    commands: dict[str, Callable[..., None]] = {
-        "train": train,
-        "evaluate": evaluate,
-        "similarity": similarity,
-        "weights": weights,
-        "sweep": sweep,
-    }
-    try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog="masp", description=__doc__, args=argv)
-    except KeyboardInterrupt:
-        return 130
-    except (MacroGymError, OSError, gym.error.Error) as error:
-        print(f"masp: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_commands("masp", __doc__, COMMANDS, argv, errors=ERRORS)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 
 from macro_gym import MacroSet
 from macro_gym.cli import main
+from macro_gym.command_line import run_commands
 from macro_gym.demonstrations import Demonstration
 from macro_gym.extraction import METHODS, ExtractionSettings
 
@@ -237,3 +238,20 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(argv, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(argv)
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["bank", "list"], ["bank", "show", "breakout"]])
+def test_a_command_whose_reader_has_gone_ends_quietly(words):
+    command = [sys.executable, "-m", "macro_gym.cli", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_another_broken_pipe_is_an_error(capfd):
+    def broken():
+        raise BrokenPipeError("the worker has gone")
+
+    assert run_commands("masp", None, {"train": broken, "sweep": broken}, ["train"]) == 2
+    assert capfd.readouterr().err == "masp: the worker has gone\n"
