@@ -178,7 +178,7 @@ def test_each_pair_of_games_has_a_table_of_its_own(tmp_path):
         for seed in range(3)
     }
     text = ablations_section({}, {}, {"minatar": rows})
-    assert f"{len(rows)} of {4 * 5 * 5} runs have been run" in text
+    assert f"{len(rows)} of {4 * 5 * 5} runs are complete" in text
     section = text.split("### Transfer between MinAtar's games")[1].split("\n### ")[0]
     assert section.count("| | | seeds |") == 2
     assert "Breakout to SpaceInvaders |" in section

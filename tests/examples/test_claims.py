@@ -67,48 +67,48 @@ def test_the_goal_is_met_where_one_arm_beats_both_controls_at_both_k():
             f"{x.point:+.3f} [{x.low:+.3f}, {x.high:+.3f}] over {arm}"
             for x, arm in zip(over, ("uniform", "overlap"), strict=True)
         )
-        assert f"- k = {k}: met, by *auxiliary, prior* ({said}); 5 seeds or more. The" in text
+        assert f"- k = {k}: met, by *auxiliary, prior* ({said}); at least 5 seeds. The" in text
         gain = interval(difference, scores(rows, "oracle", k), scores(rows, "uniform", k))
         of_oracle = f"{gain.point:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] over uniform."
         assert f" The oracle leaves headroom: {of_oracle}\n" in text
-    assert text.endswith("So the goal is met, by *auxiliary, prior*.\n")
+    assert text.endswith("The goal is therefore met, by *auxiliary, prior*.\n")
 
 
 def test_it_is_not_met_where_a_control_is_not_beaten():
     """All learned arms beat uniform; none beats overlap."""
     text = goal(table(LEVELS | {"kernel": 0.34}))
-    assert text.count("not met; nearest to it comes *") == 2
-    assert text.endswith("So the goal is not met.\n")
+    assert text.count("not met; the closest arm is *") == 2
+    assert text.endswith("The goal is therefore not met.\n")
     assert "Not run" not in text
     one = goal(table(LEVELS | {"kernel": {64: 0.5, 256: 0.33}}))
     assert "- k = 64: met, by *kernel* (+0.2" in one
-    assert one.endswith("So the goal is not met.\n")
+    assert one.endswith("The goal is therefore not met.\n")
 
 
 def test_it_is_not_met_by_different_arms_at_each_k():
     text = goal(table(LEVELS | {"kernel": {64: 0.5, 256: 0.33}, "meta": {64: 0.33, 256: 0.5}}))
-    assert text.endswith("So the goal is met at each k, but by no arm at both.\n")
+    assert text.endswith("The goal is therefore met at each k, but not by any one arm at both.\n")
 
 
 def test_what_is_missing_is_said_and_nothing_is_concluded_from_it():
     assert goal({}).count("too little has been run to say") == 2
     without = {arm: level for arm, level in LEVELS.items() if arm not in ("meta", "kernel")}
     text = goal(table(without))
-    assert text.count("not met so far; nearest") == 2
-    assert text.count("over uniform. Not run in all problems: *meta*; *kernel*.\n") == 2
-    assert text.endswith("cannot be said before all of these arms have been run.\n")
+    assert text.count("not met so far; the closest arm") == 2
+    assert text.count("over uniform. Not run on all problems: *meta*; *kernel*.\n") == 2
+    assert text.endswith("cannot be said until all of these arms have been run.\n")
     # One k at which all arms have been run and none is ahead is enough.
-    assert goal(table(LEVELS, at=(64,))).endswith("So the goal is not met.\n")
+    assert goal(table(LEVELS, at=(64,))).endswith("The goal is therefore not met.\n")
     no_control = {arm: level for arm, level in LEVELS.items() if arm != "overlap"}
     assert goal(table(no_control)).count("too little has been run to say") == 2
 
 
 def test_the_page_says_it_of_each_unit_of_updates_that_has_been_run():
     rows = table(LEVELS) | table(LEVELS | {"meta": 0.5}, unit="step")
-    said = re.findall(r"With updates\nby (\w+)s:.*?\n(So .*?)\n", page(rows, {}), re.DOTALL)
-    assert said == [
-        ("decision", "So the goal is not met."),
-        ("step", "So the goal is met, by *meta*."),
+    pattern = r"With\nupdates counted in (\w+)s:.*?\n(The goal is therefore .*?)\n"
+    assert re.findall(pattern, page(rows, {}), re.DOTALL) == [
+        ("decision", "The goal is therefore not met."),
+        ("step", "The goal is therefore met, by *meta*."),
     ]
     assert "The goal" not in page({}, {})
 
@@ -138,7 +138,7 @@ def test_what_an_oracle_of_each_state_gains_is_said_beside():
     gain = interval(difference, scores(rows, "oracle, by state", 64), scores(rows, "uniform", 64))
     assert gain.low > 0.3
     said = f"{gain.point:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] over uniform."
-    assert f" over uniform. An oracle of each state gains {said}\n" in goal(rows)
+    assert f" over uniform. The per-state oracle gains {said}\n" in goal(rows)
 
 
 @pytest.mark.parametrize("level", [0.3, 0.29])

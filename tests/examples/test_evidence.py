@@ -97,7 +97,7 @@ def quoted_in_the_readme(section):
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
     text = page({}, {})
-    assert ", 0 of 2896 runs have been run" in text
+    assert ", 0 of 2896 runs are complete" in text
     assert "###" not in text
     assert "![" not in text
     assert text.count("\nNot run yet.\n") == 3
@@ -193,7 +193,7 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     said = f"{interval(iqm, scores['macros'])} | {better['primitives']} |  | {better['uniform']}"
     assert line == f"| macros | 3 | {said} |"
     assert list(minatar_page.panels(rows)) == [minatar_page.ALL, *minatar_games.GAMES]
-    assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2354 runs have been run.\n" in text
+    assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2354 runs are complete.\n" in text
 
 
 def test_without_primitives_in_all_games_nothing_is_said_over_them():
@@ -274,5 +274,5 @@ def test_games_from_memory_are_compared_on_one_scale_and_shown_in_points():
         in section
     )
     # Ten strengths of two arms on two games and seeds, and three arms on five games and seeds.
-    assert "\n85 of 2294 runs have been run.\n" in section
+    assert "\n85 of 2294 runs are complete.\n" in section
     assert "oracle" not in section

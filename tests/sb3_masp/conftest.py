@@ -2,10 +2,8 @@
 
 import pytest
 
-from macro_gym import MacroSet
 from sb3_masp import run
-
-BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
+from tests.sb3_masp.poles import BREAKOUT
 
 
 @pytest.fixture

@@ -25,7 +25,6 @@ from stable_baselines3.common.vec_env import (
     VecTransposeImage,
 )
 
-from macro_gym import MacroSet
 from sb3_masp import MASPDQN, checkpoint, run
 from sb3_masp.checkpoint import load_checkpoint, save_checkpoint
 from sb3_masp.evaluation import evaluate
@@ -40,21 +39,12 @@ from tests.sb3_masp.killing import (
     started,
 )
 
-BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
-
 
 @pytest.fixture
-def config(tmp_path):
-    BREAKOUT.save(tmp_path / "macros.json")
-    return run.TrainConfig(
-        env="MacroALE/Breakout-v5",
+def config(config):
+    return replace(
+        config,
         frames=2_600,
-        macros=tmp_path / "macros.json",
-        obs_type="ram",
-        seed=7,
-        net_arch=(13,),
-        threads=1,
-        run=tmp_path / "run",
         checkpoint_every=35,
         learner=run.LearnerConfig(
             buffer_size=211,  # overwritten before the end

@@ -41,7 +41,7 @@ def test_each_pair_is_told_by_its_own_scores_and_the_papers_better_comes_first()
     )
     assert "| b < a | reversed: " in text
     assert "order? There it is so.\n" in text
-    assert "Of 3 comparisons it holds in 1, is reversed in 1 and open in 1:\n" in text
+    assert "Of 3 comparisons, the order holds in 1, is reversed in 1 and is open in 1:\n" in text
     assert "the paper's order does not hold throughout." in text
 
 
@@ -69,7 +69,7 @@ def test_a_gap_grows_where_the_share_of_the_controls_episodes_falls():
     ("ends", "said"),
     [
         ([(-2, -1), (-3, -1)], "the paper's order holds throughout"),
-        ([(-2, -1), (-3, 1)], "is not contradicted, nor shown throughout"),
+        ([(-2, -1), (-3, 1)], "is neither contradicted nor shown throughout"),
         ([(-2, 1)], "the paper's order is not shown"),
         ([(-2, -1), (1, 2)], "does not hold throughout"),
     ],

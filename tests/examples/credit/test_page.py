@@ -74,7 +74,7 @@ def test_a_page_of_nothing_says_that_nothing_was_run():
     assert text.count("\nNot run yet.") == 4
     assert text.count("\n0 of ") == 3
     assert "| arm |" not in text
-    assert "Chose" not in text
+    assert "Chosen:" not in text
     assert "![" not in text
 
 
@@ -82,8 +82,8 @@ def test_runs_that_only_choose_are_counted_and_not_shown():
     tuning = {run: row for run, row in of_games().items() if not run.is_reported}
     text = page({}, {}, {}, {}, tuning)
     # Two games, one seed of two, four choices; then five games, five seeds, two arms.
-    assert "\n8 of 66 runs have been run." in text
-    assert "- *A2C*: A2C with one λ for all. Chose `gae_lambda=0.95 learning_rate=0.002`." in text
+    assert "\n8 of 66 runs are complete." in text
+    assert "- *A2C*: A2C with a single λ. Chosen: `gae_lambda=0.95 learning_rate=0.002`." in text
     assert "| arm |" not in text
 
 
@@ -95,7 +95,7 @@ def test_regret_stands_with_its_episodes_and_beside_the_papers_as_a_share_of_a2c
     scores = 130 + np.array([[0.0], [0.1], [0.2]])
     found = interval(iqm, scores)
     assert f"| Meta-PWTD | 130 [{found.low:.0f}, {found.high:.0f}] (3) |" in text
-    share = line(text[text.index("as a share of A2C's, ours and") :], "| Meta-PWR |")
+    share = line(text[text.index("regret as a share of\nA2C's: ours and") :], "| Meta-PWR |")
     assert share.startswith("| Meta-PWR | 1.40 (1.00) | 1.40 (1.02) | 1.40 (0.87) |")
     assert share.endswith("| 1.40 (0.80) | 1.40 (0.05) |")
     assert "870" not in text
@@ -131,7 +131,7 @@ def test_games_are_compared_where_all_have_been_run():
     assert "| A2C | 0.02 [0.00, 0.04] (5) |" in text
     ours = np.tile(1 + np.arange(5)[:, None] / 100, 5)
     expected = interval(improvement, ours, ours - 1)
-    assert f"P(Meta-PWTD > A2C), over games on average: {expected}." in text
+    assert f"P(Meta-PWTD > A2C), averaged over games: {expected}." in text
     for rows in (of_games(GAMES[:4]), of_games(arms=("A2C",))):
         assert "P(" not in page({}, {}, {}, {}, rows)
 

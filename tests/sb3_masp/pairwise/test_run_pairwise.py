@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch as th
 
-from macro_gym import MacroSet
 from macro_gym.errors import LearnerSettingError
 from sb3_masp import run
 from sb3_masp.callbacks import Checkpoints, EpisodeLog
@@ -23,8 +22,7 @@ from tests.sb3_masp.killing import (
     scalars,
     started,
 )
-
-BREAKOUT = MacroSet(("NOOP", "FIRE", "RIGHT", "LEFT"), ((3, 3, 3), (2, 2), (1, 0, 2), (2, 3)))
+from tests.sb3_masp.poles import BREAKOUT
 
 # SB3 asks every environment for pictures.
 pytestmark = pytest.mark.filterwarnings("ignore:.*render_mode")
@@ -48,18 +46,11 @@ def dag(tmp_path):
 
 
 @pytest.fixture
-def breakout(tmp_path):
-    BREAKOUT.save(tmp_path / "macros.json")
-    return run.TrainConfig(
-        env="MacroALE/Breakout-v5",
+def breakout(config):
+    return replace(
+        config,
         algorithm="pairwise-a2c",
         frames=1_300,
-        macros=tmp_path / "macros.json",
-        obs_type="ram",
-        seed=7,
-        net_arch=(13,),
-        threads=1,
-        run=tmp_path / "run",
         checkpoint_every=30,
         learner=run.LearnerConfig(
             n_steps=5, advantage="pwr", inner_steps=3, redistribute_rewards=True
