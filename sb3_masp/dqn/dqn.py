@@ -68,8 +68,8 @@ class MASPDQN(MASP, DQN):
         meta_average: Outer steps, each on batches of its own, whose gradients are averaged into
             one step of Σ.
         outer_batch_size: Decisions in an outer batch; ``batch_size`` if None.
-        meta_gradient: ``"exact"``, or ``"last_layer"``: only that layer's part of it, at less
-            than half the cost.
+        meta_gradient: ``"exact"``, or ``"last_layer"``: only that layer's part of it, with
+            the Nature CNN at less than half the extra cost.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
             ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"group_kernel"``, ``"state"``; the
