@@ -9,7 +9,7 @@ from macro_gym.games import game_name
 PAGE = """\
 # The banks
 
-Written by `python -m benchmarks.page` from what `python -m benchmarks.banks` measured.
+Written by `python -m benchmarks.page` from the measurements of `python -m benchmarks.banks`.
 
 ```sh
 macro-gym bank list                                 # the banks, and the play they are mined from
@@ -19,26 +19,27 @@ macro-gym bank rebuild breakout                     # mine it again: the same, b
 macro-gym bank rebuild breakout --replan            # let the planner play anew, too
 ```
 
-`macro-gym show` does the same for a macro-set file, and with `--play` for any play.
+`macro-gym show` does the same for a macro-set file and, with `--play`, for any play.
 
-{n} games, {retro} of them stable-retro's; the planner's play scores above a human's mean in
-{above} of the {tabled} that have a human score. The median over games of the share of steps that
-the first 32, 128 and 512 macros cover is {covered}.
+{n} games, {retro} of them from stable-retro. The planner's play scores above the human mean in
+{above} of the {tabled} games that have a human score. The median over games of the share of steps
+covered by the first 32, 128 and 512 macros is {covered}.
 
 - *score*: mean over the episodes played. The planner sees the future of an emulator without sticky
-  actions, and its episodes are cut (`macro-gym bank show` says when, as `steps` under *source*), so
-  this tells how good the play is that macros were mined from, and is not comparable with agents'
-  scores. *normalised*: the same where random play is 0 and a human 1, for whole episodes, in the
-  57 games of DQN Zoo's table ([atari_data.py](
+  actions, and its episodes are truncated (`macro-gym bank show` gives the limit as `steps` under
+  *source*). The score thus shows how good the play is from which the macros were mined, but is not
+  comparable with agents' scores. *normalised*: the same on a scale where random play is 0 and a
+  human 1 for whole episodes, for the 57 games in DQN Zoo's table ([atari_data.py](
   https://github.com/google-deepmind/dqn_zoo/blob/master/dqn_zoo/atari_data.py), after Mnih et al.
   2015 and Wang et al. 2016).
-- *macros*: how many, all of them different sequences. *several actions*: those that are not one
-  action held. *distinct*: how many different things they do in the emulator, by screen and reward,
-  at {moments} moments of random play; macros that differ at others only count as one, so this is a
-  lower bound. *length*: their mean, in steps.
+- *macros*: their number; all are different sequences. *several actions*: those that do more than
+  hold one action. *distinct*: how many have different effects in the emulator, by screen and
+  reward, at {moments} moments of random play. Macros that differ only at other moments count as
+  one, so this is a lower bound. *length*: their mean length, in steps.
 - *covered by*: the largest share of the play's steps that lie in the first 32, 128 or 512 macros,
-  however it is cut into them and primitives. *decisions*: the fewest per step with which 128 macros
-  and the primitives make the same play (`macro_gym.extraction.play_coverage`).
+  over all ways to split the play into macros and primitives. *decisions*: the fewest decisions per
+  step with which 128 macros and the primitives reproduce the play
+  (`macro_gym.extraction.play_coverage`).
 
 {table}
 

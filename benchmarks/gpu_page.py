@@ -9,10 +9,10 @@ SECTION = """\
 ## Learning, end to end
 
 Breakout, one update on {batch} decisions for every {ratio} decisions, measured on **{device}**.
-{caveat}Decisions last one primitive in SB3's DQN and in a single-file DQN after CleanRL's, which
-both play ale-py's own vector environment, and longer in MASPDQN, which plays {k} macros beside; the
-share is of SB3's primitives a second, most of which is macros' length: compare decisions for the
-speed of learning itself. *Updates alone* are without playing.
+{caveat}A decision lasts one primitive in SB3's DQN and in a single-file DQN modelled on CleanRL's,
+both of which play ale-py's own vector environment, and longer in MASPDQN, which also plays {k}
+macros. The share is of SB3's primitives per second, and most of it is due to the macros' length; to
+compare the speed of learning itself, compare decisions. *Updates alone* are without playing.
 
 | environments | learner | decisions/s | primitives/s | share of {base} | updates alone/s |
 |---|---|---|---|---|---|
@@ -20,8 +20,8 @@ speed of learning itself. *Updates alone* are without playing.
 """
 
 NO_GPU = """\
-**No GPU was available**: nothing here says how fast one would be, and graphs, which need one, are
-left out. The machine was shared (load average {load:.0f} on {cores} cores), so that times swing.
+**No GPU was available**: nothing here shows how fast one would be, and CUDA graphs, which need one,
+are left out. The machine was shared (load average {load:.0f} on {cores} cores), so times fluctuate.
 """
 
 

@@ -11,20 +11,22 @@ from benchmarks.problems import CONTROL, PROBLEMS, Problem, problem
 INTRODUCTION = """\
 # Learning
 
-Written by `python -m benchmarks.page` from `benchmarks/results/learning.json`, which
-`python -m benchmarks.learning` makes: problems of CPU size whose best return is known, each learned
-by each learner with five seeds (where a table has fewer, the rest has not been run yet). *Required*
-is the return that a learner has to reach within its budget on average over the seeds; the budget
-counts steps of the environment (a decision can last several). Returns are those of the last policy,
-without random decisions, over 30 episodes (in these runs noisy layers still drew their noise, which
-`evaluate` leaves out by now); intervals are 95% t-intervals of the mean over seeds, and
-*alone* counts the seeds that reached it each for itself. Settings were chosen on other seeds than
-those reported, but two budgets were doubled on them: in what the others have, MASPDQN missed cart
-pole's 100 on one seed (mean 142), and MASPRainbow came to 1.74 on small Breakout. The chain was
-made one for which a policy of one action will not do after noisy networks had solved the first
-without macros. The runs of MASP's learners are from when the numbers of $e_\\Sigma$ began at about
-1 instead of 1/32 ([Decisions](decisions.md)). Settings stand in `benchmarks/problems.py` and are
-meant to be quick, not to compare the learners.
+Written by `python -m benchmarks.page` from `benchmarks/results/learning.json`, the output of
+`python -m benchmarks.learning`: CPU-sized problems whose best return is known, each learned by each
+learner with five seeds (where a table has fewer, the rest has not been run yet). *Required* is the
+return that a learner must reach within its budget on average over the seeds; the budget counts
+environment steps (a decision can last several). Returns are those of the final policy, without
+random decisions, over 30 episodes (in these runs noisy layers still drew noise, which `evaluate`
+now leaves out). Intervals are 95% t-intervals of the mean over seeds, and *alone* counts the seeds
+that reached the required return individually.
+
+Settings were chosen on other seeds than those reported, except that two budgets were doubled
+because of reported ones: within the other learners' budget, MASPDQN missed cart pole's 100 on one
+seed (mean 142), and MASPRainbow reached 1.74 on small Breakout. The chain was changed so that no
+single-action policy solves it, after noisy networks had solved the first version without macros.
+The runs of MASP's learners date from when the entries of $e_\\Sigma$ started at about 1 instead of
+1/32 ([Decisions](decisions.md)). Settings are in `benchmarks/problems.py` and are meant to be
+quick, not to compare the learners.
 """
 
 HEAD = (

@@ -23,45 +23,44 @@ DOCS = Path(__file__).parent.parent / "docs"
 INTRODUCTION = """\
 # Performance
 
-Written by `python -m benchmarks.page` from the files in `benchmarks/results`. Each of those was
-made by one command, which stands in it, and in which all contenders took turns. `make bench` makes
-those again that are of the present code on a CPU at default settings. Compare ratios: absolute
-times are of one shared machine.
+Written by `python -m benchmarks.page` from the files in `benchmarks/results`. Each file comes from
+a single command, recorded in it, in which all contenders took turns. `make bench` regenerates those
+that measure the present code on a CPU with default settings. Compare ratios: absolute times are
+those of a shared machine.
 """
 
 STEPPING = """\
 ## Stepping Breakout
 
-Emulator frames per second as a share of what `ALE.act` alone does, with random macros of one
-length.
+Emulator frames per second relative to `ALE.act` alone, with random macros of one length.
 """
 
 RETRO = """\
 ## Stepping Airstriker
 
-Emulator frames per second as a share of what stable-retro's emulator alone does (`em.step`), with
-random macros of one length, from all 126 combinations of buttons. *Gymnasium's wrappers* skip,
-pool, turn grey, resize and stack what RetroEnv shows, under `MacroAction`; *RetroEnv, frames* is
-that environment alone, a frame at a time.
+Emulator frames per second relative to stable-retro's emulator alone (`em.step`), with random
+macros of one length over all 126 combinations of buttons. *Gymnasium's wrappers* apply frame
+skipping, max-pooling, greyscale, resizing and stacking to RetroEnv, inside `MacroAction`;
+*RetroEnv, frames* is that environment alone, one frame at a time.
 """
 
 IMPORT = """\
 Registering stable-retro's thousand games takes {difference:.0f} ms of the {whole:.0f} ms that
-`import macro_gym` takes once Gymnasium is there.
+`import macro_gym` takes once Gymnasium has been imported.
 """
 
 VECTOR = """\
 ## Stepping {n_envs} environments
 
-Breakout with random decisions, on {cores} cores: emulator frames per second of wall time, as a
-multiple of what one environment reaches alone and as a share of what ale-py's `AtariVectorEnv` does
-without macros on the same cores; and frames per second of processor time, of all processes
-together, as a share of one environment's. Macros are random ones of length 8, or those of the
-shipped bank. `benchmarks/vector_bases.py` describes the ways; why `MacroVectorEnv` is what it is
-stands among the decisions. Before the run, {load:.1f} other processes wanted a core on average;
-wall time says nothing where that is much above 0.
+Breakout with random decisions on {cores} cores: emulator frames per second of wall time, as a
+multiple of a single environment's and as a share of what ale-py's `AtariVectorEnv` reaches without
+macros on the same cores; and frames per second of processor time, over all processes, as a share of
+a single environment's. Macros are either random ones of length 8 or those of the shipped bank.
+`benchmarks/vector_bases.py` describes the methods; [Decisions](decisions.md) explains the design of
+`MacroVectorEnv`. The load average before the run was {load:.1f}; wall times mean nothing where it
+is much above 0.
 
-| way | macros | times one | share of AtariVectorEnv | per processor second |
+| method | macros | times one | share of AtariVectorEnv | per processor second |
 |---|---|---|---|---|
 {rows}
 """
@@ -69,36 +68,36 @@ wall time says nothing where that is much above 0.
 UPDATE = """\
 ## One update
 
-Nature CNN, batch 32, 4 + 128 actions, one thread: processor time as a multiple of SB3's DQN update.
-The meta-step is the exact one unless it says otherwise; *batches shared* is
-`similarity_learning="meta_shared"`; *double backward* is the same meta-gradient by
+Nature CNN, batch size 32, 4 + 128 actions, one thread: processor time as a multiple of SB3's DQN
+update. The meta-step is exact unless stated otherwise. *batches shared* is
+`similarity_learning="meta_shared"`; *double backward* computes the same meta-gradient with
 `create_graph=True`.
 """
 
 RAINBOW = """\
 ## One Rainbow update
 
-Networks of the same sizes with all six parts, one thread: processor time as a share of an update
-as CleanRL's `rainbow_atari.py` does it, which `benchmarks/rainbow.py` writes anew and describes.
-`Rainbow` is charged for its replay too.
+Networks of the same sizes with all six parts, one thread: processor time relative to an update as
+in CleanRL's `rainbow_atari.py`, re-implemented and described in `benchmarks/rainbow.py`. Only
+`Rainbow` is charged for its replay.
 """
 
 REPLAY = """\
 ## Replay
 
 Sampling 32 of {decisions:,} decisions by priority and updating their priorities takes
-{ours:.0f} µs, {ratio:.1f} times less than on binary trees walked in Python ({theirs:.0f} µs), as
-CleanRL's `rainbow_atari.py` has them and `benchmarks/python_trees.py` writes them anew.
+{ours:.0f} µs, {ratio:.1f} times less than with binary trees in Python ({theirs:.0f} µs) as in
+CleanRL's `rainbow_atari.py`, re-implemented in `benchmarks/python_trees.py`.
 
-Stacks of four screens of Breakout, {screens:,} random decisions among primitives alone (k=0) and
-with macros: memory for a decision, time to add one, and time to sample 32. Times are processor
-time, of one thread.
+Stacks of four Breakout screens, {screens:,} random decisions with primitives only (k=0) and with
+macros: memory per decision, time to add one, and time to sample 32. Times are processor time on one
+thread.
 
 | play | buffer | bytes | share of SB3's | add, µs | sample, µs |
 |---|---|---|---|---|---|
 {rows}
 
-Adding one decision of each of many environments to a full buffer, µs a decision:
+Adding one decision from each of many environments to a full buffer, µs per decision:
 
 | environments | {adders} |
 |---|{rules}
@@ -109,7 +108,7 @@ MINING = """\
 ## Reading and mining play
 
 {rows:,.0f} rows of Atari Grand Challenge text are read per second, {reading:.1f} times as many as
-`csv.reader` splits. The most frequent n-grams of length 2 to 8 of {steps:,} actions take
+`csv.reader` splits. Mining the most frequent n-grams of length 2 to 8 from {steps:,} actions takes
 {seconds:.1f} s and {memory:.0f} MB, {counting:.0f} times less time than `collections.Counter` over
 tuples.
 """
@@ -249,7 +248,7 @@ def pages() -> dict[str, str]:
     return {
         "performance.md": page(),
         # One command measures all banks, or adds those of some games.
-        "banks.md": banks_page(banks, f"Run last for this table: {_about(banks)}")
+        "banks.md": banks_page(banks, f"Last command run for this table: {_about(banks)}")
         + planner_section(planner, _about(planner)),
         "learning.md": learning_page(learning, _about(learning)),
     }

@@ -5,16 +5,16 @@ from typing import Any
 SECTION = """\
 ## One PairwiseA2C update
 
-{n_envs} environments, {n_steps} decisions of each, networks of two layers of 64, {threads} thread:
-processor time as a multiple of SB3's A2C update. It holds the exact meta-step, on the update
-before, and the policy's.
+{n_envs} environments, {n_steps} decisions from each, networks with two layers of 64 units,
+{threads} thread: processor time as a multiple of SB3's A2C update. An update includes both the
+exact meta-step, through the previous update, and the policy's step.
 
 | update | times SB3's A2C |
 |---|---|
 {ratios}
 
-Weights are of all pairs of decisions of an episode. The most memory that a process of its own holds
-while it takes two updates on one rollout of so many decisions, everything included:
+There is a weight for every pair of decisions in an episode. Peak memory of a separate process that
+takes two updates on one rollout of the given number of decisions, everything included:
 
 | decisions | pairs | MiB |
 |---|---|---|

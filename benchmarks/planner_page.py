@@ -10,12 +10,13 @@ SECTION = """
 ## How well the planner plays
 
 Measured by `python -m benchmarks.planner`: the first {steps} steps of each game, seeds {seeds};
-the settings were chosen with others. *First version*: 16 new plans at every point. Scores are means
-over the seeds, in brackets the processor seconds that an episode took. *per second*: score per
-processor second, as a multiple of the first version's, where both score. Its median is {ratio:.1f};
-with 4 times the trials, which takes {cost:.2f} times the first version's time, the planner scores
-at least as much in {better} of the {n} games. Since then the planner ends a trial that is back on
-the best plan's path: the same play in less time, so these seconds are a little too many.
+the settings were chosen on other seeds. The *first version* tries 16 plans at every point, 15 of
+them new. Scores are means over the seeds, with the processor seconds per episode in parentheses.
+*per second*: score per processor second as a multiple of the first version's, where both score; its
+median is {ratio:.1f}. With 4 times the trials, which takes {cost:.2f} times the first version's
+time, the planner scores at least as much in {better} of the {n} games. The planner has since been
+changed to end a trial that rejoins the best plan's path, which gives the same play in less time, so
+these times are slightly too long.
 
 {table}
 

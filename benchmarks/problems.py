@@ -154,7 +154,7 @@ PROBLEMS = {
         ),
         steps=20_000,
         required=100,
-        best="500, where an episode is cut short",
+        best="500, at which an episode is truncated",
         settings={
             "learning_rate": 1e-3,
             "learning_starts": 500,
@@ -172,10 +172,10 @@ PROBLEMS = {
         more_steps={"MASPDQN": 40_000},
     ),
     "chain": Problem(
-        "25 places in a row, the last of which pays; in each one of two actions goes on and the "
-        "other back to the first, and an episode has 48 steps. Among the four macros is the "
-        "sequence of twelve that leads from the first place to the thirteenth and from there to "
-        "the last.",
+        "25 places in a row, the last of which pays; in each, one of two actions leads to the next "
+        "place and the other back to the first, and an episode has 48 steps. One of the four "
+        "macros is the sequence of twelve primitives that leads from the first place to the "
+        "thirteenth, and from there to the last.",
         lambda: chain(LOCK, (1, 0), (1, 1, 0), (0, 1)),
         steps=12_000,
         required=1,
@@ -191,8 +191,8 @@ PROBLEMS = {
         rainbow={"v_min": 0, "v_max": 1},
     ),
     "small Breakout": Problem(
-        "MinAtar's Breakout with its three actions, sticky, and macros that hold each for two or "
-        "three steps.",
+        "MinAtar's Breakout with its three actions, which are sticky, and macros that hold each of "
+        "them for two or three steps.",
         small_breakout,
         steps=30_000,
         required=2,
@@ -217,5 +217,5 @@ def problem(name: str) -> Problem:
     """The problem ``name``, or the control: the chain that random decisions do not solve."""
     if name != CONTROL:
         return PROBLEMS[name]
-    about = "The same chain with its two primitives only: the control, in which nothing is found."
+    about = "The same chain with only its two primitives: the control, in which nothing is found."
     return replace(PROBLEMS["chain"], about=about, make=chain, required=None)

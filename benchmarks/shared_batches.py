@@ -29,10 +29,11 @@ LEARNER = "MASPDQN"
 SECTION = """\
 ## Sharing batches
 
-What an outer batch that is the next inner one (`similarity_learning="meta_shared"`,
-`meta_interval=1`) does to learning: MASPDQN on problems of [Learning](learning.md), with their
-settings. Returns as there; intervals are 95% t-intervals of the mean over seeds, the last column's
-of the mean difference between runs of the same seed.
+How learning changes when each outer batch is also the next inner one
+(`similarity_learning="meta_shared"`, `meta_interval=1`): MASPDQN on problems of
+[Learning](learning.md), with their settings and returns as defined there. Intervals are 95%
+t-intervals of the mean over seeds; in the last column, of the mean difference between runs with the
+same seed.
 
 | problem | seeds | own batches | batches shared | difference |
 |---|---|---|---|---|

@@ -6,14 +6,14 @@ from typing import Any
 SECTION = """\
 ## Thousands of actions
 
-One update of MASPDQN with Nature CNN, batch {batch_size}, one thread, 4 primitives and k macros:
-milliseconds of the processor, median over {rounds} rounds in which all arms took turns, each in a
-process of its own; and the most memory that it came to hold, beyond the imports. The network's last
-layer grows with k too, by 512 weights an action; SB3's DQN shows what that alone takes.
+One MASPDQN update with Nature CNN, batch size {batch_size}, one thread, 4 primitives and k macros:
+milliseconds of processor time, as the median over {rounds} rounds in which all arms took turns,
+each in a process of its own; and peak memory beyond that of the imports. The network's last layer
+grows with k too, by 512 weights per action; SB3's DQN shows the cost of that alone.
 
 {tables}
 
-From k = {fewest} to k = {most} the time of an update grows by a factor of
+From k = {fewest} to k = {most}, the time of an update grows by these factors:
 
 | Σ | {intervals} |
 |---|{rules}

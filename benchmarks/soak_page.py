@@ -12,14 +12,15 @@ PICTURE = "images/soak.svg"
 SECTION = """\
 ## An hour at full buffer
 
-`MASPDQN` on Breakout's images with {k} macros, {n_envs} environments, {minutes:g} minutes from the
-first update on, the buffer of {capacity:,} decisions full throughout: {updates:,} updates,
-{decisions:,} decisions. The last {window:g} minutes are compared with the first {window:g} after
-{warm_up:g} minutes of warm-up. How fast the machine was meanwhile is told by work that is always
-the same, done between samples in a process of its own ({work[0]:.1f} ms by the first minutes'
-median, {work[1]:.1f} by the last's): the table's last line is what is decided in the time of that.
-Memory is that of all processes, those of the environments included; *allocated* is what of it the
-learner's process has asked of its C library and not given back, by medians over the same minutes.
+`MASPDQN` on Breakout's images with {k} macros and {n_envs} environments, for {minutes:g} minutes
+from the first update on, with the buffer of {capacity:,} decisions full throughout: {updates:,}
+updates, {decisions:,} decisions. The last {window:g} minutes are compared with the first {window:g}
+after {warm_up:g} minutes of warm-up. A fixed piece of work, done between samples in a separate
+process, shows how fast the machine was (median: {work[0]:.1f} ms in the first minutes,
+{work[1]:.1f} ms in the last); the last row of the table counts the decisions in the time it takes.
+Memory is that of all processes, including the environments'; *allocated* is the part that the
+learner's process has requested from its C library and not returned. Both are medians over the same
+minutes.
 
 | | first {window:g} minutes | last {window:g} minutes | |
 |---|---|---|---|

@@ -12,12 +12,12 @@ META = {"meta_learning_rate": (1e-4, 1e-3)}
 
 ARMS: dict[str, Arm] = {
     "A2C": Arm(
-        "A2C with one λ for all.",
+        "A2C with a single λ.",
         {"advantage": "pwtd", "weights": "geometric"},
         {"gae_lambda": (0.9, 0.99)},
     ),
     "A2C-RR": Arm(
-        "Rewards redistributed by a recurrent predictor of returns, and a low discount.",
+        "Rewards redistributed by a recurrent return predictor, with a low discount.",
         {"advantage": "pwr", "weights": "geometric", "redistribute_rewards": True},
         {"gamma": (0.5, 0.92)},
     ),
@@ -27,7 +27,7 @@ ARMS: dict[str, Arm] = {
         {"meta_learning_rate": (1e-3, 1e-2)},
     ),
     "RGM": Arm(
-        "Rewards weighted by one meta-learned set of weights, whatever decision they are for.",
+        "Rewards weighted by one meta-learned set of weights, whichever decision gets credit.",
         {"advantage": "pwr", "weights": "sequence"},
         META,
     ),

@@ -30,13 +30,13 @@ from sb3_masp.pairwise.problems import BsuiteEnv
 OUTPUT = Path(__file__).parent / "results" / "bsuite_regret.csv"
 
 PROBLEMS = {
-    "catch/0": "as it is",
-    "catch_noise/8": "noise of deviation 1",
+    "catch/0": "unchanged",
+    "catch_noise/8": "noise with standard deviation 1",
     "catch_scale/12": "rewards times 30",
     "umbrella_length/16": "40 steps, 20 distractors",
     "umbrella_distract/17": "20 steps, 50 distractors",
-    "cartpole/0": "as it is, up to 1,000 steps",
-    "discounting_chain/4": "the bonus in the chain of 100 steps",
+    "cartpole/0": "unchanged, up to 1,000 steps",
+    "discounting_chain/4": "the bonus on the chain of 100 steps",
 }
 """What is reported, and which setting of the domain that is."""
 

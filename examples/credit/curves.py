@@ -39,7 +39,7 @@ def draw_curves(
     for axes, problem in zip(panels[0], problems, strict=True):
         axes.set_title(problem)
     for axes in panels[-1]:
-        axes.set_xlabel("steps of the environments")
+        axes.set_xlabel("environment steps")
     panels[0][0].legend(frameon=False, fontsize=8)
     with replacing(path) as file:
         figure.savefig(file, dpi=130, format=path.suffix[1:])

@@ -53,9 +53,9 @@ RATES = {"learning_rate": (0.01, 0.03, 0.1, 0.2)}
 
 ARMS = {
     "regular returns": Arm("Every reward counts in full, whenever it comes.", {}, RATES),
-    "handcrafted": Arm("A reward counts for the choice that it depends on.", {}, RATES),
-    "meta-learned, rewards": Arm("Weights of rewards, learned before.", {}, RATES),
-    "meta-learned, TD errors": Arm("Weights of TD errors, learned before.", {}, RATES),
+    "handcrafted": Arm("A reward counts for the choice on which it depends.", {}, RATES),
+    "meta-learned, rewards": Arm("Weights of rewards, learned beforehand.", {}, RATES),
+    "meta-learned, TD errors": Arm("Weights of TD errors, learned beforehand.", {}, RATES),
 }
 
 LEARNED = {"meta-learned, rewards": "pwr", "meta-learned, TD errors": "pwtd"}

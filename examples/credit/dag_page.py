@@ -29,13 +29,14 @@ DRAWN_DEPTH = 8
 SECTION = """\
 ## DAG
 
-`python examples/credit/dag.py --full` runs what is missing and says how long it takes. First tables
-of weights are learned: {outer_steps} steps, each differentiated through {inner_steps} updates of a
-fresh policy, on {batch} episodes an update. Then new policies learn with the tables held fixed.
-The score is the number of episodes until the expected return, which is exact, is {share:.0%} of the
-best; where {most:,} episodes were not enough, they count twice. To learn a table takes {cost:,}
-episodes, which are not counted: as in the paper, what is asked is what weights are good for once
-they are there. Each arm chooses its learning rate for each depth by the fewest episodes.
+`python examples/credit/dag.py --full` runs whatever is missing and estimates how long it takes.
+First, tables of weights are learned in {outer_steps} steps, each differentiated through
+{inner_steps} updates of a fresh policy, with {batch} episodes per update. Then new policies learn
+with the tables held fixed. The score is the number of episodes until the exact expected return
+reaches {share:.0%} of the best; where {most:,} episodes were not enough, twice that number counts.
+Learning a table takes {cost:,} episodes, which are not counted: as in the paper, the question is
+what weights are good for once they exist. Each arm chooses its learning rate for each depth by the
+fewest episodes.
 
 {arms}
 
@@ -43,19 +44,19 @@ they are there. Each arm chooses its learning rate for each depth by the fewest 
 """
 
 OTHERS = """\
-Rates were first chosen on two seeds. After the following runs of reported seeds, at the rates
-chosen then, had been seen, they were chosen again on five:
+Learning rates were first chosen on two seeds. They were chosen again on five after the following
+runs of reported seeds, at the rates chosen then, had been seen:
 """
 
 LEARNED = """\
-The weights that were learned, over seeds on average: where a reward depends on the action
-(*due*), and where another one could follow (*elsewhere*). They begin at one half.
+The learned weights, averaged over seeds: where a reward depends on the action (*due*), and where
+another reward could follow it (*elsewhere*). They start at one half.
 """
 
 
 CLAIMS = """\
-There, learned weights need no more episodes than handcrafted
-ones, and both fewer than regular returns, the more so the deeper the DAG.\
+In the paper, learned weights need no more episodes than
+handcrafted ones, and both need fewer than regular returns, the more so the deeper the DAG.\
 """
 
 REGULAR, HANDCRAFTED = "regular returns", "handcrafted"
@@ -85,13 +86,14 @@ def dag_section(rows: Rows, weights: Rows) -> str:
     shown = problems_of(rows, problems)
     if not shown:
         return "\n".join([head, NOT_RUN])
-    parts = [head, "Episodes (fewer is better), and the learning rate chosen:\n"]
+    caption = "Episodes (fewer is better), with the number of seeds and the learning rate chosen:\n"
+    parts = [head, caption]
     parts += [by_arm(shown, arms, lambda name, arm: _needed(rows, chosen[name], name, arm))]
     parts += [_others(rows, chosen)]
     parts += [orderings(rows, chosen, dict.fromkeys(shown, PAIRS), "episodes", CLAIMS)]
     parts += [widening(rows, chosen, shown, [REGULAR, HANDCRAFTED, *experiment.LEARNED])]
     parts += [LEARNED, _means(weights, problems)]
-    picture = f"![Weights at depth {DRAWN_DEPTH}, those learned of seed 0]({FIGURE})\n"
+    picture = f"![Weights at depth {DRAWN_DEPTH}; the learned ones are of seed 0]({FIGURE})\n"
     return "\n".join([*parts, picture])
 
 

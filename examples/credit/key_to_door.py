@@ -42,7 +42,8 @@ TUNED_ON = ("μ=5 σ=25",)
 FIRST_SEED = 3
 
 HANDCRAFTED = Arm(
-    "Rewards weighted by hand: the door for the key, and in each room a discount of 0.92.",
+    "Rewards weighted by hand: the door counts fully for the key's room, and within each later "
+    "room there is a discount of 0.92.",
     {"advantage": "pwr", "weights": ClockWeights(handcrafted_weights())},
 )
 ARMS = {name: arm.among(learning_rate=(2e-3, 5e-3)) for name, arm in arms.ARMS.items()}

@@ -13,15 +13,15 @@ from examples.experiments.table import Values
 HOLDS, REVERSED, OPEN = "holds", "reversed", "open"
 
 ORDERING = """\
-Is it the paper's order? {claims}
-Of each pair, the interquartile mean of the arm that needs less in the paper, minus that of the
-other: the paper's order *holds* where the 95% interval is below zero, is *reversed* where it is
-above, and *open* where zero is within it. Intervals of so few seeds are rough.
+Do the arms come in the paper's order? {claims}
+For each pair the table shows the interquartile mean of the arm that needs less in the paper, minus
+that of the other. The paper's order *holds* where the 95% interval is below zero, is *reversed*
+where it is above, and is *open* where zero is within it. Intervals of so few seeds are rough.
 """
 
 WIDENING = """\
-Does the gap grow with depth, as in the paper? Of each arm, its episodes as a share of those of
-{control}, less the same share at the depth before; *holds* and the rest as above.
+Does the gap grow with depth, as in the paper? For each arm the table shows its episodes as a share
+of those of {control}, minus the same share at the previous depth, with the verdicts as above.
 """
 
 
@@ -126,11 +126,11 @@ def summary(found: Collection[Interval]) -> str:
         if held == n
         else "the paper's order does not hold throughout"
         if turned
-        else "the paper's order is not contradicted, nor shown throughout"
+        else "the paper's order is neither contradicted nor shown throughout"
         if held
         else "the paper's order is not shown"
     )
     return (
-        f"Of {n} comparisons it holds in {held}, is reversed in {turned} and open in "
+        f"Of {n} comparisons, the order holds in {held}, is reversed in {turned} and is open in "
         f"{counts[OPEN]}:\n{whole}.\n"
     )

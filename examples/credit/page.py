@@ -37,33 +37,35 @@ INTRODUCTION = """\
 # Credit across time
 
 Written by `python examples/credit/page.py` from the tables in `examples/credit/results`, in which
-each run is one row, or one curve of several; beside each table stand the settings, and the
-commands, machines and versions of its runs, of early ones not all. What has not been run is said to
-be missing, and nothing is concluded from it.
+each run is one row, or a curve of several rows. Each table is stored with its settings and with the
+commands, machines and versions of its runs (incomplete for early ones). What has not been run is
+reported as missing, and nothing is concluded from it.
 
 `PairwiseA2C` follows *Adaptive Pairwise Weights for Temporal Credit Assignment* (Zheng, Vuorio,
 Lewis & Singh, AAAI 2022, arXiv 2102.04999), which has no public code; networks, optimizers and
 budgets are ours throughout. Figures are interquartile means over seeds with 95% bootstrap intervals
-(`rliable`). Every arm makes its choice by its mean on seeds from 100 on, which are not reported.
+(`rliable`). Every arm chooses its hyper-parameters by its mean on seeds from 100 on, which are not
+reported.
 """
 
 KEY_TO_DOOR = """\
 ## Key-to-Door
 
-`python examples/credit/key_to_door.py --full` runs what is missing and says how long it takes:
-{steps:,} steps of {envs} environments a run for every arm, whole episodes of 120 steps in a
-rollout, rooms seen at a pixel a cell by a small convolutional network, actor and critic apart.
-Apples pay μ on average with a deviation of σ, and the door 10 to those who took the key 90 steps
-before.
-Choices are made in the middle setting, μ = 5 and σ = 25, by mean returns, as in the paper, which
-also has TVT, six more settings (`--problems` takes them) and ten runs.
-Steps were doubled, and learning rates raised, after a first try of 25 runs, whose rows are in
-`key_to_door_first.csv`. It was stopped after 25 of 76. Nine of those were of seeds that were meant
-to be reported, and the change was made after their results had been seen; so seeds from
-{first_seed} on are reported. In that try only H-PWR, at the highest of its rates, clearly learned
-to take the key: in the last twentieth of its 480,000 steps the door paid 4.2 and 4.8 (two seeds,
-μ = 5, σ = 5), where A2C's paid 0.8 to 2.2 (three) and that of the meta-learned weights 0.4 to 0.6
-(two each), which is about what it pays at the start.
+`python examples/credit/key_to_door.py --full` runs whatever is missing and estimates how long it
+takes. Every run has {steps:,} steps over {envs} environments, with rollouts of whole episodes of
+120 steps. Small convolutional networks, separate for actor and critic, see the rooms at one pixel
+per cell. Apples pay μ on average with a standard deviation of σ, and the door pays 10 if the key
+was taken 90 steps before. Hyper-parameters are chosen in the middle setting, μ = 5 and σ = 25, by
+mean returns, as in the paper, which also has TVT, six more settings (selected by `--problems`) and
+ten runs.
+
+The number of steps was doubled, and learning rates raised, after a first attempt that was stopped
+after 25 of 76 runs; its rows are in `key_to_door_first.csv`. Nine of these runs were of seeds meant
+to be reported, and their results had been seen before the change was made; therefore seeds from
+{first_seed} on are reported. In that attempt only H-PWR, at its highest learning rate, clearly
+learned to take the key: in the last twentieth of its 480,000 steps the door paid 4.2 and 4.8 (two
+seeds, μ = 5, σ = 5). With A2C it paid 0.8 to 2.2 (three seeds), and with the meta-learned weights
+0.4 to 0.6 (two each), which is about what it pays at the start.
 
 {arms}
 
@@ -73,13 +75,12 @@ to take the key: in the last twentieth of its 480,000 steps the door paid 4.2 an
 BSUITE = """\
 ## bsuite
 
-`python examples/credit/bsuite_regret.py --full` runs what is missing and says how long it takes.
-Regret is bsuite's own count, or, where it has none (cart pole, discounting chain), the best return
-less the returns. One setting of each domain: {settings}.
-Choices are made on {tuned_on}, by the least regret of {tuning_seeds} run each; catch's settings are
-all alike. With {seeds} seeds an interquartile mean is the mean. Rollouts are whole episodes of
-{envs} environments, but 100 steps of the cart pole. Episodes were halved, and learning rates
-raised, when a first try learned nothing.
+`python examples/credit/bsuite_regret.py --full` runs whatever is missing and estimates how long it
+takes. Regret is bsuite's own measure or, where it has none (cart pole, discounting chain), the best
+return minus the returns. One setting of each domain is used: {settings}. Hyper-parameters are
+chosen on {tuned_on}, by the least regret of {tuning_seeds} run each; catch's settings are all
+alike. Rollouts are whole episodes of {envs} environments, except for 100 steps of the cart pole.
+The number of episodes was halved, and learning rates raised, after a first attempt learned nothing.
 
 {arms}
 
@@ -87,21 +88,22 @@ raised, when a first try learned nothing.
 """
 
 PAPERS_BSUITE = """\
-The paper has 100,000 episodes a domain (50,000 of the cart pole), three runs, and does not say
-which of a domain's settings; so what compares is each arm's regret as a share of A2C's, ours and,
-in brackets, the paper's. Shares near 1 may say no more than that nothing has been learned yet: with
-umbrellas chance alone has a regret of 1 an episode.
+The paper uses 100,000 episodes per domain (50,000 for the cart pole) and three runs, and does not
+say which of a domain's settings it uses. What can be compared is each arm's regret as a share of
+A2C's: ours and, in parentheses, the paper's. Shares near 1 may only mean that nothing has been
+learned yet: on the umbrella domains chance alone has a regret of 1 per episode.
 """
 
-PAPERS_ORDER = "There, it is that of regrets, some of which lie close together."
+PAPERS_ORDER = "It is that of the paper's regrets, some of which are close together."
 
 MINATAR = """\
 ## MinAtar
 
-`python examples/credit/minatar_games.py --full` runs what is missing and says how long it takes:
-{frames:,} frames a run for both arms, rollouts of {n_steps} steps of {envs} environments. The score
-is the mean over frames of the returns while it learned. Choices are made on {tuned_on}, by the same
-score. The paper compares the two on 49 Atari games: Meta-PWTD is better in 30 and worse in 14.
+`python examples/credit/minatar_games.py --full` runs whatever is missing and estimates how long it
+takes. Both arms have {frames:,} frames per run, in rollouts of {n_steps} steps of {envs}
+environments. The score is the return during training, averaged over frames. Hyper-parameters are
+chosen on {tuned_on}, by the same score. The paper compares the two on 49 Atari games: Meta-PWTD is
+better in 30 and worse in 14.
 
 {arms}
 
@@ -145,10 +147,10 @@ def _key_to_door(rows: Rows) -> str:
     return "\n".join(
         [
             head,
-            f"![Returns, and what of them the door pays]({FIGURE})\n",
-            "What the door pays, over the whole run:\n",
+            f"![Returns, and the part of them that the door pays]({FIGURE})\n",
+            "Reward from the door, over the whole run:\n",
             table(rows, arms, chosen, shown, "door_return"),
-            "Over the last fifth of the run:\n",
+            "Reward from the door, over the last fifth of the run:\n",
             table(last, arms, chosen, shown, "door_return"),
             "Returns over the whole run:\n",
             table(rows, arms, chosen, shown, "return"),
@@ -165,7 +167,6 @@ def _bsuite(rows: Rows) -> str:
         settings="; ".join(f"`{name}` ({said})" for name, said in bsuite_regret.PROBLEMS.items()),
         tuned_on=listed(settings.tuned_on),
         tuning_seeds=settings.tuning_seeds,
-        seeds=settings.seeds,
         envs=bsuite_regret.Budget().envs,
         arms=arms_list(own, chosen),
         standing=standing(rows, own, chosen, settings, settings.problems, settings.tuned_on),
@@ -247,7 +248,7 @@ def _better(rows: Rows, chosen: Choices) -> str:
     if fewest < 2:
         return ""
     pairs = [np.stack([own[:fewest] for own in scores], axis=1) for scores in (ours, theirs)]
-    return f"P(Meta-PWTD > A2C), over games on average: {interval(improvement, *pairs)}.\n"
+    return f"P(Meta-PWTD > A2C), averaged over games: {interval(improvement, *pairs)}.\n"
 
 
 def _episodes(rows: Rows, problem: str) -> int:
@@ -267,7 +268,7 @@ def draw_key_to_door(rows: Rows, path: Path) -> None:
         path,
         own,
         problems_of(own, key_to_door.PROBLEMS),
-        {"return": "return of an episode", "door_return": "what the door pays of it"},
+        {"return": "return of an episode", "door_return": "reward from the door"},
     )
 
 

@@ -27,7 +27,7 @@ def scores_of(rows: Rows, problem: str, arm: str, choice: str | None, measure: s
 def arms_list(arms: Mapping[str, Arm], chosen: Choices) -> str:
     """The arms as a list, with their choices."""
     return "\n".join(
-        f"- *{name}*: {arm.about}" + (f" Chose `{chosen[name]}`." if chosen[name] else "")
+        f"- *{name}*: {arm.about}" + (f" Chosen: `{chosen[name]}`." if chosen[name] else "")
         for name, arm in arms.items()
     )
 
@@ -45,7 +45,7 @@ def standing(
     planned = tuning_runs(arms, settings.tuning_seeds, tuned_on)
     seeds = range(first_seed, first_seed + settings.seeds)
     planned += reported_runs(arms, chosen, seeds, problems)
-    return f"{sum(run in rows for run in planned)} of {len(planned)} runs have been run."
+    return f"{sum(run in rows for run in planned)} of {len(planned)} runs are complete."
 
 
 def problems_of(rows: Rows, known: Sequence[str]) -> list[str]:

@@ -31,14 +31,14 @@ from sb3_masp.sweeps.summary import Interval as DrawnInterval
 from sb3_masp.sweeps.summary import draw_intervals
 
 INTRODUCTION = f"""\
-`python examples/experiments/ablations.py --full` runs what is missing and says how long it takes;
-`--tables` chooses among {", ".join(ABLATIONS)}. Learner, budget and score are those of the small
-problems. Each variant chooses its η from {", ".join(STRENGTHS)} for each problem by its mean score
-on seeds from 100 on, unless a fixed η is given; a Σ that is carried over was learned with seeds
-from {EARLIER_SEEDS:,} on. Scores are interquartile means over seeds and problems with 95%
-stratified bootstrap intervals, for variants with at least two seeds in every problem; next to them
-the difference from the control, a fixed uniform Σ unless another is named. Then, problem by
-problem, the interquartile mean, and in brackets the number of seeds and the η.
+`python examples/experiments/ablations.py --full` runs whatever is missing and estimates how long it
+takes; `--tables` selects among {", ".join(ABLATIONS)}. Learner, budget and score are those of the
+small problems. Each variant chooses its η from {", ".join(STRENGTHS)} for each problem by its mean
+score on seeds from 100 on, unless a fixed η is given; a Σ that is carried over was learned with
+seeds from {EARLIER_SEEDS:,} on. Scores are interquartile means over seeds and problems with 95%
+stratified bootstrap intervals, for variants with at least two seeds in every problem. The next
+column is the difference from the control, a fixed uniform Σ unless another is named. Then follow
+the interquartile means for each problem, with the number of seeds and the η in parentheses.
 """
 
 Ablations = tuple[Rows, Rows, Mapping[str, Rows]]
@@ -102,7 +102,7 @@ def _standing(rows: Rows, ablation: Ablation) -> str:
         total += len(missing({}, cells, variants, seeds, known=VARIANTS))
         left += len(missing(rows, cells, variants, seeds, known=VARIANTS))
     k = " and ".join(map(str, settings.k))
-    return f"{total - left} of {total} runs at k = {k} have been run.\n"
+    return f"{total - left} of {total} runs at k = {k} are complete.\n"
 
 
 def _numbers_of_macros(rows: Rows, ablation: Ablation) -> list[int]:
@@ -148,7 +148,7 @@ def _statistics_table(rows: Rows, ablation: Ablation, k: int) -> str:
     """Every figure where the runs end, in the median of the seeds."""
     heads = MEANINGS.values()
     lines = [
-        "Where runs end, in the median of the seeds:\n",
+        "At the end of the runs, medians over seeds:\n",
         f"| problem | Σ | seeds | {' | '.join(heads)} |",
         "|---" * (len(heads) + 3) + "|",
     ]

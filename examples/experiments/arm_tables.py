@@ -20,7 +20,7 @@ from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
 
 COLUMNS = ("arm", "seeds", "score", "− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
-HEADROOM = "of the oracle's headroom"
+HEADROOM = "share of the oracle's headroom"
 
 
 def groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
@@ -67,7 +67,7 @@ def _over_problems(scores: dict[str, Values]) -> str:
 
 def title(cell: Cell) -> str:
     """What the tables below are of."""
-    return f"### k = {cell.k}, {cell.share:.0%} mined, updates by {cell.updates}s\n\n"
+    return f"### k = {cell.k}, {cell.share:.0%} mined, updates counted in {cell.updates}s\n\n"
 
 
 def by_problem_table(
@@ -75,8 +75,8 @@ def by_problem_table(
 ) -> str:
     """Every arm that there are reported rows of, problem by problem; arguments as above."""
     lines = [
-        "By problem, interquartile means, the number of seeds, and the strength chosen; decisions",
-        "and updates are what these runs took on average:\n",
+        "By problem: interquartile means, with the number of seeds and the chosen strength in",
+        "parentheses; decisions and updates are means over these runs:\n",
         f"| arm | decisions | updates | {' | '.join(cell.problem for cell in cells)} |",
         "|---" * (len(cells) + 3) + "|",
     ]

@@ -60,32 +60,32 @@ WITHOUT = {"eta": 0.0, "similarity": "uniform"}
 STATE_ORACLE = "oracle, by state"
 
 ARMS: dict[str, Arm] = {
-    "primitives": Arm("Primitives only: DQN.", WITHOUT, NONE, has_macros=False),
+    "primitives": Arm("Primitives only (DQN).", WITHOUT, NONE, has_macros=False),
     "macros": Arm("Primitives and macros, no penalty.", WITHOUT, NONE),
     "weight decay": Arm("The same with weight decay.", WITHOUT, DECAYS, decays=True),
-    "uniform": Arm("Σ uniform: shrinkage of advantages.", {"similarity": "uniform"}),
-    "overlap": Arm("Σ handcrafted: overlap of primitives.", {"similarity": "overlap"}),
-    "permuted": Arm("Σ of overlap, of the wrong actions.", {"similarity": "permuted"}),
-    "meta": Arm("Σ meta-learned, dense, from uniform."),
-    "meta, from overlap": Arm("Σ meta-learned, dense, from overlap.", OVERLAP_START),
+    "uniform": Arm("Uniform Σ: shrinkage of advantages.", {"similarity": "uniform"}),
+    "overlap": Arm("Handcrafted Σ: overlap of primitives.", {"similarity": "overlap"}),
+    "permuted": Arm("The overlap Σ with its actions permuted.", {"similarity": "permuted"}),
+    "meta": Arm("Dense Σ, meta-learned from uniform."),
+    "meta, from overlap": Arm("Dense Σ, meta-learned from overlap.", OVERLAP_START),
     "meta, conditioned": Arm(
-        "Σ meta-learned, dense, from uniform; Q conditioned on it, as the paper has it.",
+        "Dense Σ, meta-learned from uniform; Q is conditioned on it, as in the paper.",
         {"embedding_dim": 32},
     ),
-    "kernel": Arm("Σ meta-learned, a kernel, from uniform.", {"similarity": "kernel"}),
+    "kernel": Arm("Kernel Σ, meta-learned from uniform.", {"similarity": "kernel"}),
     "kernel, from overlap": Arm(
-        "Σ meta-learned, a kernel, from overlap.", {"similarity": "kernel"} | OVERLAP_START
+        "Kernel Σ, meta-learned from overlap.", {"similarity": "kernel"} | OVERLAP_START
     ),
-    "auxiliary": Arm("Σ of an auxiliary head.", {"similarity_learning": "auxiliary"}),
+    "auxiliary": Arm("Σ from an auxiliary head.", {"similarity_learning": "auxiliary"}),
     "auxiliary, prior": Arm(
-        "Σ of an auxiliary head with overlap as its prior.",
+        "Σ from an auxiliary head with overlap as its prior.",
         {"similarity_learning": AuxiliaryHead(prior=0.5)},
     ),
     "meta, by state": Arm(
-        "Σ(s) meta-learned, another in each state, from uniform.", {"similarity": "state"}
+        "State-dependent Σ(s), meta-learned from uniform.", {"similarity": "state"}
     ),
-    "oracle": Arm("Σ of the distances of true values, which nobody knows beforehand."),
-    STATE_ORACLE: Arm("Σ(s) of the distances of true values in each state."),
+    "oracle": Arm("Σ from distances between true values, which are unknown in practice."),
+    STATE_ORACLE: Arm("Σ(s) from distances between true values in each state."),
 }
 
 ORACLES = tuple(arm for arm in ARMS if arm.startswith("oracle"))

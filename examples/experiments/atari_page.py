@@ -15,15 +15,15 @@ from sb3_masp.sweeps.summary import MEASURES, OVERALL, Interval, intervals
 RAM = """\
 ## Atari, from the console's memory
 
-`python examples/experiments/atari_ram.py --full` runs what is missing and says how long it takes.
-Games: {games}.
+`python examples/experiments/atari_ram.py --full` runs whatever is missing and estimates how long it
+takes. Games: {games}.
 Macros are those of the shipped banks. The learner is `MASPDQN` with two layers of 256 units on the
-console's 128 bytes, {frames:,} emulator frames a run for every arm, and one update for every
-decision, or, where it says so, for every {steps} steps. Q is not conditioned on Σ
-(`embedding_dim=0`) but in *meta, conditioned*. Each arm chooses its strength for each k by its mean
-score in {tuning} of each on other games, {tuned_on}, with seeds from 100 on, none of which is
-reported. The score is the mean over frames of the returns while it learned: over all games
-on the scale where random play is 0 and a human 1, and game by game in points.
+console's 128 bytes of memory. Every run has {frames:,} emulator frames and one update for every
+decision or, where stated, for every {steps} steps. Q is conditioned on Σ only in *meta,
+conditioned*; elsewhere `embedding_dim=0`. Each arm chooses its strength for each k by its mean
+score in {tuning} per strength on each of two other games, {tuned_on}, with seeds from 100 on; none
+of these runs is reported. The score is the return during training, averaged over frames: over all
+games on the scale where random play is 0 and a human 1, and for single games in points.
 
 {standing}
 """
@@ -33,25 +33,25 @@ PIXELS_FIGURE = "images/atari_pixels.png"
 
 RAM_LEGEND = """\
 Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
-(`rliable`); next to them differences from Σ uniform and Σ of overlap, each at the strength chosen
-for it, and the probabilities of being better than these.
+(`rliable`). The next columns give the differences from the uniform and the overlap Σ, each at the
+strength chosen for it, and the probabilities of improvement over these.
 """
 
 PIXELS = """\
 ## Atari, from pixels
 
-`Rainbow` and `MASPRainbow`, and DQN beside them, {frames:,} emulator frames a run for every arm,
-k = {k}; η is {eta:g}, which has not been chosen on anything. Games: {games}.
-It is a sweep that keeps checkpoints; on a GPU this learns for half an hour, and goes on with it
+`Rainbow`, `MASPRainbow` and, for comparison, DQN, with {frames:,} emulator frames per run for every
+arm and k = {k}; η is {eta:g} and was not tuned. Games: {games}. The experiment is a sweep that
+keeps checkpoints. On a GPU the following command learns for half an hour, and continues from there
 when it is called again:
 
 ```sh
 {command}
 ```
 
-`python examples/experiments/atari_pixels.py` says what is to be run and how long that takes: by the
-benchmarks, {hours:,.0f} hours for the {runs} runs on one {device}, without the outer steps of
-MASPRainbow, which have not been timed.{caveat}
+`python examples/experiments/atari_pixels.py` lists what is to be run and estimates how long that
+takes: by the benchmarks, {hours:,.0f} hours for the {runs} runs on one {device}, without the outer
+steps of MASPRainbow, which have not been timed.{caveat}
 """
 
 
@@ -78,7 +78,7 @@ def atari_ram_section(rows: Rows) -> str:
 def draw_ram(rows: Rows, path: Path) -> None:
     """Draw each arm's score from memory, a panel for each k and unit of updates."""
     panels = {
-        f"k = {cells[0].k}, updates by {cells[0].updates}s": complete_arms(
+        f"k = {cells[0].k}, updates counted in {cells[0].updates}s": complete_arms(
             rows, cells, atari_ram.TUNED_ON
         )
         for cells in groups(rows, atari_ram.GAMES)
@@ -92,7 +92,7 @@ def _standing(rows: Rows) -> str:
     cells, seeds = atari_ram.cells(settings), (settings.tuning_seeds, settings.seeds)
     total = len(missing({}, cells, settings.arms, seeds, atari_ram.TUNED_ON))
     left = len(missing(rows, cells, settings.arms, seeds, atari_ram.TUNED_ON))
-    return f"{total - left} of {total} runs have been run."
+    return f"{total - left} of {total} runs are complete."
 
 
 def read_pixels(path: Path) -> list[dict[str, Any]]:

@@ -25,10 +25,10 @@ AT = {DIFFERENCES: (0,), HEADROOM: (0, 1)}
 """Where upright lines stand in each figure."""
 
 GOAL = f"""\
-The goal is a learned Σ (blue in the figures) that beats Σ uniform and Σ of overlap, each at its own
-best strength, with the intervals of both differences clear of zero, at k = {GOAL_AT[0]} and at
-k = {GOAL_AT[1]}. No interval is corrected for there being {len(LEARNED)} learned arms. With updates
-by {{unit}}s:
+The goal is a learned Σ (blue in the figures) that beats the uniform and the overlap Σ, each at its
+own best strength, with the intervals of both differences clear of zero, at k = {GOAL_AT[0]} and at
+k = {GOAL_AT[1]}. Intervals are not corrected for there being {len(LEARNED)} learned arms. With
+updates counted in {{unit}}s:
 """
 
 
@@ -75,14 +75,14 @@ def _of_k(scores: Mapping[str, Values], ahead: Sequence[str]) -> str:
         return "too little has been run to say."
     seeds = min(len(scores[arm]) for arm in (*learned, *CONTROLS))
     left = [arm for arm in LEARNED if arm not in scores]
-    rest = _of_oracle(scores) + (f" Not run in all problems: {_names(left)}." if left else "")
+    rest = _of_oracle(scores) + (f" Not run on all problems: {_names(left)}." if left else "")
     if ahead:
         said = " and ".join(f"*{arm}* ({_said(scores, arm)})" for arm in ahead)
-        return f"met, by {said}; {seeds} seeds or more.{rest}"
+        return f"met, by {said}; at least {seeds} seeds.{rest}"
     nearest = max(learned, key=lambda arm: min(x.low for x in differences(scores, arm)))
     return (
-        f"not met{' so far' if left else ''}; nearest to it comes *{nearest}* "
-        f"({_said(scores, nearest)}); {seeds} seeds or more.{rest}"
+        f"not met{' so far' if left else ''}; the closest arm is *{nearest}* "
+        f"({_said(scores, nearest)}); at least {seeds} seeds.{rest}"
     )
 
 
@@ -98,7 +98,7 @@ def _of_oracle(scores: Mapping[str, Values]) -> str:
         has = "leaves" if clear_headroom(scores) else "leaves no clear"
         said += f" The oracle {has} headroom: {gain['oracle']} over uniform."
     if STATE_ORACLE in gain:
-        said += f" An oracle of each state gains {gain[STATE_ORACLE]} over uniform."
+        said += f" The per-state oracle gains {gain[STATE_ORACLE]} over uniform."
     return said
 
 
@@ -106,12 +106,12 @@ def _verdict(scores: Mapping[int, Mapping[str, Values]], ahead: Mapping[int, lis
     """What follows for the goal as a whole."""
     everywhere = [arm for arm in LEARNED if all(arm in of_k for of_k in ahead.values())]
     if everywhere:
-        return f"So the goal is met, by {_names(everywhere)}.\n"
+        return f"The goal is therefore met, by {_names(everywhere)}.\n"
     if any(_is_known(of_k) and not ahead[k] for k, of_k in scores.items()):
-        return "So the goal is not met.\n"
+        return "The goal is therefore not met.\n"
     if not all(_is_known(of_k) for of_k in scores.values()):
-        return "Whether the goal is met cannot be said before all of these arms have been run.\n"
-    return "So the goal is met at each k, but by no arm at both.\n"
+        return "Whether the goal is met cannot be said until all of these arms have been run.\n"
+    return "The goal is therefore met at each k, but not by any one arm at both.\n"
 
 
 def _names(arms: Sequence[str]) -> str:

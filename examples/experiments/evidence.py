@@ -50,42 +50,46 @@ INTRODUCTION = """\
 # Evidence
 
 Written by `python examples/experiments/evidence.py` from the tables in
-`examples/experiments/results`, in which each row is one run; beside each table stand the settings,
-and the commands, machines and versions of its runs, of early ones not all. What has not been run is
-said to be missing, and nothing is concluded from it.
+`examples/experiments/results`, with one row per run. Each table is stored with its settings and
+with the commands, machines and versions of its runs (incomplete for early ones). What has not been
+run is reported as missing, and nothing is concluded from it.
 
 ## Small problems with known answers
 
-`python examples/experiments/small_problems.py --full` runs what is missing and says how long it
-takes.
+`python examples/experiments/small_problems.py --full` runs whatever is missing and estimates how
+long it takes.
 
 {problems}
 
-Of the macros, the share that is stated are the most frequent n-grams of 10,000 steps of play, which
-takes a best action but in a tenth of the steps, where it takes any; the others are random sequences
-of the same lengths. Each seed has its own macros. The learner is `MASPDQN` with one hidden layer of
-64 units on one-hot states, {steps:,} steps a run for every arm, and one update for every two
-decisions, so that the more macros, the fewer updates; or, where it says so, for every two steps,
-and every other setting that is counted in decisions is then in steps, too. Q is not conditioned on
-Σ but in *meta, conditioned*. The score is the exact discounted value, by table, of the policy that
-is greedy but for {epsilon:.0%} random decisions, as a share of the best value there is, on average
-over {looks} looks during the run.
+The stated share of the macros is mined: the most frequent n-grams of 10,000 steps of play that
+takes a best action, except for a random one in a tenth of the steps. The other macros are random
+sequences of the same lengths. Each seed has its own macros.
+
+The learner is `MASPDQN` with one hidden layer of 64 units on one-hot states. Every run has
+{steps:,} primitive steps and one update for every two decisions, so with more macros there are
+fewer updates. Where stated, there is instead one update for every two steps, and all other settings
+in decisions then count steps too. Q is conditioned on Σ only in *meta, conditioned*. The score is
+the exact discounted value, computed from the problem's table, of the policy that is greedy except
+for {epsilon:.0%} random decisions. It is given as a share of the best possible value and averaged
+over {looks} evaluations during the run.
+
 Each arm chooses its strength (η from 0.1, 0.3, 1, 3 and annealed from 3 to 0.3; weight decay from
-0.01, 0.1, 1 and 10) for each problem and k by its mean score on three or more seeds from 100 on,
-the same ones for all of its strengths, which are not reported.
+0.01, 0.1, 1 and 10) for each problem and k, by its mean score on three or more seeds from 100 on.
+These seeds are the same for all of its strengths and are not reported.
 
 {arms}
 
-*meta, conditioned* was run before with numbers of $e_\\Sigma$ that began at about 1 instead of
-1/32, and lost more than the penalty had gained: those runs are in
-`small_problems_unit_embedding.csv`, and [Decisions](decisions.md) tells what came of it.
+In an earlier run of *meta, conditioned* the entries of $e_\\Sigma$ started at about 1 instead of
+1/32. With 64 macros conditioning then lost more than the penalty had gained, and with 256 most of
+what it had gained. The results are in `small_problems_unit_embedding.csv`;
+[Decisions](decisions.md) describes what followed from them.
 """
 
 LEGEND = """\
 Scores are interquartile means over seeds and problems with 95% stratified bootstrap intervals
-(`rliable`); next to them differences from Σ uniform and Σ of overlap, each at its own best
-strength, the probabilities of being better than these, and the share of what the oracle gains
-over uniform, where the oracle's gain is clear of zero.
+(`rliable`). The next columns give the differences from the uniform and the overlap Σ, each at its
+own best strength, the probabilities of improvement over these, and the share of the oracle's gain
+over uniform, where that gain is clear of zero.
 """
 
 
@@ -144,8 +148,8 @@ def _standing(rows: Rows) -> str:
     total = len(missing({}, cells, settings.arms, seeds))
     done = total - len(missing(rows, cells, settings.arms, seeds))
     return (
-        f"Of the core (k = {' and '.join(map(str, settings.k))}, half of the macros mined), {done} "
-        f"of {total} runs have been run.\n"
+        f"Of the core runs (k = {' and '.join(map(str, settings.k))}, half of the macros mined), "
+        f"{done} of {total} runs are complete.\n"
     )
 
 

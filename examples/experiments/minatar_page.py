@@ -26,23 +26,23 @@ CONTROLS = (REFERENCE, "macros", "uniform")
 MINATAR = """\
 ## MinAtar
 
-`python examples/experiments/minatar_games.py --full` runs what is missing and says how long it
-takes: macros mined from play of a DQN that learned each game from primitives in
-{player_steps:,} steps, the same for all arms; {steps:,} steps a run, and one update for every four
-decisions, so that the more macros, the fewer updates; or, where it says so, for every four steps,
-and every other setting that is counted in decisions is then in steps, too. Q is not conditioned on
-Σ (`embedding_dim=0`) but in *meta, conditioned*. The score is the mean over steps of the returns
-while it learned. Each arm chooses its strength for each k by {tuning} of each on {tuned_on}, with
-seeds from 100 on, which are not reported.
+`python examples/experiments/minatar_games.py --full` runs whatever is missing and estimates how
+long it takes. The macros, the same for all arms, are mined from the play of a DQN that learned each
+game from primitives in {player_steps:,} steps. Every run has {steps:,} primitive steps and one
+update for every four decisions, so with more macros there are fewer updates. Where stated, there is
+instead one update for every four steps, and all other settings in decisions then count steps too.
+Q is conditioned on Σ only in *meta, conditioned*; elsewhere `embedding_dim=0`. The score is the
+return during training, averaged over steps. Each arm chooses its strength for each k by {tuning}
+per strength on {tuned_on}, with seeds from 100 on, which are not reported.
 
 {standing}
 """
 
 LEGEND = """\
 Interquartile means over seeds with 95% stratified bootstrap intervals (`rliable`), by the number of
-macros. Over all games each game's scores are divided by the mean of *primitives* there, so that 1
-is what is learned without macros; next to them the probabilities of being better than *primitives*,
-*macros* and *uniform*.
+macros. To combine the games, each game's scores are divided by the mean of *primitives* on it, so
+that 1 is what is learned without macros. The next columns give the probabilities of improvement
+over *primitives*, *macros* and *uniform*.
 """
 
 
@@ -60,7 +60,7 @@ def minatar_section(rows: Rows) -> str:
                 standing=_standing(rows),
             ),
             *(
-                f"![Scores by k, updates by {unit}s]({figure})\n"
+                f"![Scores by k, updates counted in {unit}s]({figure})\n"
                 for unit, figure in FIGURES.items()
                 if panels(rows, unit)
             ),
@@ -90,7 +90,7 @@ def _standing(rows: Rows) -> str:
         minatar_games.TUNED_ON,
     )
     total = len(missing({}, *planned))
-    return f"{total - len(missing(rows, *planned))} of {total} runs have been run."
+    return f"{total - len(missing(rows, *planned))} of {total} runs are complete."
 
 
 def scaled(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:

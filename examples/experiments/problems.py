@@ -158,8 +158,8 @@ def chain(length: int = 24) -> Problem:
         return place + 1 if goes_on else max(place - 1, 0)
 
     about = (
-        f"{length + 1} places in a row; in each, two of four actions go one on, by turns AB, BC "
-        "and CA, and the others one back."
+        f"{length + 1} places in a row; in each, two of four actions lead one place forward (AB, "
+        "BC and CA in turn) and the others one place back."
     )
     return _problem(about, primitives, list(range(length + 1)), move, 0, length, 120)
 

@@ -26,7 +26,7 @@ LOGGED = {
 """Columns that are figures of the log."""
 
 MEANINGS = {
-    "entropy": "entropy of rows, 1 for uniform ones",
+    "entropy": "entropy of rows (uniform: 1)",
     "mass": "share of Σ off its diagonal",
     "gap": "‖I − Σ‖ / √A",
     "distance": "‖Σ − Σ₀‖ / ‖Σ₀‖",

@@ -17,11 +17,11 @@ from examples.experiments.variants import TRANSFER
 FIGURE = "images/transfer_{}.png"
 
 GAMES = """\
-`python examples/experiments/game_transfer.py --full --home {home}`: Σ meta-learned from uniform in
-an earlier run of as many frames and another seed, on the first game of a pair (another's) or on the
-second (its own), then frozen; both with the macros of the first. Every penalty has η = {eta}, which
-has not been chosen on anything; the score is the mean over frames of the returns on the second game
-while it was learned.
+`python examples/experiments/game_transfer.py --full --home {home}`: Σ is meta-learned from uniform
+in an earlier run with as many frames and another seed, on the first game of a pair (*other's Σ*) or
+on the second (*own Σ*), and then frozen. Both use the macros of the first game. All
+penalties have η = {eta}, which was not tuned. The score is the return on the second game during
+training, averaged over frames.
 """
 
 
@@ -34,7 +34,7 @@ def transfer_section(home: str, rows: Rows) -> str:
     parts = [
         f"### Transfer between {HOMES[home].about}\n",
         paragraph(GAMES.format(home=home, eta=ETA)),
-        f"{total - left} of {total} runs have been run.\n",
+        f"{total - left} of {total} runs are complete.\n",
         *([f"![Transfer]({FIGURE.format(home)})\n"] if transfer_panels(home, rows) else []),
     ]
     lines = tuple(replace(line, share=1.0) for line in TRANSFER.lines)

@@ -138,8 +138,8 @@ VARIANTS = _variants()
 
 INITIALISATION = Ablation(
     "Where Σ starts",
-    "Σ meta-learned from each start, and frozen there. The start from identity has a form with a "
-    "learnable diagonal, which the others lack; frozen there it penalises next to nothing.",
+    "Σ meta-learned from each start, and frozen at it. The start from identity uses a form with a "
+    "learnable diagonal, which the others lack; frozen there, it penalises next to nothing.",
     tuple(
         Line(name, name)
         for name in (
@@ -154,9 +154,9 @@ INITIALISATION = Ablation(
 
 ETA = Ablation(
     "η",
-    "At each η a fixed uniform Σ and a meta-learned one, and both with the penalty summed over "
-    "actions, as the paper writes it, rather than averaged: with 68 actions that is 68 times as "
-    "strong. The control is the uniform Σ at the same η, averaged or summed likewise.",
+    "A fixed uniform Σ and a meta-learned one at each η, and both with the penalty summed over "
+    "actions, as in the paper, rather than averaged: with 68 actions it is then 68 times as "
+    "strong. The control is the uniform Σ at the same η, likewise averaged or summed.",
     tuple(
         Line(f"{name}, η = {eta}", name, f"η = {eta}", control=control.format(eta))
         for eta in sorted({*ETAS, *PAPERS_ETAS}, key=float)
@@ -172,8 +172,8 @@ ETA = Ablation(
 
 BETA = Ablation(
     "β",
-    f"The learning rate of Σ's Adam, of which {DEFAULT_BETA} is the default; the paper swept "
-    "0.001, 0.005 and 0.01.",
+    f"The learning rate of Σ's Adam, by default {DEFAULT_BETA}; the paper swept 0.001, 0.005 and "
+    "0.01.",
     tuple(
         Line("uniform, learned" + (f", β = {beta}" if beta != DEFAULT_BETA else ""), f"β = {beta}")
         for beta in BETAS
@@ -182,7 +182,7 @@ BETA = Ablation(
 
 NOISE = Ablation(
     "Noise among the macros",
-    "From all random to all mined; random macros have the lengths of the mined ones.",
+    "From all macros random to all mined; random macros have the lengths of the mined ones.",
     tuple(
         Line(name, name, f"{share:.0%} mined", share)
         for share in SHARES
@@ -192,9 +192,9 @@ NOISE = Ablation(
 
 SOURCE = Ablation(
     "Where macros come from",
-    "All of one kind: n-grams of play that errs in a tenth of its steps, byte-pair merges of the "
-    "same play, n-grams of a planner's that errs in a hundredth, and random ones of the n-grams' "
-    "lengths.",
+    "All macros of one kind: n-grams of play that errs in a tenth of its steps, byte-pair merges "
+    "of the same play, n-grams of a planner's play that errs in a hundredth, and random sequences "
+    "with the n-grams' lengths.",
     tuple(
         Line(f"{name}{suffix}", name, source, share, f"uniform, frozen{suffix}")
         for source, suffix, share in (
@@ -209,9 +209,9 @@ SOURCE = Ablation(
 
 TRANSFER = Ablation(
     "Transfer",
-    "Σ meta-learned from uniform in an earlier run of as many steps and another seed, on the same "
-    "problem or on the other one, and then frozen: both starts in the four rooms have the same "
-    "macros. The earlier run has the η of the later.",
+    "Σ meta-learned from uniform in an earlier run with as many steps and another seed, on the "
+    "same problem or on the other one, and then frozen. Both starts in the four rooms have the "
+    "same macros. The earlier run has the later run's η.",
     tuple(
         Line(name, name)
         for name in (
@@ -227,7 +227,7 @@ TRANSFER = Ablation(
 
 STATISTICS = Ablation(
     "Σ while it is learned",
-    "Meta-learned at η = 1, which has not been chosen on anything.",
+    "Meta-learned at η = 1, which was not tuned.",
     tuple(Line(f"{name}, η = 1", name) for name in WATCHED),
     is_watched=True,
 )
