@@ -1,4 +1,4 @@
-"""Macro-actions for any discrete Gymnasium environment, mined from play."""
+"""Macro-actions, mined from recorded play, for any discrete Gymnasium environment."""
 
 from macro_gym.macro_action import MacroAction
 from macro_gym.macro_set import MacroSet, Provenance

@@ -1,4 +1,4 @@
-"""The Arcade Learning Environment as an emulator of `macro_gym.frames`."""
+"""Adapter of the Arcade Learning Environment to `macro_gym.frames.Emulator`."""
 
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,13 @@ from macro_gym.registration import atari_games
 
 
 class AleEmulator:
-    """An ``ALEInterface`` under the names of `macro_gym.frames.Emulator`.
+    """Adapt an ``ALEInterface`` to `macro_gym.frames.Emulator`.
 
-    Its methods are the interface's own, so that a frame costs no further Python call.
+    Its methods are the interface's own, so a frame costs no extra Python call.
     """
 
     def __init__(self, ale: ale_py.ALEInterface, *, colour: bool) -> None:
-        """Bind the methods; ``colour`` chooses what ``draw`` draws."""
+        """Bind the methods; ``colour`` selects whether ``draw`` draws in colour."""
         self.act = ale.act
         self.over = ale.game_over
         self.terminated = partial(ale.game_over, with_truncation=False)
@@ -30,7 +30,7 @@ class AleEmulator:
 
 
 def require_game(game: str) -> None:
-    """Refuse a game that ale-py does not have, or not for one player: that ends the process."""
+    """Raise unless ale-py has the game for one player; loading any other ends the process."""
     games = atari_games()
     if game not in games:
         raise UnknownGameError(
@@ -40,7 +40,7 @@ def require_game(game: str) -> None:
 
 
 def require_modes(game: str, mode: int | None, difficulty: int | None) -> None:
-    """Refuse a mode or difficulty that the game does not have; None is its own default."""
+    """Raise unless the game has this mode and difficulty; None is the game's default."""
     if mode is None and difficulty is None:
         return
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

@@ -1,4 +1,4 @@
-"""MacroAtariEnv: the Arcade Learning Environment with macros, what ``MacroALE/<Game>-v5`` makes."""
+"""MacroAtariEnv: Atari games with macro-actions, registered as ``MacroALE/<Game>-v5``."""
 
 import math
 from collections.abc import Sequence
@@ -26,50 +26,51 @@ from macro_gym.resize import Image
 
 
 class MacroAtariEnv(EmulatorEnv):
-    """An Atari game whose actions are its primitives and then ``k`` macros.
+    """An Atari game whose actions are its primitives followed by ``k`` macros.
 
-    What the agent sees, bit for bit and for the same seed, is
+    With the same seed, the agent sees bit for bit what it would see with
     ``MacroAction(FrameStackObservation(AtariPreprocessing(AtariEnv(frameskip=1)), 4))``: after each
-    decision the last four steps, each the maximum of the last two screens of ``frameskip`` frames,
-    grey, resized to 84×84. Rewards are the game's score, neither clipped nor scaled. It takes less
-    time, since only those four steps are drawn.
+    decision the last four steps, each the maximum of the last two of its ``frameskip`` screens, in
+    greyscale, resized to 84×84. Rewards are the game's score, neither clipped nor scaled. It is
+    faster, since only those four steps are drawn.
 
     ``info`` holds ``duration`` (primitives run), ``primitive_rewards`` (float32, as long as the
     longest macro, zero after ``duration``), ``lives``, ``episode_frame_number`` and
     ``frame_number``.
 
-    An environment can be pickled and copied in the middle of an episode; the copy goes on exactly
-    as the original does. (The emulator's saved states lack the action that sticky actions repeat,
-    so a copy plays the episode again from its start: up to some seconds for a very long one.)
+    The environment can be pickled and copied in the middle of an episode; the copy continues
+    exactly like the original. (The emulator's saved states lack the action that sticky actions
+    repeat, so a copy replays the episode from its start, which can take seconds for a very long
+    one.)
 
     Args:
         game: The game, in snake_case: ``"ms_pacman"``.
-        k: How many macros, most frequent first. ``None``: 128 of the shipped bank, or all of
-            ``macros``. 0: none.
+        k: Number of macros, most frequent first. ``None``: 128 from the shipped bank, or all of
+            ``macros``. 0: no macros.
         macros: A `MacroSet`, or a path to one; ``None`` for the game's shipped bank. Matched to the
             game's actions by name.
         obs_type: ``"grayscale"`` (shape ``(4, 84, 84)``), ``"rgb"`` (``(4, 84, 84, 3)``) or
             ``"ram"`` (``(128,)``, the console's memory, not stacked). Stable-Baselines3 has no
             policy for the four dimensions of ``"rgb"``.
         frameskip: Frames per primitive.
-        repeat_action_probability: Chance, at each frame, that the last action is repeated.
-        full_action_space: Offer all 18 actions instead of those the game uses.
+        repeat_action_probability: Probability, per frame, of repeating the last action.
+        full_action_space: Whether to offer all 18 actions instead of those the game uses.
         max_num_frames_per_episode: Frames after which an episode is truncated; ``None`` for never.
-        mode: Mode of the game, as ``AtariEnv`` has it.
-        difficulty: Difficulty of the game, as ``AtariEnv`` has it.
-        noop_max: Start episodes with a random number of frames without action, at most this many.
-        terminal_on_life_loss: End the episode where a life is lost.
-        screen_size: Side, or width and height, of observations in pixels.
+        mode: Game mode, as in ``AtariEnv``.
+        difficulty: Game difficulty, as in ``AtariEnv``.
+        noop_max: Maximum number of no-op frames, drawn at random, at the start of an episode.
+        terminal_on_life_loss: Whether to end the episode when a life is lost.
+        screen_size: Side length, or width and height, of observations in pixels.
         stack_size: Steps in an observation.
-        render_mode: ``"rgb_array"`` (the present screen), ``"rgb_array_list"`` (the screen after
+        render_mode: ``"rgb_array"`` (the current screen), ``"rgb_array_list"`` (the screen after
             each primitive since the last ``render``) or ``"human"``.
 
     Raises:
         UnknownGameError: There is no such game.
-        EnvironmentSettingError: Another setting is out of range, or a mode or difficulty is none
-            of the game's.
-        ArgumentTypeError: ``macros``, ``k`` or another setting is of a wrong type.
-        MissingFileError: ``macros`` is the path of no file.
+        EnvironmentSettingError: Another setting is out of range, or the game does not have the mode
+            or difficulty.
+        ArgumentTypeError: ``macros``, ``k`` or another setting has the wrong type.
+        MissingFileError: ``macros`` is the path of a file that does not exist.
         FrameSkipError: ``frameskip`` is not a positive integer.
         MissingBankError: No macros were given and none are shipped for the game.
         InvalidMacroError: ``k`` is larger than the number of macros.
@@ -88,7 +89,7 @@ class MacroAtariEnv(EmulatorEnv):
     Source: arXiv 2506.13690; preprocessing of Machado et al. (2018).
     """
 
-    # Also where it is none of the game's minimal set.
+    # Even if the game's minimal set lacks it.
     _noop = ale_py.Action.NOOP.value
 
     def __init__(
@@ -143,12 +144,12 @@ class MacroAtariEnv(EmulatorEnv):
 
     @property
     def ale(self) -> ale_py.ALEInterface:
-        """The emulator itself. What is done to it directly is lost to pickling and copying."""
+        """The emulator itself. Changes made to it directly are lost on pickling and copying."""
         ale: ale_py.ALEInterface = self._atari.ale
         return ale
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
-        """Return which keys stand for which primitive, for human play."""
+        """Return the primitive for each combination of keys, for human play."""
         keys: dict[tuple[str, ...], int] = self._atari.get_keys_to_action()
         return keys
 
@@ -161,7 +162,7 @@ class MacroAtariEnv(EmulatorEnv):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Load the emulator and play the episode again, to where it was."""
+        """Load the emulator and replay the episode up to the saved point."""
         memory = state.pop("_memory")
         self.__dict__.update(state)
         self._load_emulator()
@@ -174,7 +175,7 @@ class MacroAtariEnv(EmulatorEnv):
             )
 
     def _load_emulator(self) -> None:
-        """Make the emulator, its game just begun."""
+        """Create the emulator, at the start of its game."""
         self._atari = ale_py.AtariEnv(**self._emulator_settings)
         self._emulator: Emulator = AleEmulator(self._atari.ale, colour=self._obs_type == "rgb")
         self._codes = [action.value for action in self._atari._action_set]
@@ -187,42 +188,42 @@ class MacroAtariEnv(EmulatorEnv):
         return dict(info)
 
     def _game_info(self) -> dict[str, Any]:
-        """What ``AtariEnv`` says after a step."""
+        """``AtariEnv``'s info after a step."""
         return dict(self._atari._get_info())
 
     def _screen(self) -> Image:
-        """The present screen, in colours."""
+        """The current screen, in colour."""
         return self.ale.getScreenRGB()
 
     def _render_now(self) -> RenderFrame | None:
-        """Show the present screen, or return it."""
+        """Show the current screen, or return it."""
         screen: RenderFrame | None = self._atari.render()
         return screen
 
     def _memory_size(self) -> int:
-        """Bytes of the console's memory."""
+        """Size of the console's memory in bytes."""
         return self.ale.getRAMSize()
 
     def _raw_size(self) -> tuple[int, int]:
-        """Height and width of its screen."""
+        """Height and width of the screen."""
         height, width = self.ale.getScreenDims()
         return height, width
 
     def _begin_episode(self) -> None:
-        """Take the emulator's present state as the start of an episode."""
+        """Start an episode from the emulator's current state."""
         self._episode_start = self.ale.cloneState(include_rng=True).serialize()
         self._played.clear()
         super()._begin_episode()
 
     def _ran(self, primitives: Sequence[int], *, draw_again: bool) -> None:
-        """Note what a decision ran; after a surprising end, play the episode again, drawn."""
+        """Record what a decision ran; after an unforeseen end, replay the episode, drawing it."""
         self._played.extend(primitives)
         if draw_again:
             self._lives_foretell_end = False
             self._frames = self._replay_episode()
 
     def _replay_episode(self) -> Frames:
-        """Play the episode again from its start; return its steps, all of them drawn."""
+        """Replay the episode from its start; return its steps, all drawn."""
         # The emulator's saved states lack the action that sticky actions repeat. Right after a
         # reset it is NOOP, here as it was then.
         self.ale.reset_game()
@@ -234,12 +235,12 @@ class MacroAtariEnv(EmulatorEnv):
         return frames
 
     def _unseen_steps(self, steps: int) -> int:
-        """How many of the next ``steps`` no observation shows, unless the episode ends in them.
+        """How many of the next ``steps`` no observation shows, unless the episode ends within them.
 
-        If it did, they would be shown, so they are left undrawn only while there are lives and
-        frames to spare. A few games end all the same: their episode is played again, drawn, and
-        their lives are not relied on any more. (Replaying just these steps from a saved state
-        would not do: see `_replay_episode`.)
+        If it did, they would be shown, so they are left undrawn only while lives and frames remain.
+        A few games end anyway: the episode is then replayed with drawing, and lives are no longer
+        relied on. (Replaying just these steps from a saved state would not work: see
+        `_replay_episode`.)
         """
         unseen = steps - max(self._stack_size, 2)
         if unseen <= 0 or not self._lives_foretell_end or len(self._played) < self._stack_size:
@@ -250,8 +251,8 @@ class MacroAtariEnv(EmulatorEnv):
 
 
 def _macro_set(game: str, names: tuple[str, ...], k: int | None, macros: Macros) -> MacroSet:
-    """The macros asked for, over the game's actions."""
+    """The requested macros, over the game's actions."""
     if k == 0 and macros is None:
         return MacroSet(names)
-    # Only what was chosen must fit.
+    # Remapped last: only the chosen macros have to fit.
     return most_frequent(loaded(macros, partial(load_bank, game)), k, macros).remap(names)

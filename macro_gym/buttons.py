@@ -1,4 +1,4 @@
-"""Combinations of buttons: their names, as in ``DOWN+RIGHT+B``, and which there can be."""
+"""Combinations of buttons: their names, such as ``DOWN+RIGHT+B``, and which are possible."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -14,10 +14,10 @@ NOOP = "NOOP"
 DIRECTIONS = ("UP", "DOWN", "LEFT", "RIGHT")
 
 BETWEEN_PLAYERS = "|"
-"""What stands between the combinations of two players: ``LEFT|RIGHT+B``."""
+"""Separator of two players' combinations: ``LEFT|RIGHT+B``."""
 
 Buttons = Sequence[str | None]
-"""A console's buttons, in its order; None where the emulator has a place but no button."""
+"""A console's buttons, in order; None for a slot to which the emulator assigns no button."""
 
 ButtonRow = NDArray[np.uint8]
 """Which buttons are held: 1 or 0 for each, shape ``(buttons,)``."""
@@ -27,7 +27,7 @@ Held = tuple[ButtonRow, ...]
 
 
 def combination(held: Iterable[str]) -> str:
-    """Return the name of buttons held together: directions first, the others as they come.
+    """Return the name of buttons held together: directions first, the rest in the given order.
 
     Example:
         >>> combination(["B", "DOWN", "RIGHT"]), combination([])
@@ -39,11 +39,11 @@ def combination(held: Iterable[str]) -> str:
 
 
 def held_together(name: str, buttons: Buttons) -> frozenset[str]:
-    """Return the buttons of a combination, in whichever order it names them.
+    """Return the buttons in a combination's name, whatever their order.
 
     Args:
         name: The combination; ``NOOP`` for none.
-        buttons: The console's.
+        buttons: The console's buttons.
 
     Raises:
         EnvironmentSettingError: The console lacks one of them, or they cannot be held together.
@@ -69,7 +69,7 @@ def held_together(name: str, buttons: Buttons) -> frozenset[str]:
 
 
 def normal_name(name: str, buttons: Buttons) -> str:
-    """Return a combination as `combination` names it; raises as `held_together` does.
+    """Return a combination's canonical name, as in `combination`; raises as `held_together` does.
 
     Example:
         >>> normal_name("B+A+DOWN", ("A", "B", "UP", "DOWN"))
@@ -88,22 +88,22 @@ def button_row(name: str, buttons: Buttons) -> ButtonRow:
 def allowed_combinations(
     groups: Sequence[Sequence[Sequence[str]]], buttons: Buttons
 ) -> tuple[str, ...]:
-    """Return the combinations of one from each group, as ``Actions.DISCRETE`` of RetroEnv has them.
+    """Return the combinations of one choice per group, ordered as RetroEnv's ``Actions.DISCRETE``.
 
     Args:
-        groups: What can be held of buttons that exclude each other, such as
-            ``[[], ["LEFT"], ["RIGHT"]]``; from every group one is held, often the empty one.
-        buttons: The console's.
+        groups: Groups of mutually exclusive choices of what to hold, such as
+            ``[[], ["LEFT"], ["RIGHT"]]``; one choice from every group is held, often the empty one.
+        buttons: The console's buttons.
 
     Returns:
-        Their names, each once, opposite directions left out.
+        Their names, without duplicates or opposite directions.
 
     Example:
         >>> buttons = ("B", None, "UP", "DOWN")
         >>> allowed_combinations([[[], ["UP"], ["DOWN"]], [[], ["B"]]], buttons)
         ('NOOP', 'UP', 'DOWN', 'B', 'UP+B', 'DOWN+B')
     """
-    # The emulator sorts each group by the bits of its buttons, and the first counts fastest.
+    # The emulator sorts each group by its buttons' bits, and the first group varies fastest.
     ordered = [sorted({_bits(held, buttons) for held in group}) for group in groups]
     chosen = (sum(bits) for bits in product(*reversed(ordered)))
     held = ([b for i, b in enumerate(buttons) if b and bits >> i & 1] for bits in chosen)
@@ -111,7 +111,7 @@ def allowed_combinations(
 
 
 def joint(combinations: Sequence[str], players: int) -> tuple[str, ...]:
-    """Return what several players can do at the same time, the first player's counting fastest.
+    """Return the joint combinations of several players; the first player's vary fastest.
 
     Example:
         >>> joint(("NOOP", "B"), players=2)
@@ -122,11 +122,11 @@ def joint(combinations: Sequence[str], players: int) -> tuple[str, ...]:
 
 
 def _bits(held: Sequence[str], buttons: Buttons) -> int:
-    """The bits by which the emulator knows buttons held together."""
+    """The emulator's bit mask of buttons held together."""
     return sum(1 << buttons.index(button) for button in held)
 
 
 def _can_be_held(held: Iterable[str]) -> bool:
-    """Whether no two of the directions are opposite."""
+    """Whether no two directions are opposite."""
     held = set(held)
     return not ({"UP", "DOWN"} <= held or {"LEFT", "RIGHT"} <= held)

@@ -1,4 +1,4 @@
-"""The command ``macro-gym``: record, plan and replay play, extract macros from it, show them."""
+"""The ``macro-gym`` command: record, plan and replay play, extract macros from it, show them."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv``, the process's own if None; return its exit code."""
+    """Run the command line ``argv``, ``sys.argv`` if None; return the exit code."""
     words = sys.argv[1:] if argv is None else argv
     resumable = "plan" in words[:1] or "--replan" in words
     advice = "stopped" + ("; run the same command again to go on" if resumable else "")

@@ -1,4 +1,4 @@
-"""What the project's commands have in common: subcommands, errors in one line, exit codes."""
+"""Shared code of the project's commands: subcommands, one-line errors, exit codes."""
 
 import os
 import select
@@ -23,15 +23,15 @@ def run_commands(
 
     Args:
         prog: The command's name.
-        description: What ``--help`` says of it.
-        commands: What each subcommand calls, with arguments by its signature.
-        argv: The words after the command's name; the process's own if None.
-        errors: What is printed in one line.
-        advice: What is printed when Ctrl-C stops it; nothing if empty.
+        description: Text for ``--help``.
+        commands: The function that each subcommand calls; its signature defines the arguments.
+        argv: Arguments after the command's name; from ``sys.argv`` if None.
+        errors: Exceptions reported in one line.
+        advice: Message printed when Ctrl-C stops the command; none if empty.
 
     Returns:
-        The exit code: 0, or 2 after an error, or what shells give processes that a signal ended:
-        130 after Ctrl-C, and 141 where the reader of the output has gone, as with ``| head``.
+        The exit code: 0, 2 after an error, or the shell's code for a process ended by a signal: 130
+        after Ctrl-C, and 141 if the reader of the output is gone, as with ``| head``.
     """
     try:
         tyro.extras.subcommand_cli_from_dict(
@@ -51,9 +51,9 @@ def run_commands(
 
 
 def _reader_is_gone() -> bool:
-    """Whether nobody reads the output any more; if so, what is left of it goes nowhere."""
+    """Whether nobody reads the output any more; if so, discard the rest of it."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # Asked or not, it tells of a pipe without a reader.
+    poll.register(sys.stdout.fileno(), 0)  # Even with no events, it reports a pipe without reader.
     if not poll.poll(0):
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

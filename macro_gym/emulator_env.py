@@ -1,4 +1,4 @@
-"""EmulatorEnv: what macro environments have in common, whichever emulator is behind them."""
+"""EmulatorEnv: base class of macro environments on any emulator."""
 
 import os
 from abc import ABC, abstractmethod
@@ -28,17 +28,17 @@ DEFAULT_K = 128
 ObservationType = Literal["grayscale", "rgb", "ram"]
 RenderMode = Literal["human", "rgb_array", "rgb_array_list"]
 Macros = MacroSet | str | os.PathLike[str] | None
-"""A macro set, the path of one, or None for the shipped bank."""
+"""A macro set, the path to one, or None for the shipped bank."""
 
 
 class EmulatorEnv(gym.Env[Image, np.int64], ABC):
-    """A game whose actions are its primitives and then macros.
+    """A game whose actions are its primitives followed by macros.
 
-    What subclasses add is the emulator: ``_emulator``, ``_codes`` (what it calls the primitives)
-    and ``_noop`` (what it calls doing nothing) exist before `_begin_playing`, which they call last.
+    Subclasses provide the emulator: ``_emulator``, ``_codes`` (its codes for the primitives) and
+    ``_noop`` (its code for doing nothing) must exist when they call `_begin_playing`, at the end.
 
     Args:
-        obs_type: As for `macro_gym.atari.MacroAtariEnv`, like all others.
+        obs_type: As in `macro_gym.atari.MacroAtariEnv`, like all others.
         frameskip: See there.
         repeat_action_probability: See there.
         noop_max: See there.
@@ -77,7 +77,7 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
         require_at_least("stack_size", stack_size, 1)
         require_at_least("noop_max", noop_max, 0)
         require_probability("repeat_action_probability", repeat_action_probability)
-        given: Any = screen_size  # a list is what JSON makes of a pair
+        given: Any = screen_size  # JSON turns a pair into a list
         sides = tuple(given) if isinstance(given, (tuple, list)) else (given, given)
         if len(sides) != 2:
             raise EnvironmentSettingError(
@@ -102,7 +102,7 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Image, dict[str, Any]]:
-        """Start an episode: the game, then up to ``noop_max`` frames without action."""
+        """Start an episode: reset the game, then run up to ``noop_max`` no-op frames."""
         info = self._reset_game(seed, options)
         if self._noop_max > 0:
             for _ in range(int(self.np_random.integers(1, self._noop_max + 1))):
@@ -133,7 +133,7 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
         return self._frames.observation(self._emulator), sum(rewards), terminated, truncated, info
 
     def render(self) -> RenderFrame | list[RenderFrame] | None:
-        """Return the present screen, or those since the last call, as ``render_mode`` says."""
+        """Return the current screen, or those since the last call, depending on ``render_mode``."""
         if self.render_mode != "rgb_array_list":
             return self._render_now()
         screens, self._rendered = self._rendered, []
@@ -141,44 +141,44 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
 
     @abstractmethod
     def _reset_game(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
-        """Reset the game, and with a seed what draws; return the game's info."""
+        """Reset the game, and with a seed its random draws; return the game's info."""
 
     @abstractmethod
     def _game_info(self) -> dict[str, Any]:
-        """Return what ``info`` says of the game."""
+        """Return the game's part of ``info``."""
 
     @abstractmethod
     def _screen(self) -> Image:
-        """Return the present screen, in colours."""
+        """Return the current screen, in colour."""
 
     @abstractmethod
     def _render_now(self) -> RenderFrame | None:
-        """Show the present screen, or return it."""
+        """Show the current screen, or return it."""
 
     @abstractmethod
     def _memory_size(self) -> int:
-        """Return how many bytes of memory the console has."""
+        """Return the size of the console's memory in bytes."""
 
     @abstractmethod
     def _raw_size(self) -> tuple[int, int]:
-        """Return the height and width of its screen."""
+        """Return the height and width of the screen."""
 
     @abstractmethod
     def _unseen_steps(self, steps: int) -> int:
-        """How many of the next ``steps`` need not be drawn, as no observation shows them."""
+        """How many of the next ``steps`` need not be drawn, since no observation shows them."""
 
     @abstractmethod
     def _ran(self, primitives: Sequence[int], *, draw_again: bool) -> None:
-        """Note what a decision ran.
+        """Record what a decision ran.
 
         Args:
-            primitives: All that it ran.
-            draw_again: The episode ended earlier than was foreseen, so the observation shows steps
-                that were not drawn: draw them after all.
+            primitives: All primitives that it ran.
+            draw_again: Whether the episode ended earlier than foreseen, so that the observation
+                shows steps that were not drawn and must be drawn after all.
         """
 
     def _begin_playing(self, macro_set: MacroSet) -> None:
-        """Take over the macros, and the emulator's present state as an episode's start."""
+        """Adopt the macros, and start an episode from the emulator's current state."""
         self.macro_set = macro_set
         warn_of_other_frameskip(macro_set, self.frameskip)
         self._frames = self._new_frames()
@@ -188,18 +188,18 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
         self._begin_episode()
 
     def _begin_episode(self) -> None:
-        """Take the emulator's present state as the start of an episode."""
+        """Start an episode from the emulator's current state."""
         self._frames.reset(self._emulator)
         self._rendered = []
         self._watch()
 
     def _watch(self) -> None:
-        """Keep the present screen, if that is asked for."""
+        """Keep the current screen, if ``render_mode`` is ``"rgb_array_list"``."""
         if self.render_mode == "rgb_array_list":
             self._rendered.append(self._screen())
 
     def _new_frames(self) -> Frames:
-        """What turns steps into observations of ``obs_type``."""
+        """The frames that turn steps into observations of ``obs_type``."""
         if self._obs_type == "ram":
             return MemoryFrames(
                 self._memory_size(),
@@ -216,15 +216,15 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
 
 
 def loaded(macros: Macros, bank: Callable[[], MacroSet]) -> MacroSet:
-    """Return the macro set that ``macros`` stands for.
+    """Return the macro set that ``macros`` refers to.
 
     Args:
-        macros: A set, the path of one, or None for the bank.
+        macros: A set, the path to one, or None for the bank.
         bank: Returns the shipped bank.
 
     Raises:
-        ArgumentTypeError: It is neither.
-        MissingFileError: It is the path of no file.
+        ArgumentTypeError: It is none of these.
+        MissingFileError: It is the path of a file that does not exist.
     """
     if macros is None:
         return bank()
@@ -238,7 +238,7 @@ def loaded(macros: Macros, bank: Callable[[], MacroSet]) -> MacroSet:
 
 
 def most_frequent(macro_set: MacroSet, k: int | None, macros: Macros) -> MacroSet:
-    """Return the first ``k`` macros; if None, all of a set that was given, 128 of larger banks."""
+    """Return the first ``k`` macros; if None, all of a given set, or up to 128 of a bank."""
     count = len(macro_set.macros)
     default = min(DEFAULT_K, count) if macros is None else count
     return macro_set.top(default if k is None else k)

@@ -1,4 +1,4 @@
-"""Errors of both packages: one base, and beside it the built-in that fits."""
+"""Errors of both packages: each derives from one base and from the built-in that fits."""
 
 
 class MacroGymError(Exception):
@@ -14,7 +14,7 @@ class MacroSetFileError(MacroGymError, ValueError):
 
 
 class RemapError(MacroGymError, ValueError):
-    """A macro set that needs a primitive which the other action set lacks."""
+    """A macro set that needs a primitive missing from the other action set."""
 
 
 class MissingBankError(MacroGymError, LookupError):
@@ -46,11 +46,11 @@ class ActionSpaceError(MacroGymError, ValueError):
 
 
 class RestoreError(MacroGymError, RuntimeError):
-    """A saved environment that could not be brought back to the state that was saved."""
+    """A saved environment that could not be restored to its saved state."""
 
 
 class EnvironmentSettingError(MacroGymError, ValueError):
-    """An environment's setting that is out of range."""
+    """An environment setting that is out of range."""
 
 
 class MissingDependencyError(MacroGymError, ImportError):
@@ -58,31 +58,31 @@ class MissingDependencyError(MacroGymError, ImportError):
 
 
 class ArgumentTypeError(MacroGymError, TypeError):
-    """An argument of another type than is needed."""
+    """An argument of the wrong type."""
 
 
 class MissingFileError(MacroGymError, FileNotFoundError):
-    """A file that is named but not there."""
+    """A file that is named but does not exist."""
 
 
 class CheckpointError(MacroGymError, ValueError):
-    """A learner that a checkpoint could not bring back as it is."""
+    """A learner that a checkpoint could not restore exactly."""
 
 
 class LearnerSettingError(MacroGymError, ValueError):
-    """A setting of a learner that is out of range."""
+    """A learner setting that is out of range."""
 
 
 class VectorEnvError(MacroGymError, RuntimeError):
-    """A vector environment that lost a process, is used out of turn or cannot do what is needed."""
+    """A vector environment that lost a process, is used out of turn or lacks a feature needed."""
 
 
 class EnvironmentAccessError(MacroGymError, AttributeError):
-    """Something asked of single environments that their vector environment does not pass on."""
+    """Access to single environments that their vector environment does not provide."""
 
 
 class MissingRomError(MacroGymError, FileNotFoundError):
-    """A game that is known, but whose ROM is not there."""
+    """A known game whose ROM is missing."""
 
 
 class EmulatorInUseError(MacroGymError, RuntimeError):
@@ -90,4 +90,4 @@ class EmulatorInUseError(MacroGymError, RuntimeError):
 
 
 class EnvironmentClosedError(MacroGymError, RuntimeError):
-    """An environment that is used after it was closed."""
+    """An environment that is used after being closed."""

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Atomic writing of files: a reader never sees half of one."""
 
 import os
 import tempfile
@@ -10,13 +10,12 @@ from typing import IO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` that takes its place if the block succeeds.
+    """Open a temporary file next to ``path`` that replaces it if the block succeeds.
 
-    Whatever goes wrong in the block, the old file (or its absence) stays and the temporary file
-    goes.
+    If the block fails, the old file (or its absence) is kept and the temporary file is deleted.
 
     Args:
-        path: The file to write; its folder is made if it does not exist.
+        path: The file to write; its folder is created if missing.
 
     Yields:
         A binary file open for writing.

@@ -1,4 +1,4 @@
-"""Frame skip, max-pooling, resizing and stacking, with the drawing put off until it is seen."""
+"""Frame skipping, max-pooling, resizing and stacking, with drawing deferred until it is seen."""
 
 import warnings
 from collections.abc import Iterator
@@ -14,35 +14,35 @@ from macro_gym.resize import Image, resizer
 
 
 class Emulator(Protocol):
-    """What stepping and drawing need of an emulator; one ``act`` is one frame."""
+    """What stepping and drawing need from an emulator; one ``act`` is one frame."""
 
     def act(self, action: int, /) -> float:
         """Run one frame with ``action`` (in the emulator's own numbering); return its reward."""
 
     def over(self) -> bool:
-        """Say whether the episode has ended, for whichever reason."""
+        """Return whether the episode has ended, for any reason."""
 
     def terminated(self) -> bool:
-        """Say whether the game is over."""
+        """Return whether the game is over."""
 
     def truncated(self) -> bool:
-        """Say whether the episode has used up its frames."""
+        """Return whether the episode has used up its frames."""
 
     def lives(self) -> int:
-        """Count the lives left."""
+        """Return the number of lives left."""
 
     def draw(self, out: Image, /) -> None:
-        """Write the present screen to ``out``: shape ``(height, width)`` or ``(.., .., 3)``."""
+        """Write the current screen to ``out``: shape ``(height, width)`` or ``(.., .., 3)``."""
 
     def memory(self, out: Image, /) -> None:
         """Write the console's memory to ``out`` of shape ``(bytes,)``."""
 
 
 class Frames(Protocol):
-    """Runs steps of ``frameskip`` frames and shows what an agent sees of them."""
+    """Runs steps of ``frameskip`` frames and produces observations of them."""
 
     def reset(self, emulator: Emulator) -> None:
-        """Take the emulator's present state as the first step of an episode."""
+        """Make the emulator's current state the first step of an episode."""
 
     def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
         """Run one step; return its reward and whether the episode terminated or truncated."""
@@ -51,19 +51,19 @@ class Frames(Protocol):
         """Run one step that no observation will show."""
 
     def observation(self, emulator: Emulator) -> Image:
-        """Return what the agent sees now, in a new array."""
+        """Return the current observation, in a new array."""
 
 
 class ScreenFrames:
-    """Screens as ``AtariPreprocessing`` within ``FrameStackObservation`` shows them, bit for bit.
+    """Stacked screens, bit for bit as from ``AtariPreprocessing`` within ``FrameStackObservation``.
 
-    A step is drawn in two parts. Its last two screens are read and pooled, at the emulator's own
-    resolution, when it is run; resizing, the larger part, waits until an observation shows it.
-    A step that is skipped is not read at all.
+    A step is drawn in two parts. Its last two screens are read and max-pooled, at the emulator's
+    resolution, when it is run; resizing, the larger part, waits until an observation shows it. A
+    step that is skipped is not read at all.
 
     Args:
         raw_shape: Shape of the emulator's screens, ``(height, width)`` or ``(height, width, 3)``.
-        frameskip: Frames in a step.
+        frameskip: Frames per step.
         screen_size: Width and height that screens are resized to, in pixels.
         stack_size: Steps in an observation.
         terminal_on_life_loss: Whether losing a life ends the episode.
@@ -91,7 +91,7 @@ class ScreenFrames:
         self._resize = resizer(raw_shape, screen_size[::-1])
 
     def reset(self, emulator: Emulator) -> None:
-        """Fill the stack with the present screen."""
+        """Fill the stack with the current screen."""
         self._lives = emulator.lives()
         emulator.draw(self._pooled[self._newest])
         self._penultimate.fill(0)
@@ -100,27 +100,27 @@ class ScreenFrames:
         self._unshown = 0
 
     def place(self) -> tuple[int, int]:
-        """Where the stack is: for `go_back`."""
+        """The position in the stack, for `go_back`."""
         return self._newest, self._unshown
 
     def go_back(self, place: tuple[int, int]) -> None:
-        """Go back to a `place`, from where at least as many steps are to be run again as since."""
+        """Return to an earlier `place`; at least as many steps must be rerun as were run since."""
         self._newest, self._unshown = place
 
     def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
-        """Run up to ``frameskip`` frames, stopping where the episode ends."""
+        """Run up to ``frameskip`` frames, stopping if the episode ends."""
         previous = self._pooled[self._newest]
         self._newest = (self._newest + 1) % self.stack_size
         self._unshown = min(self._unshown + 1, self.stack_size)
         pooled = self._pooled[self._newest]
-        # Every look-up counts here: the emulator leaves nothing of ours in the CPU's caches.
+        # Every look-up counts here: the emulator evicts all our data from the CPU's caches.
         act, over, mortal = emulator.act, emulator.over, self.terminal_on_life_loss
         reward, lost = 0.0, False
         for to_go in range(self.frameskip - 1, -1, -1):
             reward += act(action)
             if (mortal and (lost := self._lost_a_life(emulator))) or over():
-                # Gymnasium reads no screen of the frame that ends an episode: the step before
-                # stays in view.
+                # Gymnasium reads no screen of the frame that ends an episode: the step before stays
+                # in view.
                 pooled[:] = previous
                 break
             if to_go == 1:
@@ -132,11 +132,11 @@ class ScreenFrames:
         return reward, lost or emulator.terminated(), emulator.truncated()
 
     def skip(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
-        """Run ``frameskip`` frames and read none.
+        """Run ``frameskip`` frames without reading any.
 
-        The observation is right again ``max(stack_size, 2)`` whole steps later, no earlier. Should
-        the episode end in the step, the emulator is asked for its other frames all the same: it
-        runs none, but its random numbers move on.
+        The observation is correct again ``max(stack_size, 2)`` whole steps later, no earlier. If
+        the episode ends within the step, the remaining frames are still requested: the emulator
+        runs none, but its random numbers advance.
         """
         reward = float(sum(map(emulator.act, repeat(action, self.frameskip))))
         return reward, emulator.terminated(), emulator.truncated()
@@ -157,26 +157,26 @@ class ScreenFrames:
 
 
 class MemoryFrames:
-    """The console's memory after each step, as ``obs_type="ram"`` of ``AtariEnv`` shows it.
+    """The console's memory after each step, as with ``AtariEnv``'s ``obs_type="ram"``.
 
-    Like ``AtariEnv``, a step asks for all its frames even where the episode ends in the first:
-    the emulator refuses the rest, yet draws its random numbers for them.
+    Like ``AtariEnv``, a step requests all its frames even if the episode ends in the first: the
+    emulator ignores the rest, yet draws its random numbers for them.
 
     Args:
         size: Bytes of memory.
-        frameskip: Frames in a step.
+        frameskip: Frames per step.
         terminal_on_life_loss: Whether a step with a lost life ends the episode.
     """
 
     def __init__(self, size: int, *, frameskip: int, terminal_on_life_loss: bool) -> None:
-        """Note the settings."""
+        """Store the settings."""
         self.size = size
         self.frameskip = frameskip
         self.terminal_on_life_loss = terminal_on_life_loss
         self._lives = 0
 
     def reset(self, emulator: Emulator) -> None:
-        """Count the lives that there are to lose."""
+        """Count the lives at the start."""
         self._lives = emulator.lives()
 
     def step(self, emulator: Emulator, action: int) -> tuple[float, bool, bool]:
@@ -198,9 +198,9 @@ class MemoryFrames:
 
 
 def frames_per_step(env: gym.Env[Any, Any]) -> int:
-    """Return how many emulator frames a step of ``env`` runs; 0 if it is not an emulator.
+    """Return the number of emulator frames per step of ``env``; 0 if it is not an emulator.
 
-    Looks at the environment (``_frameskip``, as ``AtariEnv`` has it) and at the wrappers that skip:
+    Considers the environment (``_frameskip``, as in ``AtariEnv``) and the wrappers that skip:
     ``AtariPreprocessing``, ``MaxAndSkipObservation`` and Stable-Baselines3's ``MaxAndSkipEnv``.
 
     Raises:
@@ -227,10 +227,10 @@ def frames_per_step(env: gym.Env[Any, Any]) -> int:
 
 
 def warn_of_other_frameskip(macro_set: MacroSet, frameskip: int) -> None:
-    """Say out loud that macros were mined at another number of frames per primitive.
+    """Warn if macros were mined at another number of frames per primitive.
 
     Args:
-        macro_set: The macros; nothing is said if they do not know their frames per primitive.
+        macro_set: The macros; no warning if their frames per primitive are unknown.
         frameskip: Frames per primitive where they will be used; 0 if unknown.
     """
     mined = macro_set.provenance.frameskip
@@ -243,7 +243,7 @@ def warn_of_other_frameskip(macro_set: MacroSet, frameskip: int) -> None:
 
 
 def _skips(env: gym.Env[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what skips frames in ``env``, outermost first: its class and its frames per step."""
+    """Yield the layers of ``env`` that skip frames, outermost first: class and frames per step."""
     while isinstance(env, gym.Wrapper):
         for attribute in ("frame_skip", "_skip"):
             if attribute in vars(env):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def find_game(name: str, roms: Iterable[str]) -> str | None:
-    """Return the id among ``roms`` that ``name`` stands for, or None.
+    """Return the id among ``roms`` that ``name`` refers to, or None.
 
     Args:
         name: An id as in ale-py (``ms_pacman``), a name as in Gymnasium's ids (``MsPacman``), or
@@ -32,9 +32,9 @@ def bare_name(name: str) -> str:
 
 
 def did_you_mean(name: str, roms: Iterable[str]) -> str:
-    """Return the games among ``roms`` that are spelled most like ``name``, as a question.
+    """Return the games among ``roms`` spelled most like ``name``, as a question.
 
-    Empty if none is. ``name`` and ``roms`` are as for `find_game`.
+    Empty if there are none. ``name`` and ``roms`` are as in `find_game`.
     """
     by_key = {_key(rom): rom for rom in roms}
     close = [by_key[key] for key in difflib.get_close_matches(_key(name), by_key)]
@@ -42,5 +42,5 @@ def did_you_mean(name: str, roms: Iterable[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """What all spellings of one game have in common."""
+    """What all spellings of a game have in common."""
     return bare_name(name).replace("_", "").lower()

@@ -1,4 +1,4 @@
-"""Scores of random play and of a professional tester, by which scores of games are compared."""
+"""Scores of random play and of a professional tester, used to normalise scores across games."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -66,13 +66,13 @@ RANDOM_AND_HUMAN: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 """Mean score of random play and of a human, by ale-py's ids, in 57 games.
 
-Whole episodes of up to 108,000 frames that begin with 1 to 30 frames without action, as tabled in
-DQN Zoo (dqn_zoo/atari_data.py), after Mnih et al. 2015 and Wang et al. 2016.
+Whole episodes of up to 108,000 frames that begin with 1 to 30 no-op frames, as listed in DQN Zoo
+(dqn_zoo/atari_data.py), after Mnih et al. 2015 and Wang et al. 2016.
 """
 
 
 def human_normalised(rom: str, score: float) -> float | None:
-    """Return ``score`` on the scale where random play is 0 and a human 1; None if none is tabled.
+    """Return ``score`` scaled so that random play is 0 and a human 1; None if not listed.
 
     Args:
         rom: The game, by ale-py's id.

@@ -18,26 +18,26 @@ ObsType = TypeVar("ObsType")
 class MacroAction(
     gym.Wrapper[ObsType, np.int64, ObsType, np.int64], gym.utils.RecordConstructorArgs
 ):
-    """Adds macros to the actions of an environment.
+    """Wrapper that adds macros to an environment's actions.
 
-    The first actions are the environment's own, in its order; then come the macros. A macro runs
-    its primitives one after the other and stops where the episode ends. The agent sees the last
-    observation and the sum of the rewards; ``info`` is that of the last primitive, with
+    The environment's own actions come first, in order, followed by the macros. A macro runs its
+    primitives one after the other and stops if the episode ends. The agent sees the last
+    observation and the sum of the rewards; ``info`` is that of the last primitive, plus
 
     - ``duration``: primitives that were run (int),
     - ``primitive_rewards``: their rewards (float32, always as long as the longest macro, zero after
       ``duration``).
 
-    If the environment names its actions (``get_action_meanings``), the macros are matched to it by
-    name, so a set mined with the full action set serves the minimal one, and the reverse.
+    If the environment names its actions (``get_action_meanings``), macros are matched to them by
+    name, so a set mined with the full action set also fits the minimal one, and vice versa.
 
     Args:
         env: Any environment with a Discrete action space that starts at 0.
         macro_set: The macros.
 
     Raises:
-        ActionSpaceError: The environment's actions are not discrete, are not as many as the
-            set's primitives, or are macros already.
+        ActionSpaceError: The environment's actions are not discrete, differ in number from the
+            set's primitives, or already include macros.
         RemapError: A macro needs an action that the environment does not have.
         FrameSkipError: The environment skips frames twice, or a random number of them.
 
@@ -81,7 +81,7 @@ class MacroAction(
 
 
 def decision_info(rewards: Sequence[float], max_length: int) -> dict[str, Any]:
-    """Return what ``info`` says of a decision.
+    """Return a decision's entries in ``info``.
 
     Args:
         rewards: Rewards of the primitives that were run.

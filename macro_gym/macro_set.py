@@ -1,4 +1,4 @@
-"""MacroSet: what the actions of a macro environment are, as a value and as a file."""
+"""MacroSet: the actions of a macro environment, in memory and as a file."""
 
 import hashlib
 import json
@@ -22,26 +22,26 @@ from macro_gym.errors import (
 from macro_gym.files import replacing
 
 SHOWN = 20
-"""At most so many names are listed in an error."""
+"""Maximum number of names listed in an error."""
 
 SCHEMA = 1
 
 ROWS_AT_ONCE = 32
-"""Actions whose overlap is found together, so that what is held of them fits into a cache."""
+"""Actions whose overlap is computed together, so that intermediate results fit into a cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the macros of a set come from.
+    """Origin of a set's macros.
 
     Args:
         source: The play they were mined from, in words.
-        method: How they were mined, in words that a person can repeat.
+        method: How they were mined, in enough words to repeat it.
         game: The game played, as in ``ALE/<game>-v5``; empty if none.
-        frameskip: Frames per primitive in that play; 0 if unknown or not an emulator.
-        steps: Primitives of play that were mined.
+        frameskip: Frames per primitive in that play; 0 if unknown or if there is no emulator.
+        steps: Number of primitives in that play.
         scores: Score of each stretch of play.
-        version: Version of macro-gym that did it.
+        version: Version of macro-gym that mined them.
     """
 
     source: str = ""
@@ -53,7 +53,7 @@ class Provenance:
     version: str = ""
 
     def __post_init__(self) -> None:
-        """Take any sequence of numbers as scores."""
+        """Accept any sequence of numbers as scores."""
         object.__setattr__(self, "scores", tuple(float(score) for score in self.scores))
 
 
@@ -62,14 +62,14 @@ class MacroSet:
     """Discrete actions: the primitives first, then ``macros`` in order.
 
     Args:
-        primitives: Names of the wrapped environment's actions, in its order.
+        primitives: Names of the wrapped environment's actions, in order.
         macros: Each macro as indices into ``primitives``, most frequent macro first.
-        counts: How often each macro was seen; zeros if omitted.
+        counts: Number of occurrences of each macro; zeros if omitted.
         provenance: Where the macros come from.
 
     Raises:
-        InvalidMacroError: Names are missing or repeated; a macro is empty, repeated or names an
-            action that does not exist; counts do not fit the macros.
+        InvalidMacroError: Names are missing or repeated; a macro is empty, repeated or refers to an
+            action that does not exist; counts do not match the macros.
 
     Example:
         >>> macros = MacroSet(("NOOP", "LEFT", "RIGHT"), ((1, 1, 1, 1), (2, 0)))
@@ -85,7 +85,7 @@ class MacroSet:
     provenance: Provenance = Provenance()
 
     def __post_init__(self) -> None:
-        """Normalise the sequences and refuse what is not a set of actions."""
+        """Normalise the sequences and validate the set."""
         _require_names(self.primitives)
         macros = tuple(
             _checked_macro(index, macro, len(self.primitives))
@@ -113,7 +113,7 @@ class MacroSet:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what each action index means: the names and the macros, nothing else."""
+        """SHA-256 of what the action indices mean: the names and the macros, nothing else."""
         return _digest({"primitives": self.primitives, "macros": self.macros})
 
     def expand(self, action: int) -> tuple[int, ...]:
@@ -181,16 +181,16 @@ class MacroSet:
         """Append ``n`` random macros whose lengths are distributed like those of the set.
 
         The robustness test of arXiv 2506.13690: irrelevant macros among the mined ones. A length
-        of which all sequences are in the set is exhausted; the draws that would have been its go
-        to the other lengths, in their proportions.
+        whose sequences are all in the set is exhausted; its draws go to the other lengths, in
+        proportion.
 
         Args:
-            n: How many to add; their counts are zero.
+            n: Number of macros to add; their counts are zero.
             rng: Source of randomness.
 
         Raises:
             InvalidMacroError: ``n`` is negative, the set has no macro to copy a length from, or
-                there are not ``n`` further sequences of those lengths.
+                there are fewer than ``n`` unused sequences of those lengths.
         """
         if n < 0:
             raise InvalidMacroError(f"n is {n}: negative; it is how many macros to add")
@@ -220,14 +220,14 @@ class MacroSet:
     def overlap(self, actions: Sequence[int] | None = None) -> NDArray[np.float64]:
         """Handcrafted similarity of actions by the primitives they share in order.
 
-        Twice the length of the longest common subsequence over the sum of the two lengths: 1 for
-        an action with itself, 0 for actions that share no primitive.
+        Twice the length of the longest common subsequence over the sum of both lengths: 1 for an
+        action with itself, 0 for actions that share no primitive.
 
         Args:
-            actions: Those whose rows are wanted; all if None.
+            actions: Actions whose rows to compute; all if None.
 
         Returns:
-            Similarities, shape ``(actions, actions)``, symmetric, within 0..1; or those rows of it.
+            Similarities, shape ``(actions, actions)``, symmetric, within 0..1; or the chosen rows.
         """
         width = self.max_length
         tokens = np.full((self.n_actions, width), -1)
@@ -245,7 +245,7 @@ class MacroSet:
         return shared
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the set as JSON, whole or not at all."""
+        """Write the set as JSON, atomically."""
         content = self._content()
         entries = content | {"sha256": _digest(content)}
         lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in entries.items())
@@ -254,10 +254,10 @@ class MacroSet:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "MacroSet":
-        """Read a set that `save` wrote.
+        """Read a set written by `save`.
 
         Raises:
-            MacroSetFileError: The file is cut short, edited, not a macro set, or of another
+            MacroSetFileError: The file is truncated, edited, not a macro set, or of another
                 schema version.
             MissingFileError: There is no such file.
         """
@@ -276,7 +276,7 @@ class MacroSet:
         )
 
     def _content(self) -> dict[str, Any]:
-        """What the file holds, its hash aside."""
+        """The file's content, without its hash."""
         return {
             "schema": SCHEMA,
             "primitives": self.primitives,
@@ -294,7 +294,7 @@ class MacroSet:
     def _unknown(
         self, length: int, known: Collection[tuple[int, ...]], rng: np.random.Generator
     ) -> tuple[int, ...]:
-        """A random sequence that is not among the known ones, of which there must be one."""
+        """A random sequence that is not in ``known``; there must be one."""
         while True:
             macro = tuple(rng.integers(len(self.primitives), size=length).tolist())
             if macro not in known:
@@ -306,7 +306,7 @@ class MacroSet:
 
 
 def _require_names(primitives: Sequence[str]) -> None:
-    """Refuse action names that are missing, repeated or not strings."""
+    """Raise if action names are missing, repeated or not strings."""
     if isinstance(primitives, str) or not all(isinstance(name, str) for name in primitives):
         raise InvalidMacroError(f"primitives must be a sequence of names, not {primitives!r}")
     if not primitives:
@@ -317,7 +317,7 @@ def _require_names(primitives: Sequence[str]) -> None:
 
 
 def _checked_macro(index: int, macro: Sequence[int], n_primitives: int) -> tuple[int, ...]:
-    """``macro`` as a tuple of ints, all of which are actions."""
+    """``macro`` as a tuple of ints, all valid primitives."""
     if len(macro) == 0:
         raise InvalidMacroError(f"macros[{index}] is empty; a macro runs at least one primitive")
     for position, primitive in enumerate(macro):
@@ -335,7 +335,7 @@ def _checked_macro(index: int, macro: Sequence[int], n_primitives: int) -> tuple
 
 
 def _require_distinct(macros: Sequence[tuple[int, ...]]) -> None:
-    """Refuse two actions that are the same sequence."""
+    """Raise if two macros are the same sequence."""
     first: dict[tuple[int, ...], int] = {}
     for index, macro in enumerate(macros):
         if first.setdefault(macro, index) != index:
@@ -345,7 +345,7 @@ def _require_distinct(macros: Sequence[tuple[int, ...]]) -> None:
 
 
 def _checked_counts(counts: Sequence[int], n_macros: int) -> tuple[int, ...]:
-    """``counts`` as a tuple of ints that fits the macros; zeros if there are none."""
+    """``counts`` as a tuple of ints, one per macro; zeros if there are none."""
     if len(counts) == 0:
         return (0,) * n_macros
     if len(counts) != n_macros:
@@ -358,18 +358,18 @@ def _checked_counts(counts: Sequence[int], n_macros: int) -> tuple[int, ...]:
 
 
 def _common_lengths(these: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.uint]:
-    """Longest common subsequence of each of these rows with each of the others, by the textbook.
+    """Length of the longest common subsequence of each of these rows with each of the others.
 
-    Rows are of one width; -1 pads and matches nothing.
+    The textbook algorithm. All rows have the same width; -1 is padding and matches nothing.
     """
     width = others.shape[1]
-    smallest = np.min_scalar_type(width)  # passes over memory are what it costs
+    smallest = np.min_scalar_type(width)  # the time goes into passes over memory
     previous = np.zeros((width + 1, len(these), len(others)), smallest)
     for i in range(width):
         current = np.zeros_like(previous)
         token = np.where(these[:, i] < 0, -2, these[:, i])[:, None]
         for j in range(width):
-            # One more than before both is never less than what either had alone.
+            # On a match, extending both prefixes is never worse than dropping either token.
             with_both = previous[j] + (token == others[:, j]).astype(smallest)
             np.maximum(previous[j + 1], current[j], out=current[j + 1])
             np.maximum(current[j + 1], with_both, out=current[j + 1])
@@ -384,13 +384,13 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Names, the first of them where they are many."""
+    """Names, shortened if they are many."""
     few = ", ".join(names[:SHOWN])
     return few if len(names) <= SHOWN else f"{few}, ... ({len(names)} in all)"
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``, of this schema."""
+    """The JSON object in ``path``, checked to be of this schema."""
     try:
         content = json.loads(path.read_bytes())
     except (FileNotFoundError, IsADirectoryError) as error:

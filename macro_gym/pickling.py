@@ -1,4 +1,4 @@
-"""Which environments can be pickled in the middle of an episode."""
+"""Find out which environments can be pickled in the middle of an episode."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from gymnasium.utils import EzPickle
 
 
 def comes_back_new(env: gym.Env[Any, Any]) -> str | None:
-    """Name of the layer that copies and pickles make anew, by EzPickle; None if there is none."""
+    """Name of the layer that EzPickle recreates on copying and pickling; None if there is none."""
     for layer in _layers(env):
         if isinstance(layer, EzPickle) and type(layer).__getstate__ is EzPickle.__getstate__:
             return type(layer).__name__
@@ -16,7 +16,7 @@ def comes_back_new(env: gym.Env[Any, Any]) -> str | None:
 
 
 def _layers(env: gym.Env[Any, Any]) -> Iterator[gym.Env[Any, Any]]:
-    """An environment's wrappers, from the outside, and it."""
+    """An environment's wrappers, outermost first, and the environment itself."""
     while isinstance(env, gym.Wrapper):
         yield env
         env = env.env

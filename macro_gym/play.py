@@ -1,4 +1,4 @@
-"""Planned play on disk: many episodes, over processes, resumable, one file an episode."""
+"""Plan many episodes, in parallel processes and resumably, with one file per episode."""
 
 import multiprocessing
 import os
@@ -24,7 +24,7 @@ from macro_gym.demonstrations.planner import (
 from macro_gym.errors import DemonstrationError
 
 _steps_done: Any = None
-"""In a worker: the counter that it shares with the process that shows the progress bar."""
+"""In a worker: the counter shared with the process that shows the progress bar."""
 
 _stopping: Any = None
 """In a worker: the event by which that process asks it to stop."""
@@ -41,31 +41,31 @@ def plan_play(
     workers: int = 1,
     progress_bar: bool = True,
 ) -> list[Path]:
-    """Plan episodes of seeds ``seed``, ``seed + 1``, ... until there are ``steps`` steps.
+    """Plan episodes with seeds ``seed``, ``seed + 1``, ... until there are ``steps`` steps.
 
-    Episodes that are in ``folder`` already are kept; one that was interrupted goes on where it
-    stopped. The result depends neither on that nor on the number of workers.
+    Episodes already in ``folder`` are kept; an interrupted one resumes where it stopped. The
+    result depends neither on that nor on the number of workers.
 
     Args:
-        game: The game, as `planned_game` takes it.
-        folder: Where the episodes go, one ``<game>-<seed>.npz`` each.
-        steps: Steps of play wanted; the last episode is played out, so up to
-            ``settings.steps - 1`` more may come.
+        game: The game, as in `planned_game`.
+        folder: Folder for the episodes, one ``<game>-<seed>.npz`` each.
+        steps: Minimum steps of play; the last episode is played to its end, so there may be up to
+            ``settings.steps - 1`` more.
         settings: How to search; ``settings.steps`` cuts each episode.
         seed: Seed of the first episode.
-        skip_seeds: Seeds to leave out: those whose play crashes the emulator, as some of
-            ale-py's Video Chess does.
-        workers: Processes that plan at the same time, one episode each.
+        skip_seeds: Seeds to skip: those whose play crashes the emulator, as in some of ale-py's
+            Video Chess.
+        workers: Number of parallel processes, planning one episode each.
         progress_bar: Whether to show the steps done.
 
     Returns:
-        The episodes' files, by seed.
+        Paths of the episodes' files, by seed.
 
     Raises:
         UnknownGameError: There is no such game.
         MissingRomError: stable-retro lacks the game's ROM.
         DemonstrationError: ``folder`` holds play of these seeds with other settings, or an
-            argument is out of its range.
+            argument is out of range.
     """
     from tqdm import tqdm
 
@@ -84,7 +84,7 @@ def plan_play(
         _pool(workers, context, counter) as pool,
     ):
         while True:
-            # An episode is at most settings.steps long: only one that is surely needed starts.
+            # An episode has at most settings.steps steps: only one that is surely needed starts.
             while len(running) < workers and finished + len(running) * settings.steps < steps:
                 episode = _Episode(game, settings, next(seeds), Path(folder))
                 paths.append(episode.path)
@@ -103,7 +103,7 @@ def plan_play(
 
 @dataclass(frozen=True, slots=True)
 class _Episode:
-    """One episode to plan, and the file it goes to."""
+    """One episode to plan, and the file to write it to."""
 
     game: PlannedGame
     settings: PlannerSettings
@@ -112,11 +112,11 @@ class _Episode:
 
     @property
     def path(self) -> Path:
-        """Where the finished episode goes."""
+        """Path of the finished episode."""
         return self.folder / f"{self.game.key}-{self.seed}.npz"
 
     def stored_steps(self) -> int:
-        """Steps of the finished episode, which must be the one asked for."""
+        """Steps of the finished episode, which must match the request."""
         demonstration = Demonstration.load(self.path)
         wanted = describe(self.game, self.settings)
         if demonstration.source != wanted:
@@ -151,7 +151,7 @@ def _result(episode: Future[int]) -> int:
 
 @contextmanager
 def _pool(workers: int, context: Any, counter: Any) -> Iterator[ProcessPoolExecutor]:
-    """Processes that stop at their next step when the block fails or is interrupted."""
+    """Pool of processes that stop at their next step when the block fails or is interrupted."""
     stopping = context.Event()
     pool = ProcessPoolExecutor(workers, context, _share, (counter, stopping))
     try:
@@ -164,14 +164,14 @@ def _pool(workers: int, context: Any, counter: Any) -> Iterator[ProcessPoolExecu
 
 
 def _share(counter: Any, stopping: Any) -> None:
-    """Remember, in a new worker, what it shares; leave Ctrl-C to the process that began it."""
+    """Store what a new worker shares, and leave Ctrl-C to the process that started it."""
     global _steps_done, _stopping
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _steps_done, _stopping = counter, stopping
 
 
 def _count(steps: int) -> None:
-    """Add to the counter of steps done, and stop if that is asked for."""
+    """Add to the counter of steps done, and stop if requested."""
     if _stopping.is_set():
         raise KeyboardInterrupt
     with _steps_done.get_lock():

@@ -1,4 +1,4 @@
-"""The ids that ``import macro_gym`` adds to Gymnasium's registry."""
+"""Registration of the environment ids that ``import macro_gym`` adds to Gymnasium."""
 
 import json
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from gymnasium.envs.registration import EnvSpec
 from macro_gym.games import game_name
 from macro_gym.retro_games import retro_games
 
-# They have no single-player game, so ale-py does not register them either.
+# Without a single-player game; ale-py does not register them either.
 MULTIPLAYER_ONLY = frozenset({"combat", "joust", "maze_craze", "warlords"})
 
 

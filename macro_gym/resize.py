@@ -1,4 +1,4 @@
-"""Shrinking screens bit for bit as OpenCV does, without what it costs the emulator."""
+"""Shrink screens bit for bit as OpenCV does, without its cost to the emulator."""
 
 import math
 from typing import Protocol, TypeAlias
@@ -10,7 +10,7 @@ Image: TypeAlias = NDArray[np.uint8]
 
 
 class Resizer(Protocol):
-    """Resizes images one after the other; one like the image before may take less time."""
+    """Resizes images one after the other; one similar to the previous image may take less time."""
 
     def __call__(self, image: Image, out: Image) -> None:
         """Write ``image``, resized to the shape of ``out``, to ``out``."""
@@ -27,12 +27,12 @@ class OpenCVResizer:
 
 
 class AreaResizer:
-    """The same for grey images that shrink, in NumPy, working only where an image changed.
+    """The same for greyscale images that shrink, in NumPy, working only where an image changed.
 
-    A pixel of the result is a sum of pixels weighted by the part of them that it covers: first
-    within a row, then over rows, in float32 and in OpenCV's order, so the bits are the same. The
-    first, larger part is done only for rows that differ from the image before: on many games most
-    of the screen stands still. Besides, ``cv2.resize`` leaves the emulator 7% slower for the two
+    A result pixel is a sum of source pixels, weighted by how much of each it covers: first within a
+    row, then over rows, in float32 and in OpenCV's order, so the bits are the same. The first,
+    larger part is done only for rows that differ from the previous image: in many games most of the
+    screen stands still. Moreover, ``cv2.resize`` leaves the emulator 7% slower for the two
     milliseconds after it (on the CPU where this was measured); NumPy does not.
 
     Args:
@@ -41,10 +41,10 @@ class AreaResizer:
     """
 
     def __init__(self, raw_shape: tuple[int, int], shape: tuple[int, int]) -> None:
-        """Work out the weights."""
+        """Compute the weights."""
         self._across = _Weights(raw_shape[1], shape[1])
         self._down = _Weights(raw_shape[0], shape[0])
-        # Black stays black when it is resized: a consistent place to start.
+        # Black stays black when resized: a consistent place to start.
         self._last = np.zeros(raw_shape, np.uint8)
         self._narrowed = np.zeros((raw_shape[0], shape[1]), np.float32)
 
@@ -59,11 +59,11 @@ class AreaResizer:
 
 
 class _Weights:
-    """Which of ``source`` pixels each of ``target`` covers, and how much of it is which.
+    """The source pixels that each target pixel covers, and their weights.
 
-    ``index`` and ``weight`` list the first term of every target, then every second, and so on:
-    shapes ``(terms · target,)`` and ``(terms · target, 1)``. Pixels that cover fewer than ``terms``
-    have zero weights at the end, which change no sum.
+    ``index`` and ``weight`` list the first term of every target pixel, then every second, and so
+    on: shapes ``(terms · target,)`` and ``(terms · target, 1)``. Pixels that cover fewer than
+    ``terms`` are padded with zero weights, which change no sum.
     """
 
     def __init__(self, source: int, target: int) -> None:
@@ -87,7 +87,7 @@ class _Weights:
 def _covered(position: int, source: int, target: int) -> list[tuple[int, float]]:
     """The pixels of ``source`` that pixel ``position`` of ``target`` covers, with their weights.
 
-    Overlaps under a thousandth of a pixel are rounding, and count as none.
+    Overlaps under a thousandth of a pixel are rounding errors, and ignored.
     """
     scale = source / target
     start, end = position * scale, min((position + 1) * scale, source)
@@ -101,10 +101,10 @@ def _covered(position: int, source: int, target: int) -> list[tuple[int, float]]
 
 
 def resizer(raw_shape: tuple[int, ...], shape: tuple[int, int]) -> Resizer:
-    """Return what resizes images of ``raw_shape`` to ``shape`` exactly as OpenCV does.
+    """Return a resizer from ``raw_shape`` to ``shape`` that agrees exactly with OpenCV.
 
-    That is `AreaResizer` for grey images that shrink, after a comparison on noise (OpenCV may be
-    built to fuse multiplications and additions, which rounds otherwise); else OpenCV itself.
+    That is `AreaResizer` for greyscale images that shrink, if it agrees on noise (OpenCV may be
+    built to fuse multiplications and additions, which rounds differently); else OpenCV itself.
     """
     opencv = OpenCVResizer()
     if len(raw_shape) != 2 or not (shape[0] < raw_shape[0] and shape[1] < raw_shape[1]):

@@ -1,4 +1,4 @@
-"""MacroRetroEnv: a game of stable-retro with macros, what ``MacroRetro/<Game>-v0`` makes."""
+"""MacroRetroEnv: stable-retro games with macro-actions, registered as ``MacroRetro/<Game>-v0``."""
 
 import os
 import warnings
@@ -32,66 +32,68 @@ if TYPE_CHECKING:
 
 
 LACKING_SAVESTATES = frozenset({"Atari2600"})
-"""Consoles of which some games, tried one by one, do not go on from a savestate as they did."""
+"""Consoles of which some games, when tested, did not continue from a savestate as before."""
 
 
 class MacroRetroEnv(EmulatorEnv):
-    """A game of stable-retro whose actions are its primitives and then ``k`` macros.
+    """A stable-retro game whose actions are its primitives followed by ``k`` macros.
 
-    Primitives are combinations of buttons, named ``"NOOP"``, ``"LEFT"``, ``"DOWN+RIGHT+B"``. What
-    the agent sees, bit for bit and for the same seed, is
-    ``MacroAction(FrameStackObservation(AtariPreprocessing(StickyAction(RetroEnv)), 4))``, were
-    ``AtariPreprocessing`` to take other emulators than Atari's: after each decision the last four
-    steps, each the maximum of the last two screens of ``frameskip`` frames, grey (as OpenCV's
-    ``COLOR_RGB2GRAY``), resized to 84×84. Rewards are the scenario's, neither clipped nor scaled.
+    Primitives are combinations of buttons, named ``"NOOP"``, ``"LEFT"``, ``"DOWN+RIGHT+B"``. With
+    the same seed, the agent sees bit for bit what it would see with
+    ``MacroAction(FrameStackObservation(AtariPreprocessing(StickyAction(RetroEnv)), 4))``, if
+    ``AtariPreprocessing`` took emulators other than Atari's: after each decision the last four
+    steps, each the maximum of the last two of its ``frameskip`` screens, in greyscale (as with
+    OpenCV's ``COLOR_RGB2GRAY``), resized to 84×84. Rewards are the scenario's, neither clipped nor
+    scaled.
 
     ``info`` holds ``duration`` (primitives run), ``primitive_rewards`` (float32, as long as the
-    longest macro, zero after ``duration``), ``episode_frame_number``, ``frame_number`` and what the
-    integration reads from memory, such as ``score`` and ``lives``.
+    longest macro, zero after ``duration``), ``episode_frame_number``, ``frame_number`` and the
+    variables that the integration reads from memory, such as ``score`` and ``lives``.
 
-    The emulators run one game in a process. ``gym.make_vec`` gives every environment a process of
-    its own. An environment can be pickled in the middle of an episode and goes on, in another
-    process, exactly as the original does.
+    The emulators run one game per process, so ``gym.make_vec`` gives every environment its own
+    process. An environment can be pickled in the middle of an episode and continues, in another
+    process, exactly like the original.
 
     Args:
         game: The game, as in ``"Airstriker-Genesis-v0"``.
-        k: How many macros, most frequent first. ``None``: 128 of the shipped bank, or all of
-            ``macros``. 0: none.
+        k: Number of macros, most frequent first. ``None``: 128 from the shipped bank, or all of
+            ``macros``. 0: no macros.
         macros: A `MacroSet`, or a path to one; ``None`` for the game's shipped bank, if any.
             Matched to the primitives by name.
         obs_type: ``"grayscale"`` (shape ``(4, 84, 84)``), ``"rgb"`` (``(4, 84, 84, 3)``) or
             ``"ram"`` (``(bytes,)``, the console's memory, not stacked; 65,536 on a Genesis).
         frameskip: Frames per primitive.
-        repeat_action_probability: Chance, at each frame, that the last action is repeated.
-        state: Savestate to start from; ``None`` for the integration's own.
-        scenario: What is rewarded and when the game is over: a name among the integration's, or
-            the path of a JSON file of the same kind; ``None`` for its usual one.
-        players: How many play. With 2, an action is what both do, as in ``"LEFT|RIGHT+B"``, and
+        repeat_action_probability: Probability, per frame, of repeating the last action.
+        state: Savestate to start from; ``None`` for the integration's default.
+        scenario: What is rewarded and when the game is over: the name of one of the integration's
+            scenarios, or the path of a JSON file of the same kind; ``None`` for its default.
+        players: Number of players. With 2, an action is what both do, as in ``"LEFT|RIGHT+B"``, and
             the reward is the first player's.
         buttons: The primitives: combinations by name, or ``"all"`` that the integration allows.
-            ``None``: those of them that ``macros``, or else the bank, were mined with, if any; else
-            all.
+            ``None``: the allowed ones that ``macros``, or else the bank, were mined with, if any;
+            else all.
         max_num_frames_per_episode: Frames after which an episode is truncated; ``None`` for never.
-        noop_max: Start episodes with a random number of frames without action, at most this many.
-        terminal_on_life_loss: End the episode where a life is lost, if the integration counts them.
-        screen_size: Side, or width and height, of observations in pixels.
+        noop_max: Maximum number of no-op frames, drawn at random, at the start of an episode.
+        terminal_on_life_loss: Whether to end the episode when a life is lost, if the integration
+            counts lives.
+        screen_size: Side length, or width and height, of observations in pixels.
         stack_size: Steps in an observation.
-        record: Folder for a movie (``.bk2``) of each episode: what the emulator was given, frame by
-            frame, sticky repeats included. ``None`` for no movies.
-        render_mode: ``"rgb_array"`` (the present screen), ``"rgb_array_list"`` (the screen after
+        record: Folder for a movie (``.bk2``) of each episode: the emulator's input, frame by frame,
+            sticky repeats included. ``None`` for no movies.
+        render_mode: ``"rgb_array"`` (the current screen), ``"rgb_array_list"`` (the screen after
             each primitive since the last ``render``) or ``"human"``.
 
     Raises:
         UnknownGameError: stable-retro does not integrate the game.
-        MissingRomError: Its ROM was not imported; the message says which file is wanted.
-        EmulatorInUseError: This process runs a game of stable-retro already.
-        EnvironmentSettingError: Another setting is out of range, or none of the game's.
-        ArgumentTypeError: ``macros``, ``buttons``, ``k`` or another setting is of a wrong type.
-        MissingFileError: ``macros`` is the path of no file.
+        MissingRomError: Its ROM was not imported; the message says which file is needed.
+        EmulatorInUseError: This process already runs a stable-retro game.
+        EnvironmentSettingError: Another setting is out of range, or the game does not have it.
+        ArgumentTypeError: ``macros``, ``buttons``, ``k`` or another setting has the wrong type.
+        MissingFileError: ``macros`` is the path of a file that does not exist.
         FrameSkipError: ``frameskip`` is not a positive integer.
-        MissingBankError: Macros were asked for, none were given and none are shipped.
+        MissingBankError: Macros were requested, but none were given and none are shipped.
         InvalidMacroError: ``k`` is larger than the number of macros.
-        RemapError: A macro needs an action that is none of the primitives.
+        RemapError: A macro needs an action that is not among the primitives.
 
     Example:
         >>> macros = MacroSet(("NOOP", "LEFT", "B"), ((1, 1, 1, 1), (2, 2)))
@@ -128,7 +130,7 @@ class MacroRetroEnv(EmulatorEnv):
         record: str | os.PathLike[str] | None = None,
         render_mode: RenderMode | None = None,
     ) -> None:
-        """Settle on the primitives and the macros, then load the game."""
+        """Determine the primitives and the macros, then load the game."""
         super().__init__(
             obs_type=obs_type,
             frameskip=frameskip,
@@ -165,7 +167,7 @@ class MacroRetroEnv(EmulatorEnv):
         self._noop = _idle(self._held, names, noop_max)
         self._recorder = None if record is None else self._movie_recorder(record)
         chosen = most_frequent(MacroSet(names) if given is None else given, k, macros)
-        # Only what was chosen must fit: without macros, any buttons will do.
+        # Remapped last: only the chosen macros have to fit, and without macros any buttons will do.
         macro_set = chosen.remap(names)
         self._load_emulator()
         try:
@@ -176,18 +178,18 @@ class MacroRetroEnv(EmulatorEnv):
 
     @property
     def retro_env(self) -> Any:
-        """The RetroEnv that runs the game, with the emulator and what is read from its memory."""
+        """The RetroEnv that runs the game, with its emulator and the variables read from memory."""
         return self._emulator.env
 
     def close(self) -> None:
-        """Leave the process to another game."""
+        """Finish the movie and free the process for another game."""
         try:
             self._finish_movie()
         finally:
             self._emulator.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return everything but the emulator, with its state beside."""
+        """Return everything but the emulator, plus the emulator's saved state."""
         self._emulator.require_open()
         state = self.__dict__.copy()
         del state["_emulator"]
@@ -195,7 +197,7 @@ class MacroRetroEnv(EmulatorEnv):
         return state | {"_saved": self._emulator.save()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Load the emulator and go to where it was."""
+        """Load the emulator and restore its saved state."""
         saved = state.pop("_saved")
         self.__dict__.update(state)
         self._load_emulator()
@@ -206,7 +208,7 @@ class MacroRetroEnv(EmulatorEnv):
             raise
 
     def _load_emulator(self) -> None:
-        """Load the game; an episode begins."""
+        """Load the game, at the start of an episode."""
         self._emulator: RetroEmulator = RetroEmulator(
             self._integration,
             self._held,
@@ -218,7 +220,7 @@ class MacroRetroEnv(EmulatorEnv):
             self._emulator.on_frame = self._recorder.frame
 
     def _movie_recorder(self, folder: str | os.PathLike[str]) -> "MovieRecorder":
-        """What records movies."""
+        """The recorder of movies in ``folder``."""
         from macro_gym.demonstrations.movie_recorder import MovieRecorder
 
         scenario = self._emulator_settings["scenario"]
@@ -230,7 +232,7 @@ class MacroRetroEnv(EmulatorEnv):
             self._recorder.finish(self._emulator)
 
     def _reset_game(self, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
-        """Reset the game, and with a seed what draws; return its info."""
+        """Reset the game, and with a seed the random generator; return the game's info."""
         self._emulator.require_open()
         if seed is not None:
             self._np_random, self._np_random_seed = seeding.np_random(seed)
@@ -240,34 +242,34 @@ class MacroRetroEnv(EmulatorEnv):
         return self._game_info()
 
     def _game_info(self) -> dict[str, Any]:
-        """What the integration reads from memory, and the frames run."""
+        """The variables that the integration reads from memory, and the frames run."""
         return self._emulator.info()
 
     def _screen(self) -> Image:
-        """The present screen, in colours."""
+        """The current screen, in colour."""
         return self._emulator.screen()
 
     def _render_now(self) -> RenderFrame | None:
-        """Return the present screen, unless a window shows it already."""
+        """Return the current screen, unless a window already shows it."""
         return self._screen() if self.render_mode == "rgb_array" else None
 
     def _watch(self) -> None:
-        """Keep the present screen, or show it, if that is asked for."""
+        """Keep the current screen, or show it, if ``render_mode`` asks for it."""
         super()._watch()
         if self.render_mode == "human":
             self._emulator.show()
 
     def _memory_size(self) -> int:
-        """Bytes of the console's memory."""
+        """Size of the console's memory in bytes."""
         return len(self.retro_env.get_ram())
 
     def _raw_size(self) -> tuple[int, int]:
-        """Height and width of its screen."""
+        """Height and width of the screen."""
         height, width, _ = self._screen().shape
         return height, width
 
     def _unseen_steps(self, steps: int) -> int:
-        """All but those in view; the state before them is kept, should the game end in them."""
+        """All but those in view; saves the state before them, in case the game ends within them."""
         self._emulator.require_open()
         unseen = steps - max(self._stack_size, 2)
         cut = self._emulator.frames_left() <= steps * self.frameskip
@@ -279,14 +281,14 @@ class MacroRetroEnv(EmulatorEnv):
         return unseen
 
     def _ran(self, primitives: Sequence[int], *, draw_again: bool) -> None:
-        """After a surprising end, run the decision again, drawn; write the movie at an end."""
+        """After an unforeseen end, rerun the decision, drawing it; write the movie at an end."""
         if self._emulator.over():
             self._finish_movie()
         if draw_again:
             self._run_again(primitives)
 
     def _run_again(self, primitives: Sequence[int]) -> None:
-        """Run a decision again from the state before it, drawn."""
+        """Rerun a decision from the state before it, drawing it."""
         memory = self.retro_env.get_ram()
         self._emulator.on_frame, on_frame = None, self._emulator.on_frame
         saved, self.np_random.bit_generator.state, place = self._before
@@ -305,7 +307,7 @@ class MacroRetroEnv(EmulatorEnv):
 
 
 def _given(game: str, k: int | None, macros: Macros, players: int) -> MacroSet | None:
-    """The macro set to choose from, also if none of its macros are wanted; None if none is."""
+    """The macro set to choose from, even if ``k`` is 0; None if there is none."""
     if macros is None and k == 0 and (players > 1 or not has_bank(game)):
         return None
     if macros is None and players > 1:
@@ -341,15 +343,15 @@ def _primitives(
 
 
 def _held(name: str, buttons: Buttons) -> Held:
-    """What each player holds in a primitive."""
+    """The buttons that each player holds in a primitive."""
     return tuple(button_row(part, buttons) for part in name.split(BETWEEN_PLAYERS))
 
 
 def _idle(held: Sequence[Held], names: Sequence[str], noop_max: int) -> int:
-    """The primitive in which nobody holds anything; any if it is not needed.
+    """The primitive in which nobody holds anything; an arbitrary one if it is not needed.
 
     Raises:
-        EnvironmentSettingError: It is needed, and there is none.
+        EnvironmentSettingError: It is needed, but there is none.
     """
     idle = next((code for code, rows in enumerate(held) if not np.any(rows)), None)
     if idle is None and noop_max > 0:
@@ -361,7 +363,7 @@ def _idle(held: Sequence[Held], names: Sequence[str], noop_max: int) -> int:
 
 
 def _require_lives(integration: Integration, terminal_on_life_loss: bool) -> None:
-    """Refuse to watch lives that nobody counts."""
+    """Raise if losing a life is to end episodes but the integration does not count lives."""
     if terminal_on_life_loss and "lives" not in integration.variables:
         raise EnvironmentSettingError(
             f"terminal_on_life_loss is True, but the integration of {integration.game} does not "

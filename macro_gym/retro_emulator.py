@@ -1,4 +1,4 @@
-"""stable-retro as an emulator of `macro_gym.frames`, one game in a process."""
+"""Adapter of stable-retro to `macro_gym.frames.Emulator`, with one game per process."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ NEVER = 2**63
 
 @dataclass(frozen=True, slots=True)
 class RetroState:
-    """A moment of a game, from which it goes on as it did.
+    """A saved state from which a game continues as before.
 
     Args:
-        console: The console, as the emulator saves it.
-        held: Index of what is held; None right after a reset.
+        console: The console's state, as the emulator saves it.
+        held: Index of the action held; None right after a reset.
         frames: Frames since the reset.
         total_frames: Frames since the game was loaded.
         over: Whether the game was over.
@@ -38,29 +38,29 @@ class RetroState:
 
 
 class RetroEmulator:
-    """A game of stable-retro under the names of `macro_gym.frames.Emulator`.
+    """Adapt a stable-retro game to `macro_gym.frames.Emulator`.
 
-    It is ``RetroEnv`` that loads the game and resets it; a frame does what its ``step`` does, but
-    for the screen, which is read only where it is drawn, and for the copy of the console's memory,
-    which takes a tenth of the time. It is left out where none of the integration's variables has
-    changed, if the scenario is such that then nothing is paid and nothing ends.
+    ``RetroEnv`` loads and resets the game. A frame does what its ``step`` does, except that the
+    screen is read only when it is drawn, and that the copy of the console's memory, which takes a
+    tenth of the time, is skipped if none of the integration's variables has changed and the
+    scenario is such that then nothing is paid and nothing ends.
 
     Sticky actions are those of Gymnasium's ``StickyAction`` around ``RetroEnv``: at each frame but
-    an episode's first, the action of the frame before may be repeated.
+    an episode's first, the action of the previous frame may be repeated.
 
     Args:
         integration: The game.
         held: What each player holds, for each action.
-        state: Savestate to start from; None for the integration's own.
+        state: Savestate to start from; None for the integration's default.
         scenario: Path of the scenario.
-        repeat_action_probability: Chance, at each frame, that the last action is repeated.
-        random: Draws a number within [0, 1), for that.
+        repeat_action_probability: Probability, per frame, of repeating the last action.
+        random: Draws a number within [0, 1), for sticky actions.
         max_frames: Frames after which an episode is truncated; None for never.
-        colour: Whether ``draw`` draws in colours.
+        colour: Whether ``draw`` draws in colour.
 
     Raises:
-        MissingRomError: The ROM is not there.
-        EmulatorInUseError: This process has a game of stable-retro already.
+        MissingRomError: The ROM was not imported.
+        EmulatorInUseError: This process already runs a stable-retro game.
     """
 
     def __init__(
@@ -90,24 +90,24 @@ class RetroEmulator:
         self.frames = 0
         self.total_frames = 0
         self.on_frame: Callable[[RetroEmulator, int], None] | None = None
-        """Called before each frame with the action that is run in it."""
+        """Called before each frame with the emulator and the action that the frame runs."""
         self._variables: Any = None
         self._is_behind = False
-        # Looked up once: a frame calls all of them.
+        # Looked up once, since a frame calls all of them.
         data = self._env.data
         self._step, self._look, self._update = self._env.em.step, data.lookup_all, data.update_ram
         self._reward, self._is_done = data.current_reward, data.is_done
 
     @property
     def env(self) -> Any:
-        """The RetroEnv, and in it the memory as it is now."""
+        """The RetroEnv, with its copy of the memory brought up to date."""
         if self._is_behind:
             self._update()
             self._is_behind = False
         return self._env
 
     def frames_left(self) -> int:
-        """Return after how many frames the episode is truncated at the latest."""
+        """Return the number of frames until the episode is truncated."""
         return self._limit - self.frames
 
     def reset(self) -> None:
@@ -117,7 +117,7 @@ class RetroEmulator:
         self._variables, self._is_behind = None, False
 
     def act(self, action: int, /) -> float:
-        """Run one frame with ``action``, or with the one before; none if the episode is over."""
+        """Run one frame with ``action`` or a sticky repeat; none if the episode is over."""
         if self._over or self.frames >= self._limit:
             return 0.0
         if self._repeat and self._held is not None and self.random() < self._repeat:
@@ -126,7 +126,7 @@ class RetroEmulator:
             self._hold(action)
         if self.on_frame is not None:
             self.on_frame(self, action)
-        # Counted before it is run, since Ctrl-C is heard as soon as it was.
+        # Counted before it is run, since Ctrl-C is handled right afterwards.
         self.frames += 1
         self.total_frames += 1
         self._step()
@@ -140,30 +140,30 @@ class RetroEmulator:
         return float(self._reward())
 
     def over(self) -> bool:
-        """Say whether the episode has ended, for whichever reason."""
+        """Return whether the episode has ended, for any reason."""
         return self._over or self.frames >= self._limit
 
     def terminated(self) -> bool:
-        """Say whether the scenario says that the game is over."""
+        """Return whether the scenario says that the game is over."""
         return self._over
 
     def truncated(self) -> bool:
-        """Say whether the episode has used up its frames."""
+        """Return whether the episode has used up its frames."""
         return self.frames >= self._limit
 
     def lives(self) -> int:
-        """Count the lives left; 0 where the integration does not know them."""
+        """Return the number of lives left; 0 if the integration does not read it."""
         return int(self._env.data.lookup_value("lives")) if self._has_lives else 0
 
     def screen(self) -> Image:
-        """Return the present screen as RetroEnv shows it: shape ``(height, width, 3)``."""
+        """Return the current screen as RetroEnv shows it: shape ``(height, width, 3)``."""
         screen: Image = self._env.get_screen(apply_rotation=True)
         return screen
 
     def draw(self, out: Image, /) -> None:
-        """Write the present screen to ``out``: shape ``(height, width)`` or ``(.., .., 3)``.
+        """Write the current screen to ``out``: shape ``(height, width)`` or ``(.., .., 3)``.
 
-        Consoles may change the resolution within a game; then it is resized to that of ``out``.
+        Consoles may change resolution within a game; the screen is then resized to ``out``'s.
         """
         screen = self.screen()
         if screen.shape[:2] != out.shape[:2]:
@@ -178,40 +178,40 @@ class RetroEmulator:
         out[:] = self.env.get_ram()
 
     def info(self) -> dict[str, Any]:
-        """Return what the integration reads from memory, and how many frames were run."""
+        """Return the variables that the integration reads from memory, and the frames run."""
         return dict(self.env.data.lookup_all()) | {
             "episode_frame_number": self.frames,
             "frame_number": self.total_frames,
         }
 
     def save(self) -> RetroState:
-        """Return this moment of the game."""
+        """Return the game's current state."""
         console = self._env.em.get_state()
         return RetroState(console, self._held, self.frames, self.total_frames, self._over)
 
     def restore(self, state: RetroState) -> None:
-        """Go back to a moment of the game; the next frame pays as it did."""
+        """Restore a saved state; the next frame pays as it did."""
         self._env.em.set_state(state.console)
         self._env.data.reset()
         self._update()
         self._variables, self._is_behind = None, False
         self.frames, self.total_frames, self._over = state.frames, state.total_frames, state.over
-        # What was last held is not in the console's state.
+        # The console's state does not include what was last held.
         self._held = None
         if state.held is not None:
             self._hold(state.held)
 
     def show(self) -> None:
-        """Show the present screen in a window."""
+        """Show the current screen in a window."""
         self._env.img = self.screen()
         self._env.render_mode = "human"
         self._env.render()
 
     def require_open(self) -> None:
-        """Refuse to go on after `close`.
+        """Raise if the environment is closed.
 
         Raises:
-            EnvironmentClosedError: It was called.
+            EnvironmentClosedError: It is.
         """
         if not hasattr(self._env, "em"):
             raise EnvironmentClosedError(
@@ -219,30 +219,30 @@ class RetroEmulator:
             )
 
     def close(self) -> None:
-        """Leave the process to another game."""
+        """Free the process for another game."""
         vars(self).pop("_step", None)
         self._env.close()
 
     def _hold(self, action: int) -> None:
-        """Hold what ``action`` holds from now on."""
+        """Hold the buttons of ``action`` from now on."""
         self._held = action
         for player, row in enumerate(self._rows[action]):
             self._env.em.set_button_mask(row, player)
 
 
 def _resized(screen: Image, size: tuple[int, ...]) -> Image:
-    """A screen of another height and width."""
+    """A screen resized to another height and width."""
     resized = np.empty((*size, 3), np.uint8)
     OpenCVResizer()(screen, resized)
     return resized
 
 
 def retro_env(game: str, state: str | None, scenario: str, players: int) -> Any:
-    """Return a game in a RetroEnv, an episode begun.
+    """Return a game in a RetroEnv, at the start of an episode.
 
     Raises:
-        EmulatorInUseError: This process has a game of stable-retro already.
-        EnvironmentSettingError: The scenario asks for what the game does not have.
+        EmulatorInUseError: This process already runs a stable-retro game.
+        EnvironmentSettingError: The scenario needs something that the game does not have.
     """
     try:
         env = stable_retro.RetroEnv(
@@ -266,7 +266,7 @@ def retro_env(game: str, state: str | None, scenario: str, players: int) -> Any:
         ) from error
     try:
         if env.initial_state is None:
-            # RetroEnv goes on with the last episode where there is no savestate to go back to.
+            # Without a savestate to return to, RetroEnv continues the last episode.
             env.initial_state = env.em.get_state()
         env.reset()
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""What stable-retro integrates, read from its files: it is slow to import and needs the ROMs."""
+"""stable-retro's integrations, read from its files: it is slow to import and needs the ROMs."""
 
 import json
 import os
@@ -20,11 +20,11 @@ from macro_gym.errors import (
 from macro_gym.games import did_you_mean, find_game
 
 SCENARIOS_SAY = frozenset({"done", "reward", "rewards"})
-"""At least one of which is in any scenario."""
+"""Keys of which every scenario has at least one."""
 
 
 def retro_games() -> list[str]:
-    """Return the games of stable-retro, as in ``Airstriker-Genesis-v0``; none without it."""
+    """Return stable-retro's games, as in ``Airstriker-Genesis-v0``; none if it is not installed."""
     folder = _package_folder()
     if folder is None:
         return []
@@ -35,13 +35,13 @@ def retro_games() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """What stable-retro knows of a game, with or without its ROM.
+    """What stable-retro knows about a game, with or without its ROM.
 
     Args:
         game: The game, as in ``Airstriker-Genesis-v0``.
-        folder: Where its files are.
-        buttons: The console's buttons, in its order; None for a place without a button.
-        extensions: What ROMs of the console end in.
+        folder: Folder of its files.
+        buttons: The console's buttons, in order; None for a slot without a button.
+        extensions: File extensions of the console's ROMs.
     """
 
     game: str
@@ -62,13 +62,13 @@ class Integration:
 
     @property
     def scenarios(self) -> tuple[str, ...]:
-        """Names of what says what is rewarded and when the game is over."""
+        """Names of the scenarios, which define the rewards and when the game is over."""
         files = self.folder.glob("*.json")
         return tuple(sorted(file.stem for file in files if SCENARIOS_SAY & _json(file).keys()))
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of what the integration reads from memory, such as ``score``."""
+        """Names of the variables that the integration reads from memory, such as ``score``."""
         return tuple(sorted(self._read("data.json").get("info", {})))
 
     @property
@@ -81,40 +81,40 @@ class Integration:
 
     @property
     def sha1(self) -> tuple[str, ...]:
-        """SHA-1 of the ROMs of which one is wanted; stable-retro lacks that of a few games."""
+        """SHA-1 of the ROMs, any of which will do; stable-retro lacks it for a few games."""
         return tuple((self.folder / "rom.sha").read_text().split())
 
     def combinations(self, scenario: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
-        """Return the button combinations that are allowed, as ``Actions.DISCRETE`` orders them.
+        """Return the allowed button combinations, in the order of ``Actions.DISCRETE``.
 
         Args:
-            scenario: As for `scenario_file`.
+            scenario: As in `scenario_file`.
 
         Raises:
-            EnvironmentSettingError: As `scenario_file` does.
+            EnvironmentSettingError: As in `scenario_file`.
         """
         return allowed_combinations(self.groups(scenario), self.buttons)
 
     def groups(self, scenario: str | os.PathLike[str] | None = None) -> list[list[list[str]]]:
-        """Return what can be held of buttons that exclude each other, group by group.
+        """Return the groups of mutually exclusive choices of what to hold.
 
         Args:
-            scenario: As for `scenario_file`.
+            scenario: As in `scenario_file`.
 
         Raises:
-            EnvironmentSettingError: As `scenario_file` does.
+            EnvironmentSettingError: As in `scenario_file`.
         """
         own: list[list[list[str]]] = _json(self.scenario_file(scenario)).get("actions", [])
         return own or list(_console(self.game)["actions"])
 
     def scenario_file(self, scenario: str | os.PathLike[str] | None = None) -> Path:
-        """Return the file that says what is rewarded and when the game is over.
+        """Return the file that defines the rewards and when the game is over.
 
         Args:
-            scenario: A name among the game's, or the path of a JSON file; None for its usual one.
+            scenario: A name among the game's, or the path of a JSON file; None for the default.
 
         Raises:
-            EnvironmentSettingError: There is none, or the file is none.
+            EnvironmentSettingError: There is none, or the file is not a scenario.
             ArgumentTypeError: It is neither a name nor a path.
         """
         if scenario is None:
@@ -143,7 +143,7 @@ class Integration:
         return path
 
     def require_state(self, state: str) -> None:
-        """Refuse a savestate that the game does not have.
+        """Raise if the game does not have a savestate.
 
         Raises:
             EnvironmentSettingError: It does not.
@@ -154,10 +154,10 @@ class Integration:
             )
 
     def require_rom(self) -> None:
-        """Refuse a game whose ROM was not imported.
+        """Raise if the game's ROM was not imported.
 
         Raises:
-            MissingRomError: It was not; the message says which file is wanted.
+            MissingRomError: It was not; the message says which file is needed.
         """
         if self.rom is None:
             wanted = self._read("metadata.json").get("original_rom_name")
@@ -181,13 +181,13 @@ class Integration:
 
 
 def is_moved_by_variables(scenario: Path) -> bool:
-    """Return whether a scenario pays, and ends, only as what it reads from memory changes.
+    """Return whether a scenario pays and ends only when a variable changes.
 
-    Then a frame in which no variable changes pays nothing and ends nothing. It is not so where time
-    is paid, a script is asked, or a condition is put on a change.
+    A frame in which no variable changes then pays nothing and ends nothing. This does not hold if
+    time is rewarded, a script is used, or a condition is put on a change.
 
     Args:
-        scenario: Its file.
+        scenario: The scenario's file.
     """
     content = _json(scenario)
     paid = (content.get("reward", {}), *content.get("rewards", ()))
@@ -201,7 +201,7 @@ def is_moved_by_variables(scenario: Path) -> bool:
 
 
 def _looks_at_values(done: dict[str, Any]) -> bool:
-    """Whether conditions, and those within them, are all on variables' values."""
+    """Whether all conditions, including nested ones, are on variables' values."""
     variables, nodes = done.get("variables", {}), done.get("nodes", {})
     return (
         done.keys() <= {"condition", "nodes", "variables"}
@@ -211,10 +211,10 @@ def _looks_at_values(done: dict[str, Any]) -> bool:
 
 
 def integration(game: str) -> Integration:
-    """Return what stable-retro knows of a game.
+    """Return what stable-retro knows about a game.
 
     Args:
-        game: As in ``Airstriker-Genesis-v0``; also without version, or as in an id.
+        game: The game, as in ``Airstriker-Genesis-v0``; also without version, or as in an id.
 
     Raises:
         UnknownGameError: stable-retro does not integrate it.
@@ -247,7 +247,7 @@ def integration(game: str) -> Integration:
 
 @cache
 def _package_folder() -> Path | None:
-    """Where stable-retro is installed; None if it is not."""
+    """stable-retro's folder; None if it is not installed."""
     spec = find_spec("stable_retro")
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
@@ -258,25 +258,25 @@ def _console_name(game: str) -> str:
 
 
 def _console(game: str) -> dict[str, Any]:
-    """What stable-retro knows of the console in a game's name."""
+    """What stable-retro knows about the console in a game's name."""
     name = _console_name(game)
-    # It calls arcade machines by the emulator's name.
+    # It names arcade machines after the emulator.
     return _consoles()["FBNeo" if name == "Arcade" else name]
 
 
 @cache
 def _consoles() -> dict[str, dict[str, Any]]:
-    """Buttons, allowed actions and ROM endings of each console."""
+    """Buttons, allowed actions and ROM extensions of each console."""
     files = () if (folder := _package_folder()) is None else (folder / "cores").glob("*.json")
     return {name: console for file in files for name, console in _json(file).items()}
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """What a JSON file holds."""
+    """The content of a JSON file."""
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Names, or that there are none."""
+    """The names, or that there are none."""
     return ", ".join(names) or "none"

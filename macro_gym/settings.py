@@ -1,4 +1,4 @@
-"""Checks of environments' settings."""
+"""Validation of environments' settings."""
 
 from numbers import Real
 
@@ -8,7 +8,7 @@ from macro_gym.errors import ArgumentTypeError, EnvironmentSettingError, FrameSk
 
 
 def require_frameskip(frameskip: int) -> None:
-    """Refuse frame skips that are not a fixed number of frames."""
+    """Raise unless a frameskip is a fixed number of frames."""
     if isinstance(frameskip, bool) or not isinstance(frameskip, int) or frameskip < 1:
         raise FrameSkipError(
             f"frameskip is {frameskip!r}, but a primitive runs a fixed number of frames, at "
@@ -17,7 +17,7 @@ def require_frameskip(frameskip: int) -> None:
 
 
 def require_one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Refuse settings that are none of a list."""
+    """Raise unless a setting is one of the allowed values."""
     if value not in allowed:
         raise EnvironmentSettingError(
             f"{name} is {value!r}; it may be {', '.join(map(repr, allowed))}"
@@ -25,7 +25,7 @@ def require_one_of(name: str, value: object, allowed: tuple[object, ...]) -> Non
 
 
 def require_at_least(name: str, value: int, least: int) -> None:
-    """Refuse what is no integer, or too small a one."""
+    """Raise unless a setting is an integer of at least ``least``."""
     if not isinstance(value, (int, np.integer)):
         raise ArgumentTypeError(f"{name} is {value!r}; it must be an integer")
     if value < least:
@@ -33,7 +33,7 @@ def require_at_least(name: str, value: int, least: int) -> None:
 
 
 def require_probability(name: str, value: float) -> None:
-    """Refuse numbers outside 0..1."""
+    """Raise unless a setting is a number within 0..1."""
     if not isinstance(value, Real):
         raise ArgumentTypeError(f"{name} is {value!r}; it must be a number within 0..1")
     if not 0 <= value <= 1:

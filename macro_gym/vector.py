@@ -30,26 +30,26 @@ StepResults = tuple[
 
 
 class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
-    """Environments stepped side by side, each for as long as its own macro lasts.
+    """Environments stepped in parallel, each for as long as its own macro lasts.
 
-    What it returns equals what ``gymnasium.vector.SyncVectorEnv`` of the same environments returns,
-    for the same seeds, infos included. The environments are spread over ``num_workers`` processes,
-    which write observations into memory that they share with the caller. A step takes as long as
-    the process with the most to do, so with macros of mixed lengths it pays to have several
-    environments in each.
+    Results equal those of ``gymnasium.vector.SyncVectorEnv`` with the same environments and seeds,
+    infos included. The environments are spread over ``num_workers`` processes, which write
+    observations into memory that they share with the caller. A step takes as long as the process
+    with the most to do, so with macros of mixed lengths it pays to have several environments in
+    each.
 
-    ``gym.make_vec("MacroALE/<Game>-v5", num_envs=16)`` makes one. The arguments below from
-    ``num_workers`` on can be given there too, beside those of the game.
+    ``gym.make_vec("MacroALE/<Game>-v5", num_envs=16)`` makes one. It also accepts the arguments
+    below from ``num_workers`` on, besides those of the game.
 
     Args:
-        env_fns: What makes each environment. Any whose observations are arrays or numbers will do.
-        num_workers: Processes; ``None`` for as many as there are usable cores. There are never
-            more than environments.
-        copy: Return observations in a new array. If False, the array that is returned is
+        env_fns: Functions that make each environment. Observations must be arrays or numbers.
+        num_workers: Number of processes; ``None`` for one per usable core. There are never more
+            than environments.
+        copy: Whether to return observations in a new array. If False, the returned array is
             overwritten by the next step or reset, which saves copying it.
-        autoreset_mode: When an environment whose episode has ended is reset: in the next step, in
+        autoreset_mode: When to reset an environment whose episode has ended: in the next step, in
             the same step (then ``infos`` holds ``final_obs`` and ``final_info``) or, if disabled,
-            by ``reset(options={"reset_mask": mask})`` only.
+            only by ``reset(options={"reset_mask": mask})``.
         context: How processes are started: ``"fork"``, ``"forkserver"`` or ``"spawn"``. ``None``
             for ``"fork"`` on Linux, which needs no ``if __name__ == "__main__":`` in scripts, and
             for Python's default elsewhere.
@@ -60,10 +60,10 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         ArgumentTypeError: Observations are neither arrays nor numbers.
         VectorEnvError: From any method, if a process has died.
 
-    It can be pickled, and copied, in the middle of episodes, if its environments can.
+    It can be pickled and copied in the middle of episodes, if its environments can.
 
-    What an environment raises reaches the caller as it is, with a note that says in which
-    environment and where.
+    An environment's exception reaches the caller as it is (as a `VectorEnvError` if it cannot be
+    pickled), with a note that says in which environment and where.
 
     Example:
         >>> import gymnasium as gym, macro_gym
@@ -122,13 +122,13 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Start episodes, in all environments or in those of a mask.
+        """Start episodes in all environments, or in those selected by a mask.
 
         Args:
-            seed: One for each environment, or the first one's (the next has one more, and so on),
-                or None to leave their generators as they are.
-            options: What environments get as ``options``. A boolean array under ``"reset_mask"``,
-                of shape ``(num_envs,)``, says which ones are reset; the others stay as they are.
+            seed: One per environment, or the first one's (the next has one more, and so on), or
+                None to leave their generators as they are.
+            options: Passed to the environments. A boolean array under ``"reset_mask"``, shape
+                ``(num_envs,)``, selects those to reset; the others stay as they are.
 
         Returns:
             Observations of all environments, and infos of those that were reset.
@@ -144,7 +144,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self.step_wait()
 
     def step_async(self, actions: Any) -> None:
-        """Begin a step, which `step_wait` returns; the caller can work while it runs."""
+        """Start a step, whose results `step_wait` returns; the caller can work while it runs."""
         tasks = {i: (action,) for i, action in enumerate(iterate(self.action_space, actions))}
         if len(tasks) != self.num_envs:
             raise EnvironmentSettingError(
@@ -154,7 +154,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._stepping = self._processes.send("step", tasks)
 
     def step_wait(self) -> StepResults:
-        """Return the results of the step that `step_async` began."""
+        """Return the results of the step that `step_async` started."""
         if self._stepping is None:
             raise VectorEnvError("step_wait was called, but no step is under way; call step_async")
         workers, self._stepping = self._stepping, None
@@ -169,7 +169,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         )
 
     def render(self) -> tuple[RenderFrame, ...] | None:
-        """Return what each environment renders."""
+        """Return each environment's rendering."""
         return self.call("render")
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -186,7 +186,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return self.call(name)
 
     def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute: to one value everywhere or, by a list or tuple, to one for each."""
+        """Set an attribute: to one value everywhere or, with a list or tuple, to one for each."""
         if not isinstance(values, (list, tuple)):
             values = [values] * self.num_envs
         if len(values) != self.num_envs:
@@ -196,10 +196,10 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._ask("set_attr", {index: (name, value) for index, value in enumerate(values)})
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the processes: the environments in the middle of their episodes, pickled.
+        """Everything but the processes; the environments are pickled in mid-episode.
 
         Raises:
-            RestoreError: They would come back as new ones.
+            RestoreError: They would be restored as new ones.
             VectorEnvError: A step is under way.
         """
         saved = self._ask("save", dict.fromkeys(self._indices, ()))
@@ -208,7 +208,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return state | {"_observations": shown, "_saved": saved, "_number": len(self.processes)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Start processes in which the environments go on."""
+        """Start processes in which the environments continue."""
         saved, shown = state.pop("_saved"), state.pop("_observations")
         MacroVectorEnv.__init__(
             self,
@@ -223,7 +223,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self._ask("mark_ended", {index: () for index, (_, ended) in saved.items() if ended})
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close the environments and end the processes; one that does not end is killed."""
+        """Close the environments and end the processes, killing any that does not end."""
         self._processes.close()
 
     def __del__(self) -> None:
@@ -233,11 +233,11 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
 
     @property
     def _indices(self) -> range:
-        """The environments."""
+        """Indices of the environments."""
         return range(self.num_envs)
 
     def _agree_on_spaces(self) -> None:
-        """Make the environments; take over what they have in common."""
+        """Make the environments and adopt their common spaces."""
         made = self._ask("make", dict.fromkeys(self._indices, ()))
         spaces = [(observations, actions) for observations, actions, _, _ in made.values()]
         for index, pair in enumerate(spaces):
@@ -253,7 +253,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         self.metadata = metadata | {"autoreset_mode": self.autoreset_mode}
 
     def _shared_observations(self) -> NDArray[Any]:
-        """An array that all processes write observations to."""
+        """An array shared with all processes, which write observations to it."""
         like = create_empty_array(self.single_observation_space, self.num_envs)
         if not isinstance(like, np.ndarray) or like.dtype == object:
             raise ArgumentTypeError(
@@ -261,7 +261,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
                 "gymnasium.vector.AsyncVectorEnv for such"
             )
         parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-        # A file that is gone once all have it open cannot be left behind, whoever is killed.
+        # A file deleted once all have it open cannot be left behind, whoever is killed.
         with TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "observations"
             shared = np.memmap(path, like.dtype, "w+", shape=like.shape)
@@ -269,23 +269,23 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
         return np.asarray(shared)
 
     def _ask(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Have ``method`` of `Lanes` called for environments; return what it returned."""
+        """Call ``method`` of `Lanes` for environments; return their results by index."""
         self._require_idle(method)
         return self._processes.ask(method, tasks)
 
     def _require_idle(self, method: str) -> None:
-        """Refuse what cannot be done now."""
+        """Raise if the vector environment is closed or a step is under way."""
         if self.closed:
             raise VectorEnvError(f"{method} was called, but the vector environment is closed")
         if self._stepping is not None:
             raise VectorEnvError(f"{method} was called while a step is under way; call step_wait")
 
     def _shown(self) -> NDArray[Any]:
-        """What the environments show, for the caller."""
+        """The observations to return to the caller."""
         return self._observations.copy() if self.copy else self._observations
 
     def _batched(self, infos: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-        """Infos of environments as Gymnasium batches them."""
+        """Infos of environments, batched as Gymnasium does."""
         if len(infos) == self.num_envs and are_alike(infos.values()):
             return columns(list(infos.values()))
         batched: dict[str, Any] = {}
@@ -308,7 +308,7 @@ class MacroVectorEnv(VectorEnv[NDArray[Any], NDArray[Any], NDArray[Any]]):
     def _masked(
         self, options: dict[str, Any] | None
     ) -> tuple[Sequence[int], dict[str, Any] | None]:
-        """Which environments to reset, and the options without what says so."""
+        """The environments to reset, and the options without the mask."""
         if options is None or "reset_mask" not in options:
             return self._indices, options
         mask = options["reset_mask"]

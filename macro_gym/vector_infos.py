@@ -1,4 +1,4 @@
-"""Infos of many environments in one dictionary of arrays, as Gymnasium has them."""
+"""Batch the infos of many environments into one dictionary of arrays, as Gymnasium does."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def are_alike(infos: Iterable[dict[str, Any]]) -> bool:
-    """Whether all have the same keys, with plain numbers or arrays of the same shape for them."""
+    """Whether all have the same keys, with plain numbers or arrays of the same shape as values."""
     kinds = ({key: _kind(value) for key, value in info.items()} for info in infos)
     first = next(kinds)
     plain = None not in first.values() and "final_obs" not in first
@@ -15,7 +15,7 @@ def are_alike(infos: Iterable[dict[str, Any]]) -> bool:
 
 
 def _kind(value: Any) -> Any:
-    """What values that go into one array have in common; None if it is nothing plain."""
+    """A value shared by everything that goes into one array; None for anything but plain values."""
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype
     plain = type(value) in (int, float, bool) or isinstance(value, np.number)
@@ -23,7 +23,7 @@ def _kind(value: Any) -> Any:
 
 
 def columns(infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Infos that are alike as `VectorEnv._add_info` batches them, which takes far longer."""
+    """Batch infos that are alike, as `VectorEnv._add_info` does, but far faster."""
     batched: dict[str, Any] = {}
     for key, value in infos[0].items():
         dtype = value.dtype if isinstance(value, np.ndarray) else type(value)

@@ -1,4 +1,4 @@
-"""What each process of `macro_gym.vector.MacroVectorEnv` does: run some of the environments."""
+"""The worker side of `macro_gym.vector.MacroVectorEnv`: a process runs some of the environments."""
 
 import pickle
 import signal
@@ -20,13 +20,13 @@ from macro_gym.pickling import comes_back_new
 EnvMaker: TypeAlias = Callable[[], gym.Env[Any, Any]]
 
 Request: TypeAlias = tuple[int, str, dict[int, tuple[Any, ...]]]
-"""Its number, the method of `Lanes`, and that method's arguments for each environment's index."""
+"""The request's number, a method of `Lanes`, and its arguments for each environment's index."""
 
 Answer: TypeAlias = tuple[int, dict[int, bytes]]
-"""The request's number, and for each environment's index an `Attempt`, pickled by itself."""
+"""The request's number, and for each environment's index a separately pickled `Attempt`."""
 
 Attempt: TypeAlias = tuple[Any, Exception | None, str]
-"""What was returned, what was raised, and its traceback as text."""
+"""Return value, exception, and its traceback as text."""
 
 StepResult: TypeAlias = tuple[float, bool, bool, dict[str, Any]]
 """Reward, terminated, truncated, info."""
@@ -36,12 +36,12 @@ class Lanes:
     """Some of a vector environment's environments, by their index in it.
 
     Args:
-        makers: What makes each environment.
+        makers: Functions that make each environment.
         autoreset_mode: What happens to an environment whose episode has ended.
     """
 
     def __init__(self, makers: Mapping[int, EnvMaker], autoreset_mode: AutoresetMode) -> None:
-        """Make nothing yet."""
+        """Store the arguments; `make` makes the environments."""
         self._makers = makers
         self._autoreset_mode = autoreset_mode
         self._envs: dict[int, gym.Env[Any, Any]] = {}
@@ -65,7 +65,7 @@ class Lanes:
         return info
 
     def step(self, index: int, action: Any) -> StepResult:
-        """Take a decision or, in place of it or after it, the reset that the mode says."""
+        """Take a decision, or reset instead of it or after it, depending on the mode."""
         if index in self._ended and self._autoreset_mode is AutoresetMode.NEXT_STEP:
             return 0.0, False, False, self.reset(index, None, None)
         if index in self._ended:
@@ -83,7 +83,7 @@ class Lanes:
         return float(reward), terminated, truncated, info
 
     def call(self, index: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Return the environment's attribute ``name`` or, if it is a method, what it returns."""
+        """Return the environment's attribute ``name`` or, if it is a method, its result."""
         attribute = self._envs[index].get_wrapper_attr(name)
         return attribute(*args, **kwargs) if callable(attribute) else attribute
 
@@ -92,10 +92,10 @@ class Lanes:
         self._envs[index].set_wrapper_attr(name, value)
 
     def save(self, index: int) -> tuple[bytes, bool]:
-        """Return the environment in the middle of its episode, pickled, and whether that has ended.
+        """Return the environment, pickled in mid-episode, and whether its episode has ended.
 
         Raises:
-            RestoreError: Its pickle would be one of a new environment.
+            RestoreError: It would be restored as a new environment.
         """
         env = self._envs[index]
         if (name := comes_back_new(env)) is not None:
@@ -106,11 +106,11 @@ class Lanes:
         return pickle.dumps(env), index in self._ended
 
     def mark_ended(self, index: int) -> None:
-        """Take the environment's episode for one that has ended."""
+        """Mark the environment's episode as ended."""
         self._ended.add(index)
 
     def close(self) -> None:
-        """Close what has been made."""
+        """Close the environments that have been made."""
         for env in self._envs.values():
             env.close()
 
@@ -124,14 +124,14 @@ def work(
     """Answer requests until one is None or the caller is gone.
 
     Args:
-        channel: Where `Request` come from and `Answer` go to.
-        callers_end: The other end, of which a fork has a copy. While that is open, nobody is told
-            that the caller is gone.
-        makers: What makes each environment, by its index.
+        channel: Connection that receives `Request` and sends `Answer`.
+        callers_end: The other end, of which a fork has a copy. While that is open, the death of
+            the caller goes unnoticed.
+        makers: Functions that make each environment, by its index.
         autoreset_mode: What happens to an environment whose episode has ended.
     """
     callers_end.close()
-    # Ctrl-C is for the caller, who closes; and the caller's handlers are none of this process's.
+    # Ctrl-C is left to the caller, which closes; and the caller's handlers must not run here.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     lanes = Lanes(makers, autoreset_mode)
@@ -145,7 +145,7 @@ def work(
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> bytes:
-    """Call ``function``; return the `Attempt`, pickled."""
+    """Call ``function``; return the pickled `Attempt`."""
     try:
         return pickle.dumps((function(*arguments), None, ""))
     except Exception as error:
@@ -161,7 +161,7 @@ def outcome(index: int, result: Any, error: Exception | None, text: str) -> Any:
 
 
 def _portable(error: Exception) -> Exception:
-    """``error``, or its name and text where it does not survive pickling."""
+    """``error``, or its name and text if it does not survive pickling."""
     try:
         copy = pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,4 +1,4 @@
-"""The processes of `macro_gym.vector.MacroVectorEnv`, as their caller sees them."""
+"""The caller side of `macro_gym.vector.MacroVectorEnv`: start its processes and talk to them."""
 
 import multiprocessing
 import os
@@ -22,16 +22,16 @@ SECONDS_TO_CLOSE = 10.0
 
 
 class Processes:
-    """Starts processes, asks them to do things with environments, and ends them.
+    """Starts processes, sends them requests for environments, and ends them.
 
-    Environment ``i`` is in process ``i % number``. Requests are numbered, so that the answers to
-    one whose wait was interrupted are not taken for those to the next. What is interrupted in the
-    middle of a message, or when some processes have theirs and others do not, which takes far less
-    time than waiting, cannot go on.
+    Environment ``i`` is in process ``i % number``. Requests are numbered, so that the answers to an
+    interrupted one are not taken for those to the next. After an interruption in the middle of a
+    message, or when only some processes have theirs, it cannot continue; these moments are far
+    shorter than the waiting.
 
     Args:
-        env_fns: What makes each environment.
-        number: How many processes.
+        env_fns: Functions that make each environment.
+        number: Number of processes.
         autoreset_mode: What happens to an environment whose episode has ended.
         context: How processes are started; ``None`` for ``"fork"`` on Linux and for Python's
             default elsewhere.
@@ -44,7 +44,7 @@ class Processes:
         autoreset_mode: AutoresetMode,
         context: str | None,
     ) -> None:
-        """Start them."""
+        """Start the processes."""
         if context is None and sys.platform == "linux":
             context = "fork"
         self.processes: list[Any] = []
@@ -64,16 +64,16 @@ class Processes:
             raise
 
     def ask(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        """Have ``method`` of `Lanes` called for environments; return what it returned.
+        """Call ``method`` of `Lanes` for environments; return their results by index.
 
         Args:
-            method: Its name.
+            method: Name of the method.
             tasks: Its arguments for each environment, by the environment's index.
         """
         return self.receive(self.send(method, tasks))
 
     def send(self, method: str, tasks: Mapping[int, tuple[Any, ...]]) -> list[int]:
-        """Begin what `ask` does; return which processes have something to do, for `receive`."""
+        """Send what `ask` asks; return the processes that have something to do, for `receive`."""
         if self._amid_message:
             raise VectorEnvError(
                 "the vector environment was interrupted, as by Ctrl-C, in the middle of a message "
@@ -93,7 +93,7 @@ class Processes:
         return list(parts)
 
     def receive(self, workers: Sequence[int]) -> dict[int, Any]:
-        """Return what environments returned, in the environments' order."""
+        """Return the environments' results by index, in order."""
         waiting: dict[Any, int] = {self._channels[worker]: worker for worker in workers}
         attempts: dict[int, Attempt] = {}
         while waiting:
@@ -103,7 +103,7 @@ class Processes:
                     message = self._transfer(worker, self._channels[worker].recv_bytes)
                 request, part = pickle.loads(message)
                 if request == self._request:
-                    # Read now, while other processes are still at work.
+                    # Unpickled now, while other processes are still at work.
                     attempts |= {
                         index: pickle.loads(attempted) for index, attempted in part.items()
                     }
@@ -111,12 +111,12 @@ class Processes:
         return {index: outcome(index, *attempts[index]) for index in sorted(attempts)}
 
     def close(self) -> None:
-        """Have the environments closed and end the processes.
+        """Close the environments and end the processes.
 
-        One that does not end is killed, and so are all if a message was interrupted: one of them
-        may wait for the rest of it.
+        A process that does not end is killed, and so are all if a message was interrupted, since
+        one of them may be waiting for the rest of it.
         """
-        if os.getpid() != self._owner:  # a fork of the caller, in which this is a mere copy
+        if os.getpid() != self._owner:  # in a fork of the caller, this is a mere copy
             return
         for channel in self._channels:
             with suppress(OSError):
@@ -139,7 +139,7 @@ class Processes:
             target=work, args=(theirs, channel, makers, autoreset_mode), daemon=True
         )
         with warnings.catch_warnings():
-            # From Python 3.12 on; the threads that a fork lacks are none that it uses.
+            # From Python 3.12 on; the forked process uses none of the threads that it lacks.
             warnings.filterwarnings("ignore", "This process.*fork", DeprecationWarning)
             process.start()
         theirs.close()
@@ -148,7 +148,7 @@ class Processes:
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Keep in mind if what is done with messages is interrupted."""
+        """Remember whether a transfer of messages is interrupted."""
         self._amid_message = True
         yield
         self._amid_message = False
@@ -162,7 +162,7 @@ class Processes:
             self._report_death(worker)
 
     def _report_death(self, worker: int) -> NoReturn:
-        """Raise what is known of a process that is gone."""
+        """Raise an error with what is known about a process that died."""
         process = self.processes[worker]
         process.join(SECONDS_TO_CLOSE)
         indices = ", ".join(map(str, self._indices[worker :: len(self.processes)]))
@@ -174,7 +174,7 @@ class Processes:
 
 
 def number_of_processes(asked: int | None, num_envs: int) -> int:
-    """Return how many there shall be: ``asked``, or one a usable core; none without environments.
+    """Return ``asked`` or one process per usable core, but at most one per environment.
 
     Raises:
         EnvironmentSettingError: ``asked`` or ``num_envs`` is less than 1.

@@ -1,7 +1,7 @@
-"""The banks: macro sets shipped for games, mined from a planner's play.
+"""The banks: macro sets shipped with macro-gym, mined from a planner's play.
 
-``python -m macro_gym.banks.make`` makes one for every game that has none. Sets put together by
-hand, which have no play, are in ``handcrafted``.
+``python -m macro_gym.banks.make`` makes one for every game that has none. Handcrafted sets, which
+come with no play, are in ``handcrafted``.
 """
 
 from importlib.resources import as_file, files
@@ -16,12 +16,12 @@ __all__ = ["bank_names", "handcrafted_names", "has_bank", "load_bank", "load_pla
 
 
 def bank_names() -> tuple[str, ...]:
-    """Return the games that have a mined bank, as their files are called, sorted."""
+    """Return the games that have a mined bank, by file name, sorted."""
     return _names(files(__name__))
 
 
 def handcrafted_names() -> tuple[str, ...]:
-    """Return the games that have a handcrafted set, as their files are called, sorted."""
+    """Return the games that have a handcrafted set, by file name, sorted."""
     return _names(files(__name__) / "handcrafted")
 
 
@@ -31,10 +31,10 @@ def has_bank(game: str) -> bool:
 
 
 def load_bank(game: str) -> MacroSet:
-    """Return the macro set shipped for ``game``, for frameskip 4: the mined one, if there is one.
+    """Return the macro set shipped for ``game``, at frameskip 4: the mined one if there is one.
 
     Args:
-        game: The game, as in ``breakout``, ``Breakout``, ``ALE/Breakout-v5``,
+        game: The game, such as ``breakout``, ``Breakout``, ``ALE/Breakout-v5``,
             ``Airstriker-Genesis-v0`` or ``MacroRetro/Airstriker-Genesis-v0``.
 
     Raises:
@@ -58,7 +58,7 @@ def load_bank(game: str) -> MacroSet:
 
 
 def load_play(game: str) -> tuple[Demonstration, ...]:
-    """Return the play that the bank of ``game`` was mined from, by seed; none if handcrafted.
+    """Return the play that the bank of ``game`` was mined from, by seed; empty if handcrafted.
 
     Raises:
         MissingBankError: There is no bank.
@@ -73,6 +73,6 @@ def load_play(game: str) -> tuple[Demonstration, ...]:
 
 
 def _names(folder: Traversable) -> tuple[str, ...]:
-    """The macro sets in a folder, by the names of their files."""
+    """Names of the macro sets in a folder, sorted."""
     entries = (entry.name for entry in folder.iterdir())
     return tuple(sorted(name.removesuffix(".json") for name in entries if name.endswith(".json")))

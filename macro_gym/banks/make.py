@@ -1,7 +1,7 @@
-"""Makes the banks bit for bit: ``python -m macro_gym.banks.make``.
+"""Make the banks, reproducible bit for bit: ``python -m macro_gym.banks.make``.
 
-For each game a planner plays some episodes, kept in ``play/``; the bank is mined from them. What
-is there already is kept, so that an interrupted run goes on; ``--fresh`` starts anew.
+For each game, a planner plays several episodes, kept in ``play/``, and the bank is mined from them.
+Existing files are kept, so an interrupted run resumes; ``--fresh`` starts over.
 """
 
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ from macro_gym.registration import atari_games
 
 FOLDER = Path(__file__).parent
 STEPS = 20_000
-"""Steps of play for each game, at least."""
+"""Minimum steps of play per game."""
 
 BUTTONS = {"Airstriker-Genesis-v0": ("NOOP", "LEFT", "RIGHT", "B", "LEFT+B", "RIGHT+B")}
-"""Games of stable-retro whose ROM is free, with the buttons that do anything in them."""
+"""stable-retro games with a free ROM, and the combinations that have an effect in them."""
 
 EPISODE_STEPS = {"Airstriker-Genesis-v0": 1300}
-"""Where episodes are cut, if not as usual: this game is beaten after so many, but not over."""
+"""Episode lengths that differ from the default: this game is beaten by then, but not over."""
 
 FEWER_STEPS = {"Airstriker-Genesis-v0": 10_000}
-"""Steps of play, if not as usual: a frame of a Genesis takes ten times one of an Atari."""
+"""Step counts that differ from the default: a Genesis frame takes ten times as long as Atari's."""
 
 GAMES = (*atari_games(), *BUTTONS)
 MACROS = 512
@@ -41,9 +41,9 @@ class Options:
 
     Args:
         games: Games to make banks for, by ale-py's or stable-retro's ids.
-        folder: Where the banks go; their play goes into play/ there.
-        workers: Episodes to plan at the same time.
-        fresh: Plan anew what is there already.
+        folder: Folder for the banks; their play goes into play/ within it.
+        workers: Episodes to plan in parallel.
+        fresh: Replan what already exists.
     """
 
     games: tuple[str, ...] = GAMES
@@ -73,7 +73,7 @@ def make(options: Options) -> None:
 
 
 def mine(play: Iterable[Demonstration]) -> MacroSet:
-    """Return the bank that play gives."""
+    """Return the bank mined from play."""
     return frequent_ngrams(play, MACROS)
 
 

@@ -1,22 +1,23 @@
-"""Macros for Street Fighter II': Special Champion Edition, put together by hand from its commands.
+"""Macros for Street Fighter II': Special Champion Edition, written by hand from its commands.
 
 ``python -m macro_gym.banks.street_fighter`` writes them to ``handcrafted/``.
 
-They are Ryu's, whom the integration's savestate plays, and Ken's, whose commands are the same.
-There are none for fighters who charge by holding a direction (Guile, Blanka, ...).
+They suit Ryu, the fighter in the integration's savestate, and Ken, who has the same commands. There
+are none for fighters who charge by holding a direction (Guile, Blanka, ...).
 
-The game takes a six-button pad, which the emulator plugs in for ROMs whose header asks for one:
+The game expects a six-button pad, which the emulator plugs in for ROMs whose header asks for one:
 punches are X, Y and Z, kicks A, B and C, light, medium and heavy. (With three buttons START would
 switch between punches and kicks; the integration does not allow START.)
 
-Timing, at four frames for a step. The game reads a motion as directions each of which follows the
-one before in time, and then a button; of Ryu's fireball in Hyper Street Fighter II, a direction has
-to come within 7 frames of the one before, and the light, medium or heavy punch within 11, 10 or 8
-frames of the last (http://www8.plala.or.jp/ichirou/hypersf2/input.htm). Here a direction comes 4
-frames after the one before, and the button with the last. That was not measured on a Genesis.
-A button counts when it goes down, so every macro ends with all of them up. A jump lasts about 48
-frames (http://zachd.com/nki/ST/flame.html: ``diagonal j.kick``, CE); the attack of a jump-in begins
-in its second half, 28 frames after the jump.
+Timing, at four frames per step: the game reads a motion as a sequence of directions, each soon
+after the one before, followed by a button. For Ryu's fireball in Hyper Street Fighter II, each
+direction must follow within 7 frames of the one before, and the light, medium or heavy punch
+within 11, 10 or 8 frames of the last direction
+(http://www8.plala.or.jp/ichirou/hypersf2/input.htm). Here directions are 4 frames apart, and the
+button is pressed with the last. These limits were not measured on a Genesis. A button counts when
+it goes down, so every macro ends with all of them up. A jump lasts about 48 frames
+(http://zachd.com/nki/ST/flame.html: ``diagonal j.kick``, CE); a jump-in's attack begins in its
+second half, 28 frames after the jump.
 """
 
 from dataclasses import dataclass
@@ -33,16 +34,16 @@ KICKS = ("A", "B", "C")
 """Light, medium, heavy."""
 
 SIDES = ({"toward": "RIGHT", "away": "LEFT"}, {"toward": "LEFT", "away": "RIGHT"})
-"""The enemy is to the right, or to the left."""
+"""Directions with the enemy to the right, and to the left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A move, with each of some buttons, to either side.
+    """A move, for each of several buttons and for both sides.
 
     Args:
-        steps: Combinations, of four frames each, with gaps for the directions and the button.
-        buttons: Each of these makes it another move; none for moves without a button.
+        steps: Combinations of four frames each, with placeholders for directions and button.
+        buttons: Each gives one variant of the move; ``("",)`` if it has no button.
     """
 
     steps: tuple[str, ...]
@@ -66,11 +67,11 @@ PRIMITIVES = (
     *(f"{held}{button}" for held in ("", "DOWN+", "LEFT+", "RIGHT+") for button in PUNCHES + KICKS),
     *(f"DOWN+{side}+{button}" for side in ("LEFT", "RIGHT") for button in PUNCHES),
 )
-"""Moving, every attack standing, crouching and in the air, and what the macros need besides."""
+"""Movement, every attack standing, crouching and in the air, and whatever else the macros need."""
 
 
 def moves() -> dict[tuple[str, ...], str]:
-    """Return the macros as combinations, in the bank's order, and what each of them is.
+    """Return each macro, as combinations, and its description, in the bank's order.
 
     Example:
         >>> first, *_ = moves().items()

@@ -1,1 +1,1 @@
-"""The subcommands of ``macro-gym``, one a file; `macro_gym.cli` collects them."""
+"""The subcommands of ``macro-gym``, one per file; `macro_gym.cli` collects them."""

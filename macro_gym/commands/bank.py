@@ -1,4 +1,4 @@
-"""``macro-gym bank``: the macro sets that macro-gym ships."""
+"""``macro-gym bank``: the macro sets shipped with macro-gym."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +20,15 @@ def rebuild(
     replan: bool = False,
     workers: int = 1,
 ) -> None:
-    """Mine banks again from their stored play, and say whether they are those shipped.
+    """Mine banks again from their stored play, and report whether they equal the shipped ones.
 
     Args:
         games: Games that have a bank; all of them if none are given.
-        output: Folder to write the rebuilt banks to, and with --replan their play. If omitted,
-            banks are written nowhere, or with --replan to ./banks.
-        replan: Let the planner play anew: up to hours for a game. What is in the folder already
-            is kept, and an interrupted run goes on where it stopped.
-        workers: Episodes to plan at the same time, each on one core.
+        output: Folder for the rebuilt banks and, with --replan, their play. If omitted, nothing is
+            written, or with --replan everything to ./banks.
+        replan: Have the planner play anew: up to hours per game. What is already in the folder is
+            kept, and an interrupted run resumes where it stopped.
+        workers: Episodes to plan in parallel, each on one core.
     """
     from macro_gym.banks import make
 
@@ -47,7 +47,7 @@ def rebuild(
 
 
 def compare(rebuilt: MacroSet, shipped: MacroSet) -> str:
-    """Return in words whether a rebuilt bank is the one shipped; equal sets are equal files."""
+    """Describe how a rebuilt bank compares with the shipped one; equal sets are equal files."""
     if rebuilt == shipped:
         return "equals the shipped bank byte for byte"
     old, new = shipped.provenance.version, rebuilt.provenance.version
@@ -72,5 +72,5 @@ def bank(
 
 
 def _names(macro_set: MacroSet) -> tuple[str, ...]:
-    """The macros by name."""
+    """Names of the macros."""
     return macro_set.names[len(macro_set.primitives) :]

@@ -1,4 +1,4 @@
-"""``macro-gym extract``: macros from play."""
+"""``macro-gym extract``: extract macros from play."""
 
 import sys
 from collections.abc import Hashable, Sequence
@@ -34,25 +34,25 @@ def extract(
     """Extract macros from play: its most frequent action sequences, or by another method.
 
     Args:
-        play: Files of play or folders of them; for Minari, ids of datasets will do.
+        play: Files or folders of play; for Minari, dataset ids also work.
         output: The macro-set file (.json) to write.
-        k: How many macros to extract.
-        lengths: Steps in the shortest and in the longest macro.
-        method: The paper's frequent sequences; byte-pair merges; the rules of Sequitur's grammar;
-            or those of the frequent ones that save most decisions, without near-duplicates.
-        distinct_effects: Of macros that do the same in the emulator choose one; by the method
-            compression. For a game of stable-retro its ROM must be there.
-        min_count: How often a macro must have occurred at least.
-        weights: A whole number for each of the paths, all 1 if omitted; what play of weight w
-            holds counts w times.
-        format: The format of the play; recognised by the names of files if omitted.
-        game: The game; play that says it is of another is left out, and play that names no game is
-            taken to be of this one.
-        frameskip: Frames per step to resample the play to, such as people's at 60 Hz.
-        skip_bad: Go on past malformed files, and count them.
+        k: Number of macros to extract.
+        lengths: Minimum and maximum steps in a macro.
+        method: ngrams, the paper's frequent sequences; byte-pairs, byte-pair merges; grammar, the
+            rules of Sequitur's grammar; or compression, those frequent sequences that save most
+            decisions, without near-duplicates.
+        distinct_effects: Choose only one of the macros that have the same effect in the emulator;
+            needs the method compression, and for a stable-retro game its ROM.
+        min_count: Minimum number of occurrences of a macro.
+        weights: An integer for each path, all 1 if omitted; play of weight w counts w times.
+        format: The format of the play; recognised by file names if omitted.
+        game: The game; play of other games is left out, and play that names no game is assumed to
+            be of this one.
+        frameskip: Frames per step to resample the play to, such as human play at 60 Hz.
+        skip_bad: Skip malformed files, and count them.
         full_action_space: Keep all 18 Atari actions instead of translating play to the game's
             minimal set.
-        player: The one player to take from movies of two, 1 or 2; both if omitted.
+        player: The player to keep from two-player movies, 1 or 2; both if omitted.
     """
     if distinct_effects and method != "compression":
         raise InvalidMacroError(
@@ -86,10 +86,10 @@ def extract(
 
 
 def _require_macros_file(output: Path) -> None:
-    """Refuse to write macros over play, or in a folder's place, before anything is read.
+    """Check, before anything is read, that macros would not overwrite play or a folder.
 
     Raises:
-        MacroSetFileError: They would be.
+        MacroSetFileError: ``output`` is a folder, or not named .json.
     """
     if output.is_dir() or output.suffix != ".json":
         raise MacroSetFileError(
@@ -98,14 +98,14 @@ def _require_macros_file(output: Path) -> None:
 
 
 def _distinct(play: Sequence[Demonstration], settings: ExtractionSettings) -> MacroSet:
-    """The macros that compress play, no two of which do the same in the emulator."""
+    """Macros that compress play, no two of which have the same effect in the emulator."""
     from tqdm import tqdm
 
     if not play[0].game:
         raise InvalidMacroError(
             "the play names no game to compare what macros do in; say which it is of: --game"
         )
-    # Play that says nothing of its frames is taken to have steps of as many as an agent's.
+    # Play that does not state its frameskip is assumed to have an agent's usual one.
     frameskip = play[0].frameskip or 4
     effect = emulated_effect(play[0].game, play[0].primitives, frameskip)
     with tqdm(desc="compare", unit="macro", disable=None) as bar:
@@ -118,7 +118,7 @@ def _distinct(play: Sequence[Demonstration], settings: ExtractionSettings) -> Ma
 
 
 def _by_episode(weights: Sequence[int], episodes: Sequence[int]) -> tuple[int, ...]:
-    """The weight of each episode, from those of the paths; none if none are given."""
+    """The weight of each episode, from those of the paths; empty if none are given."""
     if weights and len(weights) != len(episodes):
         raise InvalidMacroError(
             f"{len(weights)} weights for {len(episodes)} paths of play; give one for each"

@@ -1,4 +1,4 @@
-"""``macro-gym plan``: let the planner play a game."""
+"""``macro-gym plan``: have the planner play a game."""
 
 from pathlib import Path
 
@@ -23,23 +23,24 @@ def plan(
     scenario: str | None = None,
     buttons: tuple[str, ...] = (),
 ) -> None:
-    """Let the planner play a game; an interrupted run goes on where it stopped.
+    """Have the planner play a game; an interrupted run resumes where it stopped.
 
     Args:
-        game: The game: breakout, Breakout or ALE/Breakout-v5; one of stable-retro's, whose ROM was
-            imported, as Airstriker-Genesis-v0 or MacroRetro/Airstriker-Genesis-v0.
-        output: Folder for the episodes, one file each; what is there already is kept.
-        steps: Steps (of 4 frames) to play in all, at least.
+        game: The game: breakout, Breakout or ALE/Breakout-v5; or a stable-retro game whose ROM was
+            imported, such as Airstriker-Genesis-v0 or MacroRetro/Airstriker-Genesis-v0.
+        output: Folder for the episodes, one file each; existing files are kept.
+        steps: Minimum number of steps (of 4 frames) to play in total.
         episode_steps: Steps after which an episode is cut.
-        trials: Changes of the plan tried every 4 steps: more play better and take longer.
-        repeat_action_probability: That of sticky actions, such as 0.25.
-        seed: Seed of the first episode; the others count up from it.
-        skip_seeds: Seeds to leave out: those whose play crashes the emulator.
-        workers: Episodes to plan at the same time, each on one core.
-        state: For stable-retro: the savestate to start from, if not the usual one.
-        scenario: For stable-retro: what is rewarded, if not the usual: a name or a .json file.
-        buttons: For stable-retro: the combinations to play with, as NOOP B LEFT+B; all that the
-            integration allows if omitted, which are often over a hundred. Fewer play better.
+        trials: Changes of the plan tried every 4 steps: more give better play but take longer.
+        repeat_action_probability: Probability of sticky actions, such as 0.25.
+        seed: Seed of the first episode; later ones count up from it.
+        skip_seeds: Seeds to skip: those whose play crashes the emulator.
+        workers: Episodes to plan in parallel, each on one core.
+        state: For stable-retro: the savestate to start from, if not the default.
+        scenario: For stable-retro: the scenario that defines the rewards, if not the default: a
+            name or a .json file.
+        buttons: For stable-retro: the combinations to play with, such as NOOP B LEFT+B; by default
+            all that the integration allows, often over a hundred. Fewer work better.
     """
     from macro_gym.demonstrations.planner import PlannerSettings, planned_game
     from macro_gym.demonstrations.retro_sandbox import RetroGame

@@ -1,4 +1,4 @@
-"""``macro-gym record``: a person, a model or any other policy plays, and it is kept."""
+"""``macro-gym record``: record the play of a person, a model or any other policy."""
 
 import json
 import sys
@@ -48,34 +48,34 @@ def record(
 ) -> None:
     """Record play: yours, in a window, or that of a model or another policy.
 
-    To play: WASD or the arrow keys, space to fire; in MacroRetro's games the arrow keys, and those
-    that stable-retro gives the console's buttons. Esc, closing the window or Ctrl-C end it, and
-    what was played is kept. A person plays primitives, so MacroALE's and MacroRetro's games have no
-    macros then; what a model does with macros is recorded as the primitives that they ran.
+    To play: WASD or the arrow keys, space to fire; in MacroRetro games the arrow keys, and
+    stable-retro's keys for the console's buttons. Esc, closing the window or Ctrl-C ends the
+    recording and keeps what was played. A person plays primitives, so MacroALE and MacroRetro games
+    then have no macros; a model's macros are recorded as the primitives that they ran.
 
     Args:
-        env: Id of the environment: MacroALE/Breakout-v5, ALE/Breakout-v5 or any with discrete
-            actions and, for a person, pictures.
-        output: Folder for the episodes, one file each; files that are there are never replaced.
-        model: A model (.zip) of Stable-Baselines3 or sb3_masp to play. It sees MacroALE's games as
-            DQN does, four grey pictures; if it needs other wrappers, use
+        env: Environment id: MacroALE/Breakout-v5, ALE/Breakout-v5 or any with discrete actions and,
+            for a person, rendered images.
+        output: Folder for the episodes, one file each; existing files are never replaced.
+        model: A Stable-Baselines3 or sb3_masp model (.zip) to play. It sees MacroALE games as DQN
+            does, as four greyscale images; if it needs other wrappers, use
             macro_gym.demonstrations.record from Python.
         algorithm: The model's class, in sb3_masp, stable_baselines3 or sb3_contrib.
-        policy: "random", or module:function, of a function from an observation to an action.
-        episodes: Episodes to record; a person goes on until closing, others stop after one.
-        steps: Primitives to record, cutting the last episode if need be.
+        policy: "random", or module:function for a function from an observation to an action.
+        episodes: Episodes to record; by default a person plays until closing, others play one.
+        steps: Primitive steps to record, cutting the last episode if necessary.
         seed: Seed of the first episode, from which the others count up; by default the number of
             its file.
-        k: Macros for MacroALE and MacroRetro; by default those that the model was trained with, or
-            none.
-        macros: File of a macro set to use instead of the game's bank.
-        frameskip: Frames in a step; 1 plays smoothly at 60 steps a second.
+        k: Number of macros for MacroALE and MacroRetro; by default those that the model was trained
+            with, or none.
+        macros: Macro-set file to use instead of the game's bank.
+        frameskip: Frames per step; 1 plays smoothly at 60 steps a second.
         settings: Other arguments of gym.make, as JSON: '{"repeat_action_probability": 0}'.
-        movies: Folder for a movie (.bk2) of each episode besides, of MacroRetro's games.
-        deterministic: Let the model play its best actions only, without exploring.
-        zoom: Size of the window, in pixels for one of the game's.
-        fps: Steps a second; lower is slower. By default the game's own pace.
-        wait: Let the game wait for a key, for games of turns.
+        movies: For MacroRetro games: folder for an additional movie (.bk2) of each episode.
+        deterministic: Have the model play only its best actions, without exploring.
+        zoom: Size of the window, in screen pixels per game pixel.
+        fps: Steps per second; lower is slower. By default the game's own pace.
+        wait: Have the game wait for a key, for turn-based games.
     """
     from tqdm import tqdm
 
@@ -122,7 +122,7 @@ def record(
 
 
 def _kwargs(env: str, settings: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of ``gym.make``: no macros unless they are asked for."""
+    """The arguments of ``gym.make``, without macros unless requested."""
     try:
         kwargs = dict(json.loads(settings))
     except (ValueError, TypeError) as error:
@@ -136,7 +136,7 @@ def _kwargs(env: str, settings: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(path: Path, algorithm: str, seed: int) -> Any:
-    """The model in a file, its random draws seeded."""
+    """Load a model from a file and seed its random draws."""
     found = (getattr(import_module(package), algorithm, None) for package in MODEL_PACKAGES)
     learner = next((learner for learner in found if hasattr(learner, "load")), None)
     if learner is None:
@@ -191,7 +191,7 @@ def _macros_of(model: Any, primitive: gym.Env[Any, Any]) -> dict[str, Any]:
 
 
 def _policy(name: str, env: gym.Env[Any, Any], seed: int) -> Policy:
-    """The function that ``name`` stands for."""
+    """The policy that ``name`` refers to."""
     if name == "random":
         env.action_space.seed(seed)
         return lambda observation: env.action_space.sample()

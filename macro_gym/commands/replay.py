@@ -1,4 +1,4 @@
-"""``macro-gym replay``: play a demonstration again, check what it pays, and film it."""
+"""``macro-gym replay``: replay a demonstration, check its rewards and film it."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -25,18 +25,17 @@ def replay(
     fps: float | None = None,
     movies: Path | None = None,
 ) -> None:
-    """Play a recording again, with its seed and settings, and check that it goes the same way.
+    """Replay a recording, with its seed and settings, and check that it goes the same way.
 
-    Of a movie (.bk2) the console's memory is compared, if it was recorded by macro-gym.
+    For a movie (.bk2) recorded by macro-gym, the console's memory is compared.
 
     Args:
-        file: The recording (.npz), ours or the planner's, or a movie of stable-retro. A recording
-            that says nothing of seed and settings is taken to begin where the game does, with
-            sticky actions off.
-        video: A film to make of it, .mp4 or .gif: the screen at the start and after every step.
-        zoom: Pixels in the film along the side of one on the screen.
-        fps: Steps a second in the film; by default as fast as the game is, 60 frames a second.
-        movies: Folder for a movie (.bk2) of a recording of MacroRetro's games.
+        file: A recording (.npz), from record or plan, or a stable-retro movie. A recording without
+            seed and settings is assumed to begin where the game does, with sticky actions off.
+        video: The film to make, .mp4 or .gif: the screen at the start and after every step.
+        zoom: Film pixels along each side of a screen pixel.
+        fps: Steps per second in the film; by default the game's own speed, 60 frames a second.
+        movies: Folder for a movie (.bk2), for a recording of a MacroRetro game.
     """
     from macro_gym.demonstrations.video import video as film
 
@@ -61,10 +60,10 @@ def replay(
 
 
 def _recording(settings: Mapping[str, Any], movies: Path) -> dict[str, Any]:
-    """Settings with which replaying records a movie as well.
+    """Settings that also record a movie while replaying.
 
     Raises:
-        EnvironmentSettingError: They are not of a game of MacroRetro.
+        EnvironmentSettingError: They are not for a MacroRetro game.
     """
     if not str(settings["id"]).startswith("MacroRetro/"):
         raise EnvironmentSettingError(
@@ -75,10 +74,10 @@ def _recording(settings: Mapping[str, Any], movies: Path) -> dict[str, Any]:
 
 
 def _replay_movie(file: Path, video: Path | None, zoom: int, fps: float) -> None:
-    """Play a movie again and say how it went.
+    """Replay a movie and report the outcome.
 
     Raises:
-        DemonstrationError: Play departs from what was recorded, or the movie was changed.
+        DemonstrationError: The replay departs from the recording, or the movie was changed.
     """
     from macro_gym.demonstrations.replay_movie import replay_movie
     from macro_gym.demonstrations.video import video as film
@@ -94,10 +93,10 @@ def _replay_movie(file: Path, video: Path | None, zoom: int, fps: float) -> None
 
 
 def _verdict(demonstration: Demonstration, rewards: NDArray[np.float32]) -> str:
-    """What to say where the rewards are as recorded.
+    """The message if the rewards match those recorded.
 
     Raises:
-        DemonstrationError: They are not.
+        DemonstrationError: They do not.
     """
     steps, score = len(demonstration.actions), float(rewards.sum())
     if demonstration.rewards is None:

@@ -1,4 +1,4 @@
-"""``macro-gym show``: a macro set, as text, as a picture and as an animation."""
+"""``macro-gym show``: show a macro set as text, as a picture and as an animation."""
 
 from pathlib import Path
 
@@ -19,17 +19,17 @@ def show(
     output: Path | None = None,
     play: tuple[Path, ...] = (),
 ) -> None:
-    """Show a macro set: where it comes from, its lengths, its macros, what they cover of play.
+    """Show a macro set: its origin, its lengths, its macros and how much of play they cover.
 
     Args:
         name: A game that has a bank, a macro-set file, or "banks" for a list of the banks.
-        top: How many macros to show.
-        plot: A picture to draw the set into, such as macros.png or macros.svg.
-        gif: A macro's rank; it is played in the emulator, where it occurs in the play if it does,
-            and filmed.
+        top: Number of macros to show.
+        plot: Picture file to draw the set into, such as macros.png or macros.svg.
+        gif: Rank of a macro to run in the emulator and film, at a place where it occurs in the play
+            if there is one.
         output: The animation to write; <game>-<rank>.gif if omitted.
-        play: Files or folders of play to measure coverage on and to film macros in; for a bank, if
-            omitted, the play it was mined from.
+        play: Files or folders of play to measure coverage on and to film macros in; for a bank, by
+            default the play it was mined from.
     """
     from macro_gym import report
     from macro_gym.report.animation import require_animation
@@ -43,7 +43,7 @@ def show(
     is_file = Path(name).suffix == ".json" or Path(name).is_file()
     macro_set = MacroSet.load(name) if is_file else load_bank(name)
     animation = output or Path(f"{macro_set.provenance.game or 'macro'}-{gif}.gif")
-    # What cannot be done is refused before the play is read and anything printed.
+    # Impossible requests fail before the play is read and anything is printed.
     if plot is not None:
         require_picture(plot)
     if gif is not None:
@@ -64,9 +64,9 @@ def show(
 
 
 def list_banks() -> None:
-    """List the macro sets that macro-gym ships: game, mean score and steps of the play, hash.
+    """List the macro sets shipped with macro-gym: game, mean score and steps of the play, hash.
 
-    Those without play, at the end, were put together by hand.
+    Those without play, at the end, were written by hand.
     """
     from macro_gym import report
 
@@ -75,7 +75,7 @@ def list_banks() -> None:
 
 
 def _gathered(macro_set: MacroSet, paths: tuple[Path, ...]) -> tuple[Demonstration, ...]:
-    """Play of the set's game, in its action set and frame skip."""
+    """Play of the set's game, converted to its action set and frameskip."""
     origin = macro_set.provenance
     return gather(
         paths,

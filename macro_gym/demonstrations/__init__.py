@@ -1,4 +1,4 @@
-"""Play, from wherever it comes, as `Demonstration` values."""
+"""Recorded play from many sources, as `Demonstration` values."""
 
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.gather import Gathered, gather

@@ -1,4 +1,4 @@
-"""Names of Atari actions, and of games as their recorders spell them."""
+"""Names of Atari actions, and of games as datasets spell them."""
 
 from functools import cache
 from pathlib import Path
@@ -13,15 +13,15 @@ ALE_ACTIONS = (
     *("UPFIRE", "RIGHTFIRE", "LEFTFIRE", "DOWNFIRE"),
     *("UPRIGHTFIRE", "UPLEFTFIRE", "DOWNRIGHTFIRE", "DOWNLEFTFIRE"),
 )
-"""The Arcade Learning Environment's actions; the position is the index that it gives them."""
+"""The Arcade Learning Environment's actions; positions are its indices."""
 
 ALIASES = {"pinball": "video_pinball", "revenge": "montezuma_revenge"}
-"""Games that Atari Grand Challenge calls by other names than ale-py."""
+"""Games that have other names in Atari Grand Challenge than in ale-py."""
 
 
 @cache
 def known_game(name: str) -> str:
-    """Return the game that ``name`` stands for, as in ``ALE/<game>-v5``; empty if there is none.
+    """Return the game that ``name`` refers to, as in ``ALE/<game>-v5``; empty if there is none.
 
     Example:
         >>> known_game("revenge"), known_game("ms_pacman"), known_game("trajectories")
@@ -50,7 +50,7 @@ def atari_actions(game: str, *, full: bool = False) -> tuple[str, ...]:
 
 @cache
 def _minimal_actions(game: str) -> tuple[str, ...]:
-    """The actions that the emulator lists for a game."""
+    """The emulator's minimal action set for a game."""
     import ale_py
     from ale_py import roms
 

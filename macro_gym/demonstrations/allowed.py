@@ -1,4 +1,4 @@
-"""What a game of stable-retro makes of the buttons that its integration does not allow."""
+"""Which buttons a stable-retro game's integration lets through."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -13,10 +13,10 @@ from macro_gym.retro_games import integration, retro_games
 def as_allowed(demonstration: Demonstration) -> tuple[Demonstration, Changes]:
     """Return play in the combinations that its game allows, and how many steps were changed.
 
-    No ROM is needed. Doing nothing comes first, whether or not it is used.
+    No ROM is needed. The no-op comes first, whether or not it is used.
 
     Args:
-        demonstration: Play of a game of stable-retro, its actions named by buttons.
+        demonstration: Play of a stable-retro game, its actions named by buttons.
     """
     becomes = {name: _in_game(name, demonstration.game) for name in demonstration.primitives}
     together = 1 + demonstration.primitives[0].count(BETWEEN_PLAYERS)
@@ -26,7 +26,7 @@ def as_allowed(demonstration: Demonstration) -> tuple[Demonstration, Changes]:
 
 @cache
 def known_retro_game(name: str) -> str:
-    """Return the game of stable-retro that ``name`` stands for; empty if there is none.
+    """Return the stable-retro game that ``name`` refers to; empty if there is none.
 
     Example:
         >>> known_retro_game("Airstriker-Genesis"), known_retro_game("ALE/Breakout-v5")
@@ -36,7 +36,7 @@ def known_retro_game(name: str) -> str:
 
 
 def is_of_pads(demonstration: Demonstration, game: str) -> bool:
-    """Whether all actions are named by the buttons of a game's console."""
+    """Whether every action is named by buttons of the game's console."""
     buttons = {NOOP, *integration(game).buttons}
     names = (name.replace(BETWEEN_PLAYERS, "+") for name in demonstration.primitives)
     return all(buttons >= {*name.split("+")} for name in names)
@@ -45,15 +45,15 @@ def is_of_pads(demonstration: Demonstration, game: str) -> bool:
 def filtered(
     held: Sequence[str], groups: Sequence[Sequence[Sequence[str]]], buttons: Buttons
 ) -> str:
-    """Return what the emulator makes of buttons held together, as ``GameData.filter_action``.
+    """Return the held buttons that the emulator lets through, as ``GameData.filter_action``.
 
-    Of each group it takes those held if the group allows them together, and none of them if not.
+    From each group it keeps the held buttons if the group allows them together, and otherwise none.
 
     Args:
-        held: The buttons.
-        groups: What can be held of buttons that exclude each other, such as
+        held: The buttons held together.
+        groups: Groups of mutually exclusive choices of what to hold, such as
             ``[[], ["LEFT"], ["RIGHT"]]``.
-        buttons: The console's.
+        buttons: The console's buttons.
 
     Example:
         >>> groups = [[[], ["UP"], ["DOWN"]], [[], ["A"], ["B"]]]
@@ -70,7 +70,7 @@ def filtered(
 
 @cache
 def _in_game(name: str, game: str) -> str:
-    """What a game makes of what its players hold."""
+    """What a game lets through of its players' combinations."""
     known = integration(game)
     parts = (part.split("+") for part in name.split(BETWEEN_PLAYERS))
     return BETWEEN_PLAYERS.join(filtered(held, known.groups(), known.buttons) for held in parts)

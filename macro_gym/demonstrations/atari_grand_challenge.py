@@ -1,4 +1,4 @@
-"""Atari Grand Challenge: people's play of five games, a row per frame (arXiv 1705.10998).
+"""Atari Grand Challenge: human play of five games, one row per frame (arXiv 1705.10998).
 
 Reads versions 1 and 2, ``<root>/trajectories/<game>/<N>.txt``, and the tab-separated fork that
 adds a ``ram_state`` column.
@@ -31,15 +31,15 @@ COLUMNS = ("frame", "reward", "score", "terminal", "action")
 def read_atari_grand_challenge(
     path: Path, game: str = "", on_bad: OnBad = refuse
 ) -> Iterator[Demonstration]:
-    """Yield the play of each trajectory, in the order of its number.
+    """Yield the play of each trajectory, in numerical order.
 
     Play is cut after a terminal row and where frames are missing. The first row's reward, which
     is wrong in some files, is taken from its score. Steps are frames: ``frameskip`` is 1.
 
     Args:
-        path: The dataset, the folder of a game, or a trajectory.
-        game: The one game to read; all if empty.
-        on_bad: What to do about a file that is malformed.
+        path: The dataset, a game's folder or a trajectory.
+        game: The only game to read; all if empty.
+        on_bad: What to do about a malformed file.
 
     Raises:
         DemonstrationError: A file is malformed, or there is none.
@@ -78,7 +78,7 @@ def _trajectory(path: Path, game: str) -> Iterator[Demonstration]:
 
 
 def _rows(path: Path) -> tuple[Rows, dict[str, int]]:
-    """The rows of a trajectory and the number of each column by name."""
+    """The rows of a trajectory, and the index of each column by name."""
     content = bytes_of(path).removeprefix(b"\xef\xbb\xbf")
     # Line 1 is a comment in every version; line 2 names the columns, except in some conversions.
     lines = content.split(b"\n", 2)
@@ -111,7 +111,7 @@ def _name(field: bytes) -> str:
 
 
 def _gaps(rows: Rows, field: int, starts: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where frames are missing before a row; frames that go back within an episode are refused."""
+    """Where frames are missing before a row; raises where they go back within an episode."""
     frames = rows.integers(field, "frame", 0, 2**53)
     ahead = np.diff(frames, prepend=frames[:1] - 1)
     back = (ahead <= 0) & ~starts
@@ -122,7 +122,7 @@ def _gaps(rows: Rows, field: int, starts: NDArray[np.bool_]) -> NDArray[np.bool_
 
 
 def _rewards(rows: Rows, columns: dict[str, int]) -> NDArray[np.float32] | None:
-    """What each frame paid, or None if there is no such column."""
+    """The reward of each frame, or None without such a column."""
     if "reward" not in columns:
         return None
     rewards = rows.numbers(columns["reward"], "reward")

@@ -1,4 +1,4 @@
-"""Atari-HEAD: people's play of 20 games, a frame at a time (arXiv 1903.06754)."""
+"""Atari-HEAD: human play of 20 games, one frame at a time (arXiv 1903.06754)."""
 
 import re
 from collections.abc import Iterator
@@ -29,16 +29,16 @@ EPISODE, REWARD, ACTION, FIELDS = 1, 4, 5, 6
 
 
 def read_atari_head(path: Path, game: str = "", on_bad: OnBad = refuse) -> Iterator[Demonstration]:
-    """Yield the play of each trial, in the order of its number.
+    """Yield the play of each trial, in numerical order.
 
-    Play is cut where ``episode_id`` changes, a null one meaning the one before, and at a null
-    action, which is left out. Rewards are unknown in a stretch with a null one. Steps are
-    frames: ``frameskip`` is 1.
+    Play is cut where ``episode_id`` changes (a null repeats the previous one) and at null actions,
+    which are left out. Rewards are unknown in a piece with a null reward. Steps are frames:
+    ``frameskip`` is 1.
 
     Args:
-        path: The dataset, the folder or the zip of a game, or a trial.
-        game: The one game to read; all if empty.
-        on_bad: What to do about a file that is malformed.
+        path: The dataset, a game's folder or zip, or a trial.
+        game: The only game to read; all if empty.
+        on_bad: What to do about a malformed file.
 
     Raises:
         DemonstrationError: A file is malformed, or there is none.
@@ -55,7 +55,7 @@ def read_atari_head(path: Path, game: str = "", on_bad: OnBad = refuse) -> Itera
 
 
 def _is_of(file: Path, game: str) -> bool:
-    """Whether a file may be of ``game``, going by its path."""
+    """Whether a file may be of ``game``, judging by its path."""
     return not game or _game(file) in ("", known_game(game))
 
 
@@ -112,7 +112,7 @@ def _trial(name: str, trial: str, content: bytes, game: str) -> Iterator[Demonst
 
 
 def _changes(episodes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where an episode's number differs from the last one before; NaN differs from nothing."""
+    """Where the episode number differs from the last known one; NaN never differs."""
     known = np.flatnonzero(~np.isnan(episodes))
     starts = np.zeros(len(episodes), dtype=np.bool_)
     starts[known[1:]] = np.diff(episodes[known]) != 0
@@ -120,7 +120,7 @@ def _changes(episodes: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _without_nan(play: Demonstration) -> Demonstration:
-    """The play, its rewards unknown if one of them is."""
+    """The play, without rewards if any of them is unknown."""
     if play.rewards is None or not np.isnan(play.rewards).any():
         return play
     return Demonstration(

@@ -1,4 +1,4 @@
-"""Atari games as the planner plays them: one emulator for the play, and one to rewind."""
+"""Atari games for the planner: one emulator to play in, and one to rewind."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,27 +25,27 @@ class AtariGame:
     """An Atari game, with its minimal action set.
 
     Args:
-        key: ale-py's id, ``ms_pacman``, by which files are named.
+        key: ale-py's id, such as ``ms_pacman``; files are named after it.
     """
 
     key: str
 
     @property
     def name(self) -> str:
-        """The game as demonstrations name it."""
+        """The game's name in demonstrations."""
         return game_name(self.key)
 
     @property
     def options(self) -> dict[str, str]:
-        """What was chosen beside the game: nothing."""
+        """Choices besides the game: none."""
         return {}
 
     @contextmanager
     def begun(self, settings: "PlannerSettings", seed: int) -> Iterator[tuple[Sandbox, Sandbox]]:
-        """Give the game's start twice: to play, and to rewind.
+        """Yield two sandboxes at the game's start: one to play in, and one to rewind.
 
-        The first is never rewound, so that replaying its actions gives its rewards whatever
-        cloning may lose.
+        The first is never rewound, so replaying its actions gives its rewards whatever cloning may
+        lose.
         """
         sticky = settings.repeat_action_probability
         yield (
@@ -56,11 +56,11 @@ class AtariGame:
     def paid(
         self, settings: "PlannerSettings", seed: int, actions: Sequence[int], paid: Sequence[float]
     ) -> Sequence[float]:
-        """Return what the actions pay; ``paid`` is known to be right."""
+        """Return the rewards of the actions: ``paid``, which is known to be right."""
         return paid
 
     def to_replay(self, settings: "PlannerSettings", seed: int) -> dict[str, Any]:
-        """Return what a demonstration states as its settings."""
+        """Return the settings that a demonstration of this play states."""
         return {
             "id": f"ALE/{self.name}-v5",
             "kwargs": {
@@ -80,25 +80,25 @@ class AtariSandbox:
     """
 
     def __init__(self, ale: "ALEInterface", frameskip: int) -> None:
-        """Go on where the emulator is."""
+        """Continue from the emulator's current state."""
         self._ale, self._frameskip = ale, frameskip
         self._codes = ale.getMinimalActionSet()
         self.primitives = tuple(code.name for code in self._codes)
 
     def act(self, action: int) -> int:
-        """Take one step; return the points."""
+        """Take one step; return the points scored."""
         return act(self._ale, self._codes[action], self._frameskip)
 
     def save(self) -> "ALEState":
-        """Return the present state."""
+        """Return the current state."""
         return self._ale.cloneState()
 
     def restore(self, state: "ALEState") -> None:
-        """Go to ``state`` so that what follows depends on nothing else."""
+        """Restore ``state`` so fully that what follows depends on nothing else."""
         rewind(self._ale, state)
 
     def same(self, one: "ALEState", other: "ALEState") -> bool:
-        """Whether what follows either state is the same."""
+        """Whether what follows is the same from either state."""
         return one.equals(other)
 
     def memory(self) -> Memory:
@@ -115,15 +115,15 @@ class AtariSandbox:
 
 
 def act(ale: "ALEInterface", code: "Action", frameskip: int) -> int:
-    """Act for ``frameskip`` frames; return the points."""
+    """Act for ``frameskip`` frames; return the points scored."""
     return sum(ale.act(code) for _ in range(frameskip))
 
 
 def rewind(ale: "ALEInterface", state: "ALEState") -> None:
-    """Restore ``state`` so that what follows depends on nothing else.
+    """Restore ``state`` so fully that what follows depends on nothing else.
 
-    Clones of ale-py 0.12.1 forget that a frame is half done, which Q*bert's may be; the frame
-    run in between finishes such a one.
+    Clones in ale-py 0.12.1 forget that a frame is half done, as Q*bert's may be; the frame run in
+    between finishes it.
     """
     ale.restoreState(state)
     ale.act(0)

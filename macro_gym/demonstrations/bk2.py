@@ -1,4 +1,4 @@
-"""Movies of stable-retro, ``.bk2``, as play; read without a ROM."""
+"""Reader of stable-retro's movies (``.bk2``); needs no ROM."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,22 +13,22 @@ from macro_gym.errors import DemonstrationError
 def read_bk2(
     path: Path, game: str = "", on_bad: OnBad = refuse, player: int | None = None
 ) -> Iterator[Demonstration]:
-    """Yield the play of each player of each movie, in order of name.
+    """Yield the play of each player in each movie, sorted by name.
 
-    An action is the combination of buttons held, as in ``DOWN+RIGHT+B`` (directions first, then
-    buttons in the console's order), and ``NOOP`` for none. The first row, which sets the game
-    up, is left out, so that step i is the i-th ``env.step``. Steps are frames: ``frameskip`` is
-    1. Rewards are unknown: movies do not hold them.
+    An action is the combination of buttons held, such as ``DOWN+RIGHT+B`` (directions first, then
+    buttons in the console's order), or ``NOOP`` for none. The first row, which sets the game up, is
+    left out, so that step i is the i-th ``env.step``. Steps are frames: ``frameskip`` is 1. Rewards
+    are unknown, since movies do not hold them.
 
     Args:
-        path: A movie, or a folder of them at any depth.
-        game: The one game to read, with or without ``-v0`` or ``MacroRetro/``; all if empty.
+        path: A movie, or a folder of movies at any depth.
+        game: The only game to read, with or without ``-v0`` or ``MacroRetro/``; all if empty.
         on_bad: What to do about a movie that is malformed or lacks the player.
-        player: The one player to read, from 1; all if None.
+        player: The only player to read, from 1; all if None.
 
     Raises:
-        DemonstrationError: A movie is malformed or from BizHawk itself, or lacks the player, or
-            there is none.
+        DemonstrationError: A movie is malformed, written by BizHawk itself or without the player,
+            or there is no movie.
     """
     files = files_below(path, r".*\.bk2") if path.is_dir() else [path]
     if not files:

@@ -15,10 +15,10 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Lines of text and where their fields lie.
+    """Lines of text and the positions of their fields.
 
     Args:
-        name: What to call the text in errors: a path.
+        name: Name of the text in errors: a path.
         content: The text, shape ``(bytes,)``.
         lines: Line number of each row, counted from 1, shape ``(rows,)``.
         starts: First byte of each field, shape ``(fields, rows)``.
@@ -35,13 +35,13 @@ class Rows:
         """Return a column of integers, shape ``(rows,)``.
 
         Args:
-            field: Which column.
-            what: What to call the column in errors.
+            field: Index of the column.
+            what: Name of the column in errors.
             low: Smallest integer allowed.
             high: Largest integer allowed.
 
         Raises:
-            DemonstrationError: A field is no such integer; the error names its line.
+            DemonstrationError: A field is not an integer within range; the error names its line.
         """
         values, plain = self._plain_integers(field)
         self._require(plain & (values >= low) & (values <= high), field, what, f"{low}..{high}")
@@ -51,12 +51,12 @@ class Rows:
         """Return a column of numbers, shape ``(rows,)``.
 
         Args:
-            field: Which column.
-            what: What to call the column in errors.
+            field: Index of the column.
+            what: Name of the column in errors.
             null: Whether a field may be ``null``, which becomes NaN.
 
         Raises:
-            DemonstrationError: A field is no finite number that fits 32 bits; the error names
+            DemonstrationError: A field is not a finite number that fits 32 bits; the error names
                 its line.
         """
         integers, plain = self._plain_integers(field)
@@ -70,7 +70,7 @@ class Rows:
         return values
 
     def flags(self, field: int, what: str) -> NDArray[np.bool_]:
-        """Return a column of truth values, written 0/1, True/False or true/false.
+        """Return a column of booleans, written 0/1, True/False or true/false.
 
         Raises:
             DemonstrationError: A field is none of these; the error names its line.
@@ -83,16 +83,16 @@ class Rows:
         return np.asarray(true, dtype=np.bool_)
 
     def text(self, field: int, row: int) -> str:
-        """Return one field as it is written; what is not ASCII is escaped."""
+        """Return one field as written, with non-ASCII bytes escaped."""
         span = slice(int(self.starts[field, row]), int(self.ends[field, row]))
         return self.content[span].tobytes().decode("ascii", "backslashreplace")
 
     def refuse(self, row: int, problem: str) -> DemonstrationError:
-        """Return the error that says what is wrong with a row."""
+        """Return an error about a row."""
         return DemonstrationError(f"{self.name}, line {self.lines[row]}: {problem}")
 
     def _plain_integers(self, field: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The column's integers, and which fields are written as nothing but digits and a sign."""
+        """The column's integers, and which fields consist of digits and a sign only."""
         starts, ends = self.starts[field], self.ends[field]
         negative = self._bytes(starts) == MINUS
         starts = starts + negative
@@ -121,7 +121,7 @@ class Rows:
         return self.content.take(positions, mode="clip")
 
     def _require(self, good: NDArray[np.bool_], field: int, what: str, allowed: str) -> None:
-        """Refuse the first row that is not good."""
+        """Raise for the first row that is not good."""
         if not good.all():
             row = int(np.argmin(good))
             raise self.refuse(row, f"{what} is {self.text(field, row)!r}; it must be {allowed}")
@@ -136,15 +136,15 @@ def split_rows(
     first_line: int = 1,
     exact: bool = True,
 ) -> Rows:
-    """Find the fields of each line, blank lines aside, without the spaces around them.
+    """Find the fields of each non-blank line, without the spaces around them.
 
     Args:
-        name: What to call the text in errors: a path.
+        name: Name of the text in errors: a path.
         content: The lines, without a header.
-        fields: Fields of a row to find, the first ones.
-        delimiter: What separates fields, one byte.
+        fields: Number of fields to find per row, from the first.
+        delimiter: The byte that separates fields.
         first_line: Number of the first line, for errors.
-        exact: Whether a row may not have more fields.
+        exact: Whether further fields in a row are an error.
 
     Raises:
         DemonstrationError: There is no row, or one has too few or too many fields.
@@ -175,14 +175,14 @@ def _field_ends(
     """Where each row's fields end, and how many fields it has.
 
     Args:
-        marks: Where the delimiters are, ascending, shape ``(delimiters,)``.
-        starts: Where the rows start, shape ``(rows,)``.
-        ends: Where they end, shape ``(rows,)``.
-        fields: How many fields to find.
+        marks: Positions of the delimiters, ascending, shape ``(delimiters,)``.
+        starts: Starts of the rows, shape ``(rows,)``.
+        ends: Ends of the rows, shape ``(rows,)``.
+        fields: Number of fields to find.
 
     Returns:
-        Ends, shape ``(fields, rows)``, beyond the row's own end for a field that it lacks; and
-        numbers of fields, shape ``(rows,)``.
+        Ends, shape ``(fields, rows)``, beyond the row's own end for a missing field; and numbers of
+        fields, shape ``(rows,)``.
     """
     if fields > 1 and len(marks) == len(starts) * (fields - 1):
         inner = marks.reshape(len(starts), fields - 1).T
@@ -197,7 +197,7 @@ def _field_ends(
 def _lines(
     text: NDArray[np.uint8], first_line: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Start, end and number of each line that is not blank."""
+    """Start, end and number of each non-blank line."""
     ends = np.flatnonzero(text == NEWLINE)
     if len(text) and text[-1] != NEWLINE:
         ends = np.append(ends, len(text))
@@ -208,7 +208,7 @@ def _lines(
 
 
 def _strip(text: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
-    """Move the ends of every field past the spaces around it, in place."""
+    """Trim the spaces around every field, in place."""
     while (blank := (starts < ends) & (text.take(starts, mode="clip") == SPACE)).any():
         starts += blank
     while (blank := (starts < ends) & (text.take(ends - 1, mode="clip") == SPACE)).any():
@@ -216,7 +216,7 @@ def _strip(text: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.
 
 
 def _number(text: str) -> float:
-    """The number that ``text`` is, or NaN."""
+    """``text`` as a number, or NaN."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Demonstration: one stretch of play, as a value and as a file."""
+"""Demonstration: a recorded stretch of play, in memory and as a file."""
 
 import json
 import os
@@ -15,20 +15,20 @@ from macro_gym.files import replacing
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Demonstration:
-    """Play within one episode: what was done, primitive by primitive.
+    """Play within one episode, as a sequence of primitive actions.
 
     Args:
-        primitives: Names of the actions, in the order that ``actions`` counts them.
+        primitives: Names of the actions that ``actions`` indexes.
         actions: Indices into ``primitives``, shape ``(steps,)``.
-        rewards: What each step paid, shape ``(steps,)``; None if unknown.
+        rewards: Reward of each step, shape ``(steps,)``; None if unknown.
         game: The game, as in ``ALE/<game>-v5``; empty if none.
-        frameskip: Frames per step; 0 if unknown or not an emulator.
+        frameskip: Frames per step; 0 if unknown or if there is no emulator.
         source: Who or what played, in words.
-        settings: What it takes to play it again, as far as known: the ``id`` and ``kwargs`` of
-            ``gym.make``, and the ``seed`` and ``options`` of the ``reset`` that it began with.
+        settings: What is needed to replay it, as far as known: the ``id`` and ``kwargs`` of
+            ``gym.make``, and the ``seed`` and ``options`` of the initial ``reset``.
 
     Raises:
-        DemonstrationError: The arrays do not fit each other or the names, or the settings cannot
+        DemonstrationError: The arrays do not match each other or the names, or the settings cannot
             be written as JSON.
     """
 
@@ -41,7 +41,7 @@ class Demonstration:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit each other or a file; make the settings as a file has them."""
+        """Validate the fields; convert the settings to what a file would give back."""
         actions = np.asarray(self.actions)
         if actions.ndim != 1:
             raise DemonstrationError(f"actions has shape {actions.shape}; it must be (steps,)")
@@ -70,7 +70,7 @@ class Demonstration:
         return float("nan") if self.rewards is None else float(self.rewards.sum())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the demonstration as a compressed ``.npz``, whole or not at all."""
+        """Write the demonstration as a compressed ``.npz``, atomically."""
         arrays: dict[str, Any] = {"actions": self.actions, "about": np.array(self._about())}
         if self.rewards is not None:
             arrays["rewards"] = self.rewards
@@ -79,10 +79,10 @@ class Demonstration:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Demonstration":
-        """Read what `save` wrote.
+        """Read a demonstration written by `save`.
 
         Raises:
-            DemonstrationError: The file is not a whole demonstration.
+            DemonstrationError: The file is not a complete demonstration.
             FileNotFoundError: There is no such file.
         """
         try:
@@ -94,12 +94,12 @@ class Demonstration:
         except (FileNotFoundError, DemonstrationError):
             raise
         except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for a bad file
-            # NumPy takes what is no array for a pickle, and advises to allow those.
+            # NumPy takes anything but an array for a pickle, and advises allowing those.
             why = "it holds something else" if "pickle" in str(error) else error
             raise DemonstrationError(f"{path} is not a whole demonstration: {why}") from error
 
     def _about(self) -> str:
-        """Everything but the arrays, as JSON; no settings are left out as in older files."""
+        """Everything but the arrays, as JSON; empty settings are omitted, as in older files."""
         about = {
             "primitives": self.primitives,
             "game": self.game,

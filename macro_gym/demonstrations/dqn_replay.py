@@ -1,4 +1,4 @@
-"""DQN Replay: what DQN agents did in 200 million frames of each game (arXiv 1907.04543)."""
+"""DQN Replay: DQN agents' play over 200 million frames of each game (arXiv 1907.04543)."""
 
 import gzip
 import re
@@ -27,20 +27,20 @@ FRAMESKIP = 4
 
 
 def read_dqn_replay(path: Path, game: str = "", on_bad: OnBad = refuse) -> Iterator[Demonstration]:
-    """Yield the episodes of each checkpoint, in the order of its number.
+    """Yield the episodes of each checkpoint, in numerical order.
 
     Play is cut after each terminal step and at the end of a checkpoint. Rewards are unknown if
-    their file is not beside that of the actions. Action indices are taken to count the game's
-    minimal set, and a step to last 4 frames, as in Dopamine, which recorded them.
+    their file is not next to the actions' file. Action indices are assumed to refer to the game's
+    minimal set, and steps to last 4 frames, as in Dopamine, which recorded them.
 
     Args:
         path: A folder of checkpoints, at any depth, or a file of actions,
             ``$store$_action_ckpt.<N>.gz``.
-        game: The game; read off the path if empty.
-        on_bad: What to do about a checkpoint that is malformed.
+        game: The game; inferred from the path if empty.
+        on_bad: What to do about a malformed checkpoint.
 
     Raises:
-        DemonstrationError: A checkpoint is malformed, the game is unknown, or there is none.
+        DemonstrationError: A checkpoint is malformed, its game is unknown, or there is none.
     """
     files = files_below(path, CHECKPOINT) if path.is_dir() else [path]
     if not files:
@@ -89,13 +89,13 @@ def _beside(path: Path, element: str) -> Path:
 
 
 def _game(path: Path) -> str:
-    """The game that the innermost folder named after one names; empty if none is."""
+    """The game of the innermost folder named after one; empty if there is none."""
     games = (known_game(part) for part in reversed(path.absolute().parts))
     return next((game for game in games if game), "")
 
 
 def _array(path: Path, kinds: str) -> NDArray[Any]:
-    """The one-dimensional array in a compressed file, its type of one of NumPy's ``kinds``."""
+    """The one-dimensional array in a compressed file, of one of NumPy's type ``kinds``."""
     try:
         with gzip.open(path) as file:
             array = np.load(file, allow_pickle=False)

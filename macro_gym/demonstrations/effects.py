@@ -1,4 +1,4 @@
-"""What an Atari game makes of the actions that its minimal set lacks, measured in the emulator."""
+"""Equivalents of actions that an Atari game's minimal set lacks, measured in the emulator."""
 
 from functools import cache
 from pathlib import Path
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from ale_py import ALEInterface
 
 STATES = 40
-"""Moments of random play to compare at."""
+"""Number of moments of random play to compare at."""
 RESTART = 4
-"""Moments after which to start anew, for some actions matter only where a ball is served."""
+"""Moments between restarts, since some actions matter only when a ball is served."""
 HOLD = 12
 """Frames to hold an action for."""
 
 
 @cache
 def same_effects(game: str) -> dict[str, str]:
-    """Return, for each of the 18 actions, the one of the game's minimal set that does the same.
+    """Return, for each of the 18 actions, its equivalent in the game's minimal set.
 
-    Both are held for 12 frames from each of 40 moments of random play. The one that leaves the
-    memory alike most often does the same, of equals the nearest by name; if none does at more than
-    half of the moments, names alone decide. They would mislead: Q*bert ignores a diagonal
-    altogether, and Enduro DOWN while FIRE is pressed.
+    Both are held for 12 frames from each of 40 moments of random play. The equivalent is the action
+    that most often leaves the same memory, or of several the nearest by name; if none does at more
+    than half of the moments, names alone decide. On their own they would mislead: Q*bert ignores
+    diagonals altogether, and Enduro ignores DOWN while FIRE is pressed.
 
     Raises:
         DemonstrationError: ale-py has no such game.
@@ -54,7 +54,7 @@ def same_effects(game: str) -> dict[str, str]:
 
 
 def _agreement(game: str, names: tuple[str, ...]) -> NDArray[np.int64]:
-    """At how many moments two actions leave the same memory, shape ``(18, actions)``."""
+    """Number of moments at which two actions leave the same memory, shape ``(18, actions)``."""
     from ale_py import Action
 
     ale, rng = _emulator(game), np.random.default_rng(0)
@@ -73,11 +73,11 @@ def _agreement(game: str, names: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def _memory_after(ale: "ALEInterface", action: int) -> NDArray[np.uint8]:
-    """The memory after holding an action; the emulator is as it was before."""
+    """The memory after holding an action; the emulator's state is restored."""
     from ale_py import Action
 
     here = ale.cloneState()
-    # Clones of ale-py 0.12.1 forget that a frame is half done; the one run in between finishes it.
+    # Clones in ale-py 0.12.1 forget that a frame is half done; the one run in between finishes it.
     ale.act(Action.NOOP)
     ale.restoreState(here)
     for _ in range(HOLD):

@@ -1,4 +1,4 @@
-"""What recording and replaying need to know of an environment, and how to make it again."""
+"""What recording and replaying need from an environment: names, frameskip, how to remake it."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from macro_gym.frames import frames_per_step
 
 
 def make(id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
-    """Make an environment as ``gym.make`` does, ale-py's among them.
+    """Make an environment with ``gym.make``, ale-py's included.
 
     Raises:
-        EnvironmentSettingError: Gymnasium has no such id, or it does not take such arguments.
+        EnvironmentSettingError: Gymnasium has no such id, or it does not take these arguments.
     """
     if id.startswith(("ALE/", "MacroALE/")):
         import ale_py
@@ -45,7 +45,7 @@ def require_discrete(env: gym.Env[Any, Any]) -> spaces.Discrete:
 
 
 def action_names(env: gym.Env[Any, Any]) -> tuple[str, ...]:
-    """Return the names of an environment's primitives; their numbers if it names none."""
+    """Return the names of an environment's primitives, or their numbers if it has no names."""
     if (macro_set := getattr(env, "macro_set", None)) is not None:
         return tuple(macro_set.primitives)
     if env.has_wrapper_attr("get_action_meanings"):
@@ -55,25 +55,25 @@ def action_names(env: gym.Env[Any, Any]) -> tuple[str, ...]:
 
 
 def frameskip_of(env: gym.Env[Any, Any]) -> int:
-    """Return the frames that a primitive runs; 0 if the environment is no emulator."""
+    """Return the frames per primitive; 0 if the environment is not an emulator."""
     own = getattr(env, "frameskip", None)
     return frames_per_step(env) if own is None else int(own)
 
 
 def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
-    """Return how to make an environment whose primitives do the same; empty if it is unknown."""
+    """Return settings that make an environment with the same primitives; empty if unknown."""
     from macro_gym.retro import MacroRetroEnv
 
     if env.spec is None:
         return {}
     kwargs = dict(env.spec.kwargs)
     if hasattr(env, "macro_set"):
-        # With the defaults, so that no later ones change the play; and without macros, which only
-        # say in what portions the primitives came.
+        # Includes the defaults, in case they change later, but not the macros, which only group the
+        # primitives.
         parameters = inspect.signature(type(env)).parameters.values()
         kwargs = {p.name: p.default for p in parameters if p.default is not p.empty} | kwargs
         kwargs |= {"k": 0} if "k" in kwargs else {}
-        # Those of games of stable-retro follow the macros, or a bank, unless buttons name them.
+        # In stable-retro games, primitives come from the macros or a bank unless buttons are given.
         if "buttons" in kwargs and isinstance(env, MacroRetroEnv):
             kwargs["buttons"] = _buttons(action_names(env))
     dropped = ("render_mode", "macros", "record")
@@ -84,7 +84,7 @@ def settings_of(env: gym.Env[Any, Any]) -> dict[str, Any]:
 
 
 def _buttons(primitives: Sequence[str]) -> Sequence[str]:
-    """What to name as buttons to have primitives, or more than those if two play only some."""
+    """The ``buttons`` that give these primitives, or ``"all"`` if none give just these."""
     players = 1 + primitives[0].count(BETWEEN_PLAYERS)
     first = tuple(dict.fromkeys(name.split(BETWEEN_PLAYERS)[0] for name in primitives))
     return first if joint(first, players) == tuple(primitives) else "all"

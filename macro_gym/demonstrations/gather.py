@@ -1,4 +1,4 @@
-"""Play from any number of sources, made comparable: one game, one action set, one frame skip."""
+"""Combine play from any number of sources: one game, one action set, one frameskip."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,21 +17,21 @@ from macro_gym.errors import DemonstrationError
 from macro_gym.games import bare_name
 
 SOURCES_NAMED = 5
-"""Of more sources of one kind than these, only the number is told."""
+"""Maximum number of sources of one kind to list; more are only counted."""
 CHANGES_NAMED = 18
-"""Of more changes of one action to another than these, the rarer ones are only counted."""
+"""Maximum number of changes between actions to list; the rarer ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Comparable play and what it took to make it so.
+    """Comparable play, and what was done to make it comparable.
 
     Args:
-        play: Demonstrations of one game, action set and frame skip.
-        steps: Steps as they were recorded, before resampling.
-        changes: Recorded steps that became another action than they were.
-        skipped: The errors of the files that were passed over.
-        episodes: How many of the demonstrations each path gave.
+        play: Demonstrations of one game, action set and frameskip.
+        steps: Number of recorded steps, before resampling.
+        changes: Counts of recorded steps whose action was changed, by old and new name.
+        skipped: Errors of the files that were skipped.
+        episodes: Number of demonstrations from each path.
     """
 
     play: tuple[Demonstration, ...]
@@ -41,7 +41,7 @@ class Gathered:
     episodes: tuple[int, ...]
 
     def __str__(self) -> str:
-        """Counts in words, a line each."""
+        """The counts in words, one per line."""
         kept = sum(len(demonstration.actions) for demonstration in self.play)
         lines = [f"read        {len(self.play)} episodes, {self.steps} steps"]
         if kept != self.steps:
@@ -72,19 +72,20 @@ def gather(
 
     Args:
         paths: Files or folders that `read_play` reads.
-        format: Their format; recognised, each by itself, if None.
-        game: The game: play that says it is of another is left out, play that names none is
-            taken to be of this one. All play if empty.
-        frameskip: Frames per step of the result; those of the play if None.
-        skip_bad: Whether to pass over malformed files.
-        full_action_space: Whether Atari's action set is to be all 18 actions, instead of the
-            game's minimal set, to which people's other combinations are translated. (Play of
-            stable-retro's games is always translated to what the game's integration allows.)
-        player: The one player whose play to take from movies, from 1; all if None.
-        progress_bar: Whether to show the episodes read, if on a terminal.
+        format: Their format; recognised path by path if None.
+        game: The game: play of other games is left out, and play that names no game is assumed to
+            be of this one. All play if empty.
+        frameskip: Frames per step of the result; the play's own if None.
+        skip_bad: Whether to skip malformed files.
+        full_action_space: Whether to use all 18 Atari actions, instead of the game's minimal set,
+            to which other combinations in human play are translated. (Play of stable-retro games is
+            always translated to what the game's integration allows.)
+        player: The only player to take from movies, from 1; all if None.
+        progress_bar: Whether to show the number of episodes read, if on a terminal.
 
     Raises:
-        DemonstrationError: A file is malformed, there is no play of the game, or it is of several.
+        DemonstrationError: A file is malformed, or there is no play of the game, or play of
+            several games.
         FrameSkipError: The play cannot be resampled to ``frameskip``.
         FileNotFoundError: There is no such path.
     """
@@ -121,14 +122,14 @@ def gather(
 
 
 def _is_of(demonstration: Demonstration, game: str) -> bool:
-    """Whether play is of the game that is asked for, or may be since it names none."""
+    """Whether play is of the requested game, or may be, since it names none."""
     names = [name for name in (demonstration.game, game) if name]
     games = {known_game(name) or known_retro_game(name) or bare_name(name) for name in names}
     return len(games) < 2
 
 
 def _in_game(demonstration: Demonstration, game: str, full: bool) -> tuple[Demonstration, Changes]:
-    """Play of a console's game in the game's action set, named after it; any other as it is."""
+    """Play of a console game, in that game's action set and under its name; any other unchanged."""
     retro = known_retro_game(demonstration.game or game)
     if retro and is_of_pads(demonstration, retro):
         return as_allowed(replace(demonstration, game=retro))
@@ -143,7 +144,7 @@ def _in_game(demonstration: Demonstration, game: str, full: bool) -> tuple[Demon
 
 
 def _require_one_game(play: Iterable[Demonstration]) -> None:
-    """Refuse play of several games."""
+    """Raise if the play is of several games."""
     games = sorted({demonstration.game for demonstration in play} - {""})
     if len(games) > 1:
         raise DemonstrationError(
@@ -152,7 +153,7 @@ def _require_one_game(play: Iterable[Demonstration]) -> None:
 
 
 def _alike(play: Sequence[Demonstration]) -> Iterable[Demonstration]:
-    """The play in the union of its action sets, its sources counted where they are many."""
+    """The play in the union of its action sets, with long lists of sources summarised."""
     names = union(demonstration.primitives for demonstration in play)
     sources = _summarised({demonstration.source for demonstration in play})
     for demonstration in play:
@@ -161,7 +162,7 @@ def _alike(play: Sequence[Demonstration]) -> Iterable[Demonstration]:
 
 
 def _summarised(sources: Iterable[str]) -> dict[str, str]:
-    """Each source, or how many there are of its kind, which stands before the colon."""
+    """Each source, or, if there are many, a count of its kind (the text before the colon)."""
     kinds = {source: source.partition(": ")[0] for source in sources}
     counts = Counter(kinds.values())
     return {

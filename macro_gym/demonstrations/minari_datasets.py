@@ -1,4 +1,4 @@
-"""Minari datasets of discrete actions, such as ``atari/breakout/expert-v0``: agents' play."""
+"""Reader of Minari datasets with discrete actions, such as ``atari/breakout/expert-v0``."""
 
 import re
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from macro_gym.games import bare_name
 
 
 def read_minari(path: Path, game: str = "", on_bad: OnBad = refuse) -> Iterator[Demonstration]:
-    """Yield the episodes of each dataset, in their order; observations are not read.
+    """Yield the episodes of each dataset, in order; observations are not read.
 
-    Atari's action indices count the game's minimal set, unless the environment was made with
-    ``full_action_space``; other environments' actions are named by their numbers. The frame skip
-    is the environment's, times that of its wrapper ``AtariPreprocessing``; 0 if unknown.
+    Atari action indices refer to the game's minimal set, unless the environment was made with
+    ``full_action_space``; other environments' actions are named by their numbers. The frameskip is
+    the environment's, times that of its ``AtariPreprocessing`` wrapper; 0 if unknown.
 
     Args:
         path: The folder of a dataset, or of several, or the id of one that Minari has
             downloaded.
-        game: The game, if the dataset does not say of what environment it is.
-        on_bad: What to do about a dataset that is malformed.
+        game: The game, if the dataset does not state its environment.
+        on_bad: What to do about a malformed dataset.
 
     Raises:
         DemonstrationError: A dataset is malformed or its actions are not discrete, or there is
@@ -43,7 +43,7 @@ def read_minari(path: Path, game: str = "", on_bad: OnBad = refuse) -> Iterator[
 
 
 def _library() -> Any:
-    """Minari, with what it needs to read HDF5."""
+    """Minari, after checking that it can read HDF5."""
     try:
         import h5py  # noqa: F401
         import minari
@@ -87,7 +87,7 @@ def _dataset(folder: Path, game: str) -> Iterator[Demonstration]:
 
 
 def _opened(folder: Path) -> Any:
-    """The dataset in a folder, or of that id."""
+    """The dataset in a folder, or with that id."""
     minari = _library()
     try:
         if folder.is_dir():
@@ -103,7 +103,7 @@ def _opened(folder: Path) -> Any:
 def _episode(dataset: Any, folder: Path, episode: int) -> tuple[Any, Any]:
     """Actions and rewards of an episode, each shape ``(steps,)``.
 
-    Not by Minari's own iterator, which decodes all observations: gigabytes for long episodes.
+    Bypasses Minari's iterator, which decodes all observations: gigabytes for long episodes.
     """
     import h5py
 
@@ -122,12 +122,12 @@ def _episode(dataset: Any, folder: Path, episode: int) -> tuple[Any, Any]:
 
 
 def _game(spec: Any) -> str:
-    """The environment's name without its version, or its variant's name."""
+    """The environment's name, without version or variant."""
     return re.sub(r"NoFrameskip$|Deterministic$", "", bare_name(spec.id))
 
 
 def _frameskip(spec: Any) -> int:
-    """Frames per step of an Atari environment; 0 if it has none, or a random number."""
+    """Frames per step of an Atari environment; 0 if not stated or random."""
     skip = spec.kwargs.get("frameskip", 0)
     if not isinstance(skip, int):
         return 0

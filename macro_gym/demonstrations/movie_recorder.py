@@ -1,4 +1,4 @@
-"""Recording games of stable-retro as movies, with what it takes to check a replay."""
+"""Record stable-retro games as movies, with the checks needed to verify a replay."""
 
 import os
 import zlib
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from macro_gym.retro_emulator import RetroEmulator
 
 EVERY = 60
-"""Frames from one look at the console's memory to the next."""
+"""Frames between checks of the console's memory."""
 
 
 class MovieRecorder:
-    """Keeps what a game is given, frame by frame, and writes each episode as a movie.
+    """Record a game's input, frame by frame, and write each episode as a movie.
 
-    What sticky actions repeat is recorded as it was repeated. Where the emulator goes back within
-    an episode, so does the recording.
+    Actions repeated by sticky actions are recorded as repeated. When the emulator is rewound
+    within an episode, so is the recording.
 
     Args:
-        folder: Where movies go.
+        folder: Folder for the movies.
         integration: The game.
         held: What each player holds, for each action.
         scenario: Path of the scenario.
 
     Raises:
         EnvironmentSettingError: An action holds a button that movies leave out, or the folder
-            cannot be made.
+            cannot be created.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class MovieRecorder:
         held: Sequence[Held],
         scenario: str,
     ) -> None:
-        """Make sure that movies can hold every action."""
+        """Check that movies can hold every action."""
         self._folder = Path(folder)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -67,10 +67,10 @@ class MovieRecorder:
             )
 
     def frame(self, emulator: "RetroEmulator", action: int) -> None:
-        """Note the action with which the emulator is about to run a frame."""
+        """Record the action with which the emulator is about to run a frame."""
         frame = emulator.frames
         if frame > len(self._actions):
-            return  # Of an episode that was written already.
+            return  # Part of an episode that was already written.
         if frame % EVERY == 0:
             del self._memory[frame // EVERY :]
             self._memory.append(memory_checksum(emulator.env))
@@ -78,19 +78,19 @@ class MovieRecorder:
         self._actions.append(action)
 
     def finish(self, emulator: "RetroEmulator") -> None:
-        """Write the episode up to the emulator's present state, if any of it was played."""
+        """Write the episode up to the emulator's current state, if any of it was played."""
         actions, self._actions = self._actions[: emulator.frames], []
         if actions:
             movie = self._movie(actions, emulator.env.initial_state)
             store_movie(movie, self._checks(movie, emulator), self._folder, emulator.env.em)
 
     def _movie(self, actions: Sequence[int], state: bytes) -> Movie:
-        """The episode: the frame that sets the game up, and the actions."""
+        """The episode as a movie: the set-up frame, then the actions."""
         held = np.concatenate([np.zeros_like(self._held[:1]), self._held[actions]])
         return Movie(self._integration.game, self._integration.buttons, held, state)
 
     def _checks(self, movie: Movie, emulator: "RetroEmulator") -> Checks:
-        """What is known of the episode besides."""
+        """The checks for the episode."""
         before = self._memory[: (emulator.frames - 1) // EVERY + 1]
         scenario, name = Path(self._scenario), emulator.env.statename or "none"
         return Checks(
@@ -110,7 +110,7 @@ def memory_checksum(env: Any) -> int:
 
 
 def rom_sha1(integration: Integration) -> str:
-    """Return the SHA-1 of the ROM that was imported, as stable-retro takes it."""
+    """Return the SHA-1 of the imported ROM, as stable-retro computes it."""
     from stable_retro.data import groom_rom
 
     rom = str(integration.rom)
@@ -120,7 +120,7 @@ def rom_sha1(integration: Integration) -> str:
 
 
 def emulator_name(env: Any) -> str:
-    """Return what runs the game in a RetroEnv: ``genesis_plus_gx of stable-retro 1.0.1``."""
+    """Return the core and version behind a RetroEnv: ``genesis_plus_gx of stable-retro 1.0.1``."""
     import stable_retro
 
     core = stable_retro.get_system_info(env.system)["lib"]

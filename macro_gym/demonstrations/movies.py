@@ -1,4 +1,4 @@
-"""Movies of stable-retro (.bk2) as values: which buttons were held in each frame."""
+"""stable-retro's movies (.bk2) as values: the buttons held in each frame."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from macro_gym.errors import DemonstrationError
 MEMBERS = ("Header.txt", "Input Log.txt", "Core.bin")
 CHECKS = "Checks.json"
 PLATFORMS = {"GEN": "Genesis", "SNES": "Snes", "NES": "Nes", "A26": "Atari2600"}
-"""Consoles that the header calls by another name than stable-retro."""
+"""Consoles that the header names differently than stable-retro does."""
 
 WRITTEN = frozenset((*DIRECTIONS, *"ABCXYZLR", "START", "SELECT", "MODE", "BUTTON"))
 """Buttons that stable-retro writes to movies; it leaves out all others."""
@@ -32,9 +32,9 @@ class Movie:
 
     Args:
         game: The game, as in ``Airstriker-Genesis-v0``.
-        buttons: The console's buttons, in its order; None for a place without a button.
-        held: Which of them each player holds, shape ``(frames, players, buttons)``. The first
-            frame sets the game up, and no step of an environment belongs to it.
+        buttons: The console's buttons, in order; None for a slot without a button.
+        held: Whether each player holds each button, shape ``(frames, players, buttons)``. The first
+            frame sets the game up, and belongs to no step of an environment.
         state: The emulator's savestate before that frame.
     """
 
@@ -45,18 +45,18 @@ class Movie:
 
     @property
     def players(self) -> int:
-        """How many players there are."""
+        """Number of players."""
         return int(self.held.shape[1])
 
     def combinations(self, player: int) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-        """Return what a player did: names, NOOP the first of them, and which one each frame is.
+        """Return a player's combinations, NOOP first, and the one held in each frame.
 
         Args:
             player: The player, from 0.
 
         Returns:
-            The combinations that occur, and indices into them, shape ``(frames - 1,)``: the frame
-            that sets the game up is left out.
+            Names of the combinations that occur, and indices into them, shape ``(frames - 1,)``;
+            the set-up frame is left out.
         """
         codes = self.held[1:, player] @ (1 << np.arange(len(self.buttons), dtype=np.int64))
         distinct, actions = np.unique(np.append(0, codes), return_inverse=True)
@@ -69,19 +69,19 @@ class Movie:
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What tells, when a movie is replayed, whether play goes as it went.
+    """Checksums and facts that tell whether a replayed movie goes as recorded.
 
-    A further member of the movie's zip, which stable-retro passes over.
+    They are a further member of the movie's zip, which stable-retro ignores.
 
     Args:
-        every: Frames from one check to the next.
-        memory: CRC-32 of the console's memory after the frame that sets the game up, after every
-            ``every``-th one of those that follow, and after the last.
+        every: Frames between checks.
+        memory: CRC-32 of the console's memory after the set-up frame, after every ``every``-th
+            frame that follows, and after the last.
         held: CRC-32 of the buttons held.
         rom: SHA-1 of the ROM.
         emulator: The core, and the version of stable-retro.
         state: The savestate's name.
-        scenario: The scenario's name or file; None for the game's usual one.
+        scenario: The scenario's name or file; None for the game's default.
     """
 
     every: int
@@ -93,17 +93,17 @@ class Checks:
     scenario: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be compared with."""
+        """Validate the fields."""
         if self.every < 1 or not isinstance(self.scenario, str | None):
             raise DemonstrationError(f"every is {self.every}, and scenario {self.scenario!r}")
 
 
 def check_frames(frames: int, every: int) -> list[int]:
-    """Return after which frames the memory is looked at; 0 is the one that sets the game up.
+    """Return the frames after which the memory is checked; 0 is the set-up frame.
 
     Args:
-        frames: Frames after that one.
-        every: Frames from one look to the next.
+        frames: Number of frames after the set-up frame.
+        every: Frames between checks.
 
     Example:
         >>> check_frames(7, 3), check_frames(6, 3), check_frames(0, 3)
@@ -121,7 +121,7 @@ def load_movie(path: Path) -> Movie:
     """Read a movie.
 
     Raises:
-        DemonstrationError: It is malformed, or from BizHawk itself.
+        DemonstrationError: It is malformed, or written by BizHawk itself.
     """
     import stable_retro
 
@@ -143,12 +143,12 @@ def load_movie(path: Path) -> Movie:
             f"{path}: stable-retro does not read from it the keys that are written in it; are "
             f"they those of the {system}?"
         )
-    # Not from Movie.get_game, which fails on names that are not UTF-8.
+    # Not Movie.get_game, which fails on names that are not UTF-8.
     return Movie(full_name(header.get("GameName", "")), buttons, held, state)
 
 
 def load_checks(path: Path) -> Checks | None:
-    """Return the checks in a movie; None if there are none, as in others' movies.
+    """Return the checks in a movie; None if there are none, as in movies from elsewhere.
 
     Raises:
         DemonstrationError: They are malformed.
@@ -166,18 +166,18 @@ def load_checks(path: Path) -> Checks | None:
 
 
 def store_movie(movie: Movie, checks: Checks, folder: Path, emulator: Any) -> Path:
-    """Write ``<game>-<state>-<number>.bk2``, named as RetroEnv does, whole or not at all.
+    """Write ``<game>-<state>-<number>.bk2``, named as RetroEnv does, atomically.
 
-    The number is the one after those that are there, and no other file is ever replaced.
+    The number follows the existing ones, and no other file is ever replaced.
 
     Args:
         movie: The movie.
-        checks: What goes with it.
-        folder: Where to; made if it is not there.
-        emulator: stable-retro's emulator, its game loaded.
+        checks: Its checks.
+        folder: Folder to write to; created if missing.
+        emulator: stable-retro's emulator, with the game loaded.
 
     Returns:
-        The file.
+        The path of the file.
     """
     import stable_retro
 
@@ -198,23 +198,23 @@ def store_movie(movie: Movie, checks: Checks, folder: Path, emulator: Any) -> Pa
 
 
 def full_name(game: str) -> str:
-    """Return a game's id with its version: old movies name it without."""
+    """Return a game's id with its version, which old movies omit."""
     return game if not game or re.search(r"-v\d+$", game) else f"{game}-v0"
 
 
 def _text(path: Path, member: str) -> str:
-    """A text in a movie."""
+    """A member of a movie, as text."""
     return zip_member(path, member).decode("latin-1").replace("\r\n", "\n")
 
 
 def _fields(header: str) -> dict[str, str]:
-    """What the header states, by name."""
+    """The header's values, by name."""
     pairs = (line.partition(" ") for line in header.splitlines())
     return {name: value.strip() for name, _, value in pairs}
 
 
 def _system(path: Path, platform: str) -> str:
-    """The console that a header names."""
+    """The console named by a header."""
     from stable_retro.data import EMU_INFO
 
     system = PLATFORMS.get(platform, platform)
@@ -227,7 +227,7 @@ def _system(path: Path, platform: str) -> str:
 
 
 def _pressed(path: Path, log: str) -> NDArray[np.int64]:
-    """How many keys are held in each frame of a well-formed log, shape ``(frames,)``."""
+    """Number of keys held in each frame of a well-formed log, shape ``(frames,)``."""
     lines = log.rstrip("\n").split("\n")
     if any(line.startswith("LogKey:") for line in lines[:4]):
         raise DemonstrationError(

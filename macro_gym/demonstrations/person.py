@@ -1,4 +1,4 @@
-"""A person who plays: Gymnasium's window and keys, recorded."""
+"""Record a person playing in Gymnasium's window."""
 
 import os
 import warnings
@@ -24,7 +24,7 @@ from macro_gym.errors import (
 FRAMES_PER_SECOND = 60
 
 Keys = dict[tuple[str | int, ...], int]
-"""The action of each combination of keys: characters, or pygame's codes."""
+"""The action for each combination of keys: characters, or pygame's key codes."""
 
 
 def record_person(
@@ -39,26 +39,26 @@ def record_person(
     source: str = "a person",
     on_episode: OnEpisode = lambda episode: None,
 ) -> list[Demonstration]:
-    """Let a person play in a window and return what was played.
+    """Let a person play in a window and return the recorded episodes.
 
-    Closing the window, Esc and Ctrl-C end it; the unfinished episode is returned too.
+    Closing the window, Esc or Ctrl-C ends it; the unfinished episode is returned too.
 
     Args:
         env: The environment, made with ``render_mode="rgb_array"``.
-        episodes: Episodes after which the window closes; None for no end.
+        episodes: Episodes after which the window closes; None for no limit.
         steps: Steps after which it closes; with ``episodes`` as well, whichever comes first.
-        fps: Steps a second; None for the game's own pace, 60 frames a second.
-        zoom: Pixels of the window along the side of one on the game's screen.
-        wait: Whether the game waits for a key, for games of turns.
-        seed: Of the first episode; the others count up from it.
+        fps: Steps per second; None for the game's own pace, 60 frames a second.
+        zoom: Window pixels along each side of a game pixel.
+        wait: Whether the game waits for a key, for turn-based games.
+        seed: Seed of the first episode; later ones count up from it.
         source: Who plays, in words.
         on_episode: Called with each episode as it ends.
 
     Raises:
         ActionSpaceError: The actions are not discrete, or there are no keys for them.
-        DemonstrationError: A number of episodes or steps is out of its range.
-        EnvironmentSettingError: The pace or the zoom is out of its range, the environment draws no
-            pictures, or there is no screen to show them on.
+        DemonstrationError: ``episodes``, ``steps`` or ``seed`` is out of range.
+        EnvironmentSettingError: ``fps`` or ``zoom`` is out of range, the environment renders no
+            images, or there is no screen to show them on.
         MissingDependencyError: pygame is not installed.
     """
     require_amounts(episodes, steps, seed)
@@ -97,19 +97,19 @@ def record_person(
 
 
 def keys_of(env: gym.Env[Any, Any]) -> Keys:
-    """Return the keys of an environment's primitives.
+    """Return the keys for an environment's primitives.
 
-    - Atari: WASD or the arrows, and space to fire, as ale-py has them; a combination that the game
-      lacks is the nearest one that it has, so that FIRE while moving is not nothing.
-    - MacroRetro: the arrows, and the keys that stable-retro gives the console's buttons; of buttons
-      that the game does not allow together, as many as it does. The first of two players.
+    - Atari: WASD or the arrow keys, and space to fire, as in ale-py; a combination that the game
+      lacks becomes its nearest one, so that FIRE while moving still has an effect.
+    - MacroRetro: the arrow keys, and stable-retro's keys for the console's buttons; of buttons that
+      the game does not allow together, as many as it does. With two players, for the first.
     - Others: their own ``get_keys_to_action``, or the digits for up to ten actions.
 
     Args:
         env: The environment, without wrappers.
 
     Raises:
-        ActionSpaceError: There are more actions, and nothing says which keys they have.
+        ActionSpaceError: There are more actions, and nothing defines their keys.
     """
     names, space = action_names(env), require_discrete(env)
     if {"NOOP"} <= set(names) <= set(ALE_ACTIONS):
@@ -127,7 +127,7 @@ def keys_of(env: gym.Env[Any, Any]) -> Keys:
 
 
 def _atari_keys(names: tuple[str, ...]) -> Keys:
-    """The keys of every ALE action that is not NOOP, on both sides of the keyboard."""
+    """The keys of every ALE action except NOOP, on both sides of the keyboard."""
     pygame, _ = _gymnasium_play()
     left = {"UP": "w", "LEFT": "a", "DOWN": "s", "RIGHT": "d", "FIRE": " "}
     right = {part: getattr(pygame, f"K_{part}") for part in left if part != "FIRE"} | {"FIRE": " "}
@@ -142,7 +142,7 @@ def _atari_keys(names: tuple[str, ...]) -> Keys:
 
 
 def _pad_keys(names: tuple[str, ...], console: str) -> Keys:
-    """The keys of whatever a hand can hold of a pad: up to three buttons, and a direction."""
+    """The keys for whatever can be held on a pad: up to three buttons, and a direction."""
     import stable_retro
 
     pygame, _ = _gymnasium_play()
@@ -180,13 +180,13 @@ def _noop(env: gym.Env[Any, Any], names: tuple[str, ...]) -> int:
 
 
 def _pace(env: gym.Env[Any, Any]) -> float:
-    """Steps a second at which the game is played as it was made to be."""
+    """The game's intended pace in steps per second."""
     frameskip = frameskip_of(env.unwrapped)
     return FRAMES_PER_SECOND / frameskip if frameskip else env.metadata.get("render_fps") or 30
 
 
 def _require_screen(pygame: Any) -> None:
-    """Refuse a window that nobody sees, which is what SDL opens where it finds no screen."""
+    """Raise if the window would be invisible, which is what SDL opens without a screen."""
     pygame.display.init()
     driver = pygame.display.get_driver()
     if driver in ("dummy", "offscreen") and "SDL_VIDEODRIVER" not in os.environ:
@@ -197,10 +197,10 @@ def _require_screen(pygame: Any) -> None:
 
 
 def _gymnasium_play() -> tuple[Any, Callable[..., None]]:
-    """pygame, and Gymnasium's function that plays with it."""
+    """Pygame, and Gymnasium's ``play``."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It warns where matplotlib is missing, for plots.
+            warnings.simplefilter("ignore")  # It warns if matplotlib, for plots, is missing.
             import pygame
             from gymnasium.utils.play import play
     except (ImportError, gym.error.DependencyNotInstalled) as error:

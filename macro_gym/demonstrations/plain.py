@@ -1,4 +1,4 @@
-"""Plain files of actions: our own recordings (``.npz``), other ``.npz``, and ``.csv``."""
+"""Reader of plain files of actions: our own recordings (``.npz``), other ``.npz``, and ``.csv``."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ from macro_gym.demonstrations.reading import (
 from macro_gym.errors import DemonstrationError
 
 ENDS = ("terminal", "done", "terminated", "truncated", "timeout", "termination", "truncation")
-"""Names of what says that a step was an episode's last, with an s behind or without."""
+"""Names that mark an episode's last step, with or without a final s."""
 
 TRUE, FALSE = ("1", "true"), ("0", "false", "")
 MOST_ACTIONS = 2**16
@@ -34,23 +34,24 @@ MOST_ACTIONS = 2**16
 def read_plain(path: Path, game: str = "", on_bad: OnBad = refuse) -> Iterator[Demonstration]:
     """Yield the play of each file, in order of name.
 
-    - What `Demonstration.save` wrote is read as it is.
-    - Another ``.npz`` holds ``actions`` and may hold ``rewards``, ``terminals``,
-      ``episode_starts`` (as Stable-Baselines' own recordings do) and ``primitives``, the
-      actions' names.
-    - A ``.csv`` names its columns in its first line: ``action``, and there may be ``reward``,
+    - Files written by `Demonstration.save` are read as they are.
+    - Other ``.npz`` files hold ``actions`` and optionally ``rewards``, ``terminals``,
+      ``episode_starts`` (as in Stable-Baselines' own recordings) and ``primitives``, the actions'
+      names.
+    - A ``.csv`` names its columns in its first line: ``action``, and optionally ``reward``,
       ``terminal`` and ``episode``; others are ignored. Actions are all indices or all names.
 
-    Episodes may also end by columns or arrays named ``done``, ``terminated``, ``truncated``,
-    ``timeout``, ``termination`` or ``truncation``, with an s or without, several together too.
+    The end of an episode may also be marked by columns or arrays named ``done``, ``terminated``,
+    ``truncated``, ``timeout``, ``termination`` or ``truncation``, with or without a final s, alone
+    or together.
 
-    Indices without names count the game's minimal set; without a game they are their own names.
-    The frame skip of files that are not our own is unknown (0).
+    Indices without names refer to the game's minimal set; without a game they are their own names.
+    The frameskip of files that are not our own is unknown (0).
 
     Args:
-        path: A file, or a folder of them at any depth.
+        path: A file, or a folder of files at any depth.
         game: The game, for files that do not name it.
-        on_bad: What to do about a file that is malformed.
+        on_bad: What to do about a malformed file.
 
     Raises:
         DemonstrationError: A file is malformed, or there is none.
@@ -70,7 +71,7 @@ def _play(path: Path, game: str) -> Iterator[Demonstration]:
 
 
 def _npz(path: Path, game: str) -> Iterator[Demonstration]:
-    """The play in a ``.npz``, our own or another's."""
+    """The play in a ``.npz``, our own or other."""
     arrays = _arrays(path)
     if "about" in arrays or "actions" not in arrays:
         yield Demonstration.load(path)
@@ -90,7 +91,7 @@ def _npz(path: Path, game: str) -> Iterator[Demonstration]:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in a ``.npz``, those of observations aside."""
+    """The arrays in a ``.npz``, except observations."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = set(archive.files) - {"obs", "observations"}
@@ -104,7 +105,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _column(
     path: Path, arrays: dict[str, NDArray[Any]], name: str, kinds: str, steps: int | None = None
 ) -> NDArray[Any]:
-    """An array of shape ``(steps,)`` or ``(steps, 1)``, of one of NumPy's ``kinds`` of type."""
+    """An array of shape ``(steps,)`` or ``(steps, 1)``, of one of NumPy's type ``kinds``."""
     array = arrays[name]
     flat = array.reshape(len(array)) if array.ndim and array.size == len(array) else array
     finite = array.dtype.kind not in "fiu" or (np.abs(array.astype(np.float64)) < LARGEST).all()
@@ -143,7 +144,7 @@ def _csv(path: Path, game: str) -> Iterator[Demonstration]:
 
 
 def _rows(path: Path) -> tuple[list[dict[str, str]], list[int]]:
-    """The rows by column, stripped, and the line each is on."""
+    """The rows by column, stripped, and the line number of each."""
     try:
         reader = csv.reader(io.StringIO(bytes_of(path).decode("utf-8-sig"), newline=""))
         header = [name.strip().lower() for name in next(reader, [])]
@@ -164,7 +165,7 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[int]]:
 
 
 def _names_among(path: Path, written: list[str], lines: list[int]) -> tuple[str, ...]:
-    """The action set that names in a table are of."""
+    """The action set that the names in a table belong to."""
     for text, line in zip(written, lines, strict=True):
         if not text or _is_number(text) or text.lower() in ("null", "none"):
             raise DemonstrationError(
@@ -176,12 +177,12 @@ def _names_among(path: Path, written: list[str], lines: list[int]) -> tuple[str,
 
 
 def _integer(text: str) -> int | None:
-    """The index that ``text`` is, if it is one."""
+    """``text`` as an index, or None if it is not one."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
 def _is_number(text: str) -> bool:
-    """Whether ``text`` is a number, be it one or ``nan``."""
+    """Whether ``text`` is a number, or ``nan``."""
     try:
         float(text)
     except ValueError:
@@ -201,7 +202,7 @@ def _reward(path: Path, row: dict[str, str], line: int) -> float:
 
 
 def _ends_among(names: Container[str]) -> list[str]:
-    """Which of the names say that a step was an episode's last."""
+    """The names that mark an episode's last step."""
     return [name for end in ENDS for name in (end, f"{end}s") if name in names]
 
 
@@ -219,7 +220,7 @@ def _demonstration(
     rewards: NDArray[Any] | None,
     game: str,
 ) -> Demonstration:
-    """The play of a whole file, of names that it has, its game has, or its numbers are."""
+    """The play of a whole file; the file, its game's action set or the indices name actions."""
     if not actions.size:
         raise DemonstrationError(f"{path} holds no actions")
     least, most = int(actions.min()), int(actions.max())

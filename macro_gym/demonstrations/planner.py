@@ -1,8 +1,7 @@
-"""A planner that plays emulated games by clone-and-restore search: no learning, no drawing.
+"""A planner that plays emulated games by clone-and-restore search, without learning or drawing.
 
-It keeps one plan of held actions, tries changes of it in the emulator, keeps those that are worth
-more, plays the first steps and goes on. That plays well enough to mine macros from, without human
-data.
+It keeps one plan of held actions, tries changes to it in the emulator, keeps those of higher value,
+plays the first steps and repeats. It plays well enough to mine macros from, without human data.
 """
 
 import json
@@ -25,14 +24,14 @@ from macro_gym.files import replacing
 from macro_gym.games import bare_name
 
 REFRESH = 25
-"""Points after which the plan is run again from the game, so that play can be resumed there."""
+"""Searches after which the plan is rerun from the game's state, so that play can resume there."""
 
 
 PlannedGame = AtariGame | RetroGame
 
 
 USUAL_FRAMES = 108_000
-"""Frames after which environments truncate an episode, unless told otherwise."""
+"""Frames after which environments truncate an episode by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +39,27 @@ class PlannerSettings:
     """How the planner searches. Times are in steps of ``frameskip`` frames.
 
     Args:
-        trials: Changes of the plan that are tried at each point.
-        rescue_trials: As many at most while the plan is worth less than nothing: a life or a point
-            would be lost.
+        trials: Changes to the plan tried in each search.
+        rescue_trials: Maximum number of changes tried while the plan's value is negative: a life or
+            a point would be lost.
         horizon: Steps in a plan, a multiple of ``commit``.
-        commit: Steps taken of the plan before it is searched anew; the emulator is kept as often.
+        commit: Steps taken of the plan before the next search; the emulator's state is saved at the
+            same interval.
         steps: Steps after which an episode is cut, if the game is not over before.
         holds: How long an action may be held; each equally likely. Short and long holds both
             matter: Pong needs single steps, Freeway a whole horizon of one action.
-        splice: Probability that a change puts one held action into the plan; otherwise all that
-            follows is drawn anew.
-        life_penalty: Points that losing a life costs; a plan is run no further.
-        discount: What a step's delay leaves of a point: of two plans of the same score the
-            sooner wins.
-        novelty: Points that a memory cell's value is worth which the play has not shown yet, the
-            mean over the plan: next to nothing, but where no points are in sight it decides.
-        repeat_action_probability: That of sticky actions in the game; the search expects none.
+        splice: Probability that a change overwrites part of the plan with one held action;
+            otherwise everything that follows is redrawn.
+        life_penalty: Points that losing a life costs; a rollout stops there.
+        discount: Discount per step: of two plans with the same score, the sooner one wins.
+        novelty: Points for each memory cell with a value not yet seen in the play, averaged over
+            the plan: next to nothing, but decisive where no points are in sight.
+        repeat_action_probability: Probability of sticky actions in the game; the search assumes
+            none.
         frameskip: Frames per step.
 
     Raises:
-        DemonstrationError: A setting is out of its range.
+        DemonstrationError: A setting is out of range.
     """
 
     trials: int = 4
@@ -76,7 +76,7 @@ class PlannerSettings:
     frameskip: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse settings that describe no search."""
+        """Validate the settings."""
         for name in ("horizon", "commit", "steps", "frameskip"):
             if getattr(self, name) < 1:
                 raise DemonstrationError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -114,24 +114,24 @@ def plan_episode(
     checkpoint_seconds: float = 5.0,
     on_steps: Callable[[int], None] = lambda steps: None,
 ) -> Demonstration:
-    """Play one episode from the game's start: Atari's with the minimal action set.
+    """Play one episode from the game's start; Atari games use the minimal action set.
 
     The same arguments give the same play, whether or not it was interrupted and resumed.
 
     Args:
-        game: The game, as `planned_game` takes it.
+        game: The game, as in `planned_game`.
         settings: How to search.
         seed: Seeds the search and the emulator.
         checkpoint: A file to save progress in and to resume from if it exists; None for neither.
-        checkpoint_seconds: Time between two savings.
-        on_steps: Called with the number of steps done since the last call.
+        checkpoint_seconds: Minimum time between two saves.
+        on_steps: Called with the number of steps taken since the last call.
 
     Returns:
         The play; it ends with the game or after ``settings.steps`` steps.
 
     Raises:
         UnknownGameError: There is no such game.
-        DemonstrationError: The checkpoint is of another game, seed or settings, or damaged.
+        DemonstrationError: The checkpoint is damaged, or of another game, seed or settings.
     """
     game = planned_game(game)
     with game.begun(settings, seed) as (sandbox, scratch):
@@ -160,7 +160,7 @@ def plan_episode(
 
 
 def _to_replay(game: PlannedGame, settings: PlannerSettings, seed: int) -> dict[str, Any]:
-    """How to play an episode again, also where it may be longer than the environment allows."""
+    """How to replay an episode, even if it may be longer than the environment allows."""
     stated = game.to_replay(settings, seed)
     if settings.steps * settings.frameskip > USUAL_FRAMES:
         stated["kwargs"]["max_num_frames_per_episode"] = None
@@ -168,11 +168,12 @@ def _to_replay(game: PlannedGame, settings: PlannerSettings, seed: int) -> dict[
 
 
 def planned_game(game: str | PlannedGame) -> PlannedGame:
-    """Return the game that a name stands for.
+    """Return the game that a name refers to.
 
     Args:
-        game: An Atari game, as in ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``; or one of
-            stable-retro, as in ``Airstriker-Genesis-v0`` or ``MacroRetro/Airstriker-Genesis-v0``.
+        game: An Atari game, such as ``breakout``, ``Breakout`` or ``ALE/Breakout-v5``; or one of
+            stable-retro's, such as ``Airstriker-Genesis-v0`` or
+            ``MacroRetro/Airstriker-Genesis-v0``.
 
     Raises:
         UnknownGameError: There is no such game.
@@ -180,22 +181,22 @@ def planned_game(game: str | PlannedGame) -> PlannedGame:
     """
     if not isinstance(game, str):
         return game
-    # stable-retro's names end in the console's, and ale-py's have no hyphens.
+    # stable-retro's names end in the console's name, and ale-py's have no hyphens.
     return RetroGame(game) if "-" in bare_name(game) else AtariGame(known_rom(game))
 
 
 def describe(game: PlannedGame, settings: PlannerSettings) -> str:
-    """Return what a planned demonstration states as its source."""
+    """Return the source that a planned demonstration states."""
     options = "".join(f", {name}={value}" for name, value in game.options.items())
     return f"clone-and-restore planner: {settings}{options}"
 
 
 class _Play:
-    """One episode: the play so far, and the search that goes on with it.
+    """One episode: the play so far, and the search that continues it.
 
     Args:
-        game: Where it is played.
-        scratch: Where plans are tried.
+        game: The sandbox to play in.
+        scratch: The sandbox to try plans in.
         settings: How to search.
         seed: Seeds the search.
     """
@@ -211,11 +212,11 @@ class _Play:
         self._begin(self.search.draw(settings.horizon))
 
     def is_over(self) -> bool:
-        """Whether the game or the steps have run out."""
+        """Whether the game is over or the steps are used up."""
         return len(self.actions) >= self.settings.steps or self.game.over()
 
     def is_refreshed(self) -> bool:
-        """Whether the plan has just been run again from the game."""
+        """Whether the plan has just been rerun from the game's state."""
         return len(self.actions) % (REFRESH * self.settings.commit) == 0
 
     def advance(self) -> int:
@@ -231,7 +232,7 @@ class _Play:
         return len(self.actions) - before
 
     def save(self, path: Path, identity: str) -> None:
-        """Write where the play stands, whole or not at all."""
+        """Write the progress of the play, atomically."""
         content = {
             "identity": identity,
             "rng": self.search.rng.bit_generator.state,
@@ -242,7 +243,7 @@ class _Play:
             file.write(json.dumps(content).encode())
 
     def restore(self, path: Path, identity: str) -> None:
-        """Go to where `save` wrote that the same play stood."""
+        """Resume from the progress that `save` wrote for the same play."""
         content = _checkpoint(path, identity)
         self.search.rng.bit_generator.state = content["rng"]
         for action in content["actions"]:
@@ -250,7 +251,7 @@ class _Play:
         self._begin(np.array(content["plan"], dtype=np.int64))
 
     def _begin(self, plan: Plan) -> None:
-        """Run ``plan`` from where the game stands."""
+        """Run ``plan`` from the game's current state."""
         self.search.begin(self.game.save(), plan)
 
     def _play(self, action: int) -> None:
@@ -261,7 +262,7 @@ class _Play:
 
 
 def _checkpoint(path: Path, identity: str) -> dict[str, Any]:
-    """What ``path`` holds, if it is the progress of the play called ``identity``."""
+    """The progress in ``path``, checked to be of the play called ``identity``."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
         found = content["identity"]

@@ -1,4 +1,4 @@
-"""What every reader shares: episodes cut from rows, bad files refused or passed over."""
+"""Shared code of the readers: cut rows into episodes, and raise for bad files or skip them."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.errors import DemonstrationError
 
 OnBad = Callable[[DemonstrationError], None]
-"""What to do about a bad file; returning goes on with the next one."""
+"""What to do about a bad file; if it returns, reading continues with the next one."""
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def refuse(error: DemonstrationError) -> None:
 def from_each(
     files: Iterable[T], read: Callable[[T], Iterable[Demonstration]], on_bad: OnBad
 ) -> Iterator[Demonstration]:
-    """Yield the play in each file; a file that turns out bad goes to ``on_bad``."""
+    """Yield the play in each file; errors of bad files go to ``on_bad``."""
     for file in files:
         try:
             yield from read(file)
@@ -41,7 +41,7 @@ def pieces(
 ) -> Iterator[Demonstration]:
     """Cut play before each step of ``starts``, and leave out the steps that are not ``kept``.
 
-    Leaving a step out cuts the play there: no sequence spans what is missing.
+    Play is also cut where a step is left out, so that no sequence spans a gap.
 
     Args:
         demonstration: Play of any number of episodes.
@@ -60,7 +60,7 @@ def pieces(
 
 
 def after(ends: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Turn where episodes end into where the next ones start, shape ``(steps,)``."""
+    """Convert where episodes end to where the next ones start, shape ``(steps,)``."""
     return np.concatenate([[False], ends])[: len(ends)]
 
 
@@ -71,7 +71,7 @@ def files_below(path: Path, pattern: str) -> list[Path]:
 
 
 def natural(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
-    """Return a key that sorts paths with the numbers in them as numbers."""
+    """Return a sort key that compares the numbers in paths as numbers."""
     parts = re.findall(r"\d+|\D+", os.fspath(path))
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
@@ -94,7 +94,7 @@ def zip_members(path: Path) -> list[str]:
     """Return the names of the files in a zip.
 
     Raises:
-        DemonstrationError: It is no whole zip.
+        DemonstrationError: It is not a complete zip.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -119,7 +119,7 @@ def zip_member(path: Path, member: str) -> bytes:
 
 
 def _part(demonstration: Demonstration, span: slice) -> Demonstration:
-    """The steps of ``span``."""
+    """The steps in ``span``."""
     rewards = demonstration.rewards
     return Demonstration(
         demonstration.primitives,

@@ -1,4 +1,4 @@
-"""Recording: what is played in an environment, primitive by primitive, as demonstrations."""
+"""Record what is played in an environment, primitive by primitive, as demonstrations."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +20,11 @@ from macro_gym.games import bare_name
 from macro_gym.macro_set import MacroSet
 
 OnEpisode = Callable[[Demonstration], object]
-"""What to do with an episode as soon as it is over, or cut."""
+"""Called with each episode as soon as it ends or is cut."""
 
 
 class Predictor(Protocol):
-    """A model that plays, as those of Stable-Baselines3 do."""
+    """A model with Stable-Baselines3's ``predict``."""
 
     def predict(
         self,
@@ -41,18 +41,18 @@ Policy = Predictor | Callable[[Any], Any]
 
 
 class Recorder(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps what is played in an environment as demonstrations, one an episode.
+    """Wrapper that records what is played as demonstrations, one per episode.
 
-    It belongs directly around the environment itself, under all wrappers, where `recording` puts
-    it: there it sees the true rewards whatever is clipped above, the steps that wrappers take by
-    themselves, and episodes as the game has them. Macros are kept as the primitives that they ran.
+    It belongs directly around the base environment, under all wrappers, where `recording` puts it:
+    there it sees unclipped rewards, the steps that wrappers take on their own, and the game's own
+    episodes. Macros are recorded as the primitives that they ran.
 
-    A reset for which no seed is given gets the next one, so that every episode can be replayed.
+    A reset without a seed gets the next one, so that every episode can be replayed.
 
     Args:
         env: The environment, without wrappers.
         on_episode: Called with each episode of at least one step.
-        seed: Of the first episode.
+        seed: Seed of the first episode.
         source: Who or what plays, in words.
 
     Raises:
@@ -64,7 +64,7 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
     def __init__(
         self, env: gym.Env[Any, Any], on_episode: OnEpisode, seed: int = 0, source: str = ""
     ) -> None:
-        """Find out what the actions are called and how the environment was made."""
+        """Look up the action names and how the environment was made."""
         super().__init__(env)
         self._on_episode = on_episode
         self._macro_set: MacroSet | None = getattr(env, "macro_set", None)
@@ -82,7 +82,7 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
             settings=self._settings,
         )
         self.steps = 0
-        """Primitives recorded so far, in all episodes."""
+        """Primitive steps recorded so far, over all episodes."""
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -95,11 +95,11 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(seed=self._seed, options=options)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Take a step and keep the primitives that it ran."""
+        """Take a step and record the primitives that it ran."""
         result = self.env.step(action)
         _, reward, terminated, truncated, info = result
         ran = self._ran(int(action), float(reward), info)
-        # One call, so that Ctrl-C cannot part an action from its reward.
+        # One call, so that Ctrl-C cannot separate an action from its reward.
         self._played.extend(ran)
         self.steps += len(ran)
         if terminated or truncated:
@@ -107,7 +107,7 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         return result
 
     def finish(self) -> None:
-        """Hand on the episode so far, if anything was played in it."""
+        """Pass on the episode so far, if anything was played in it."""
         if not self._played:
             return
         self._next_seed = self._seed + 1
@@ -115,11 +115,11 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         self._played = []
 
     def _ran(self, action: int, reward: float, info: dict[str, Any]) -> list[tuple[int, float]]:
-        """The primitives that an action ran, and what each paid."""
+        """The primitives that an action ran, and the reward of each."""
         if self._macro_set is None:
             return [(action - self._start, reward)]
         primitives = self._macro_set.expand(action)[: info["duration"]]
-        # Not strict: the rewards go on with zeros up to the longest macro's length.
+        # Not strict: the rewards are padded with zeros to the longest macro's length.
         return list(zip(primitives, map(float, info["primitive_rewards"]), strict=False))
 
     def _demonstration(self) -> Demonstration:
@@ -143,17 +143,17 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
 def recording(
     env: gym.Env[Any, Any], on_episode: OnEpisode, *, seed: int = 0, source: str = ""
 ) -> Iterator[tuple[gym.Env[Any, Any], Recorder]]:
-    """Record what is played within the block, the unfinished episode at its end included.
+    """Record what is played within the block, including the unfinished episode at its end.
 
     Args:
         env: The environment, in any wrappers.
         on_episode: Called with each episode of at least one step.
-        seed: Of the first episode whose reset is given none; the others count up.
+        seed: Seed of the first episode reset without one; later ones count up from it.
         source: Who or what plays, in words.
 
     Yields:
-        The environment to play in, and the recorder under its wrappers; after the block, these
-        are as they were.
+        The environment to play in, and the recorder under its wrappers; after the block, the
+        wrappers are restored.
     """
     recorder = Recorder(env.unwrapped, on_episode, seed, source)
     lowest = _lowest_wrapper(env)
@@ -179,30 +179,30 @@ def record(
     on_episode: OnEpisode = lambda episode: None,
     progress_bar: bool = False,
 ) -> list[Demonstration]:
-    """Play with a policy and return what it did to the environment under all wrappers.
+    """Play with a policy and record what reaches the environment under all wrappers.
 
-    Wrap the environment as the policy needs it: frames may be skipped, stacked and resized,
-    rewards clipped, episodes cut at lost lives, macros added. What is recorded is what reached
+    Wrap the environment as the policy needs it: wrappers may skip, stack and resize frames, clip
+    rewards, end episodes at lost lives or add macros. The recording holds what reached
     ``env.unwrapped``: its primitives, its own rewards, its episodes.
 
     Args:
-        env: The environment, its unwrapped actions discrete.
-        policy: A model with ``predict``, as Stable-Baselines3's are, or a function from an
-            observation to an action.
-        episodes: Episodes to play; 1 if neither they nor steps are given.
-        steps: Primitives after which to stop, within an episode if need be; with ``episodes`` as
-            well, whichever comes first. The last decision is played out.
-        seed: Of the first episode; the others count up from it. The same seed and policy give the
-            same play, so give each call another. Seed the policy yourself.
-        deterministic: Whether a model is to play its best action instead of exploring.
+        env: The environment; its unwrapped actions must be discrete.
+        policy: A model with ``predict``, as in Stable-Baselines3, or a function from an observation
+            to an action.
+        episodes: Episodes to play; 1 if neither ``episodes`` nor ``steps`` is given.
+        steps: Primitives after which to stop, even within an episode; with ``episodes`` as well,
+            whichever comes first. The last decision is played to its end.
+        seed: Seed of the first episode; later ones count up from it. The same seed and policy give
+            the same play, so give each call another seed. Seed the policy yourself.
+        deterministic: Whether a model plays its best action instead of exploring.
         source: Who or what plays, in words.
-        on_episode: Called with each episode as it ends; when playing is interrupted or fails,
-            with the unfinished one as well.
+        on_episode: Called with each episode as it ends, and with the unfinished one if playing is
+            interrupted or fails.
         progress_bar: Whether to show the episodes or steps played, if on a terminal.
 
     Raises:
-        ActionSpaceError: The environment's own actions are not discrete.
-        DemonstrationError: A number is out of its range.
+        ActionSpaceError: The unwrapped environment's actions are not discrete.
+        DemonstrationError: ``episodes``, ``steps`` or ``seed`` is out of range.
 
     Example:
         >>> env = gym.make("CartPole-v1")
@@ -233,9 +233,9 @@ def record(
 
 
 def keeping(on_episode: OnEpisode, episodes: int | None) -> tuple[list[Demonstration], OnEpisode]:
-    """Return a list, and what to call with each episode that is to be in it and handed on.
+    """Return a list, and a callback that adds an episode to it and passes it to ``on_episode``.
 
-    Of more than ``episodes`` it takes the first: wrappers may take steps as soon as they are reset.
+    It keeps only the first ``episodes``: wrappers may take steps as soon as they are reset.
     """
     played: list[Demonstration] = []
 
@@ -248,26 +248,26 @@ def keeping(on_episode: OnEpisode, episodes: int | None) -> tuple[list[Demonstra
 
 
 def enough(played: int, ran: int, episodes: int | None, steps: int | None) -> bool:
-    """Whether ``played`` episodes or ``ran`` steps are all that was asked for; None for no end."""
+    """Whether ``played`` episodes or ``ran`` steps reach a limit; None for no limit."""
     return (episodes is not None and played >= episodes) or (steps is not None and ran >= steps)
 
 
 def require_amounts(episodes: int | None, steps: int | None, seed: int) -> None:
-    """Refuse to play nothing, and seeds that are none."""
+    """Raise if an amount is not positive or the seed is negative."""
     for name, value, least in (("episodes", episodes, 1), ("steps", steps, 1), ("seed", seed, 0)):
         if value is not None and value < least:
             raise DemonstrationError(f"{name} is {value}; it must be at least {least}")
 
 
 def _lowest_wrapper(env: gym.Env[Any, Any]) -> gym.Wrapper[Any, Any, Any, Any] | None:
-    """The wrapper that is directly around the environment itself, if there is any."""
+    """The wrapper directly around the base environment, if any."""
     if not isinstance(env, gym.Wrapper):
         return None
     return _lowest_wrapper(env.env) or env
 
 
 def _as_function(policy: Policy, deterministic: bool) -> Callable[[Any, bool], Any]:
-    """A function of the observation and whether an episode starts, remembering a model's state."""
+    """The policy as a function of the observation and of whether an episode starts; keeps state."""
     if not hasattr(policy, "predict"):
         return lambda observation, starts: policy(observation)
     state: Any = None

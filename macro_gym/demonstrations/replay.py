@@ -1,4 +1,4 @@
-"""Replaying: a demonstration's actions, played again in the environment that it was recorded in."""
+"""Replay a demonstration's actions in the environment that it was recorded in."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
@@ -19,7 +19,7 @@ from macro_gym.demonstrations.environments import (
 from macro_gym.errors import DemonstrationError
 
 Screen = NDArray[np.uint8]
-"""What a person would see, shape ``(height, width, 3)``."""
+"""A rendered image, shape ``(height, width, 3)``."""
 
 
 def replay(
@@ -29,15 +29,15 @@ def replay(
     on_screen: Callable[[Screen], object] | None = None,
     progress_bar: bool = False,
 ) -> NDArray[np.float32]:
-    """Play a demonstration again and return what each step pays, up to the episode's end.
+    """Replay a demonstration and return the reward of each step, up to the episode's end.
 
-    Play that does not say how to play it again (`settings_to_replay`) is taken to be Atari's,
-    from the game's start, with sticky actions off, as the planner's is.
+    Play without settings (`settings_to_replay`) is assumed to be of an Atari game, from its start,
+    with sticky actions off, like the planner's.
 
     Args:
-        demonstration: What to play.
-        env: The environment to play it in; made as the demonstration's settings say if None.
-            Wrappers around it are left out.
+        demonstration: The demonstration to replay.
+        env: The environment to play in, whose wrappers are ignored; made from the demonstration's
+            settings if None.
         on_screen: Called with the screen at the start and after every step.
         progress_bar: Whether to show the steps, if on a terminal.
 
@@ -45,8 +45,8 @@ def replay(
         The rewards, shape ``(steps,)``, or fewer if the episode is over before the actions are.
 
     Raises:
-        DemonstrationError: There is no knowing how to play it, or the environment lacks one of
-            its actions or has other steps.
+        DemonstrationError: It is unknown how to replay it, or the environment lacks one of its
+            actions or has another frameskip.
 
     Example:
         >>> names, actions = ("NOOP", "FIRE"), np.array([1, 0, 0, 0], dtype=np.uint8)
@@ -75,15 +75,15 @@ def begin(
     env: gym.Env[Any, Any] | None = None,
     render_mode: str | None = None,
 ) -> tuple[gym.Env[Any, Any], list[int]]:
-    """Return the environment at the start of a demonstration, and the actions as it counts them.
+    """Return the environment at the start of a demonstration, and the actions as its indices.
 
     Args:
-        demonstration: What is to be played.
-        env: The environment to play it in, as `replay` takes it.
-        render_mode: That of the environment, if it is made here.
+        demonstration: The demonstration to play.
+        env: The environment to play in, as in `replay`.
+        render_mode: The environment's render mode, if it is made here.
 
     Raises:
-        DemonstrationError: As `replay` raises it.
+        DemonstrationError: As in `replay`.
     """
     settings = settings_to_replay(demonstration) if env is None else demonstration.settings
     playing = (_make(settings, render_mode) if env is None else env).unwrapped
@@ -98,7 +98,7 @@ def begin(
 
 
 def settings_to_replay(demonstration: Demonstration) -> Mapping[str, Any]:
-    """Return the settings to play a demonstration with: its own, or those of the planner.
+    """Return the settings to replay a demonstration with: its own, or the planner's.
 
     Raises:
         DemonstrationError: It has none and is not known to be of an Atari game.
@@ -126,7 +126,7 @@ def settings_to_replay(demonstration: Demonstration) -> Mapping[str, Any]:
 
 
 def first_difference(recorded: NDArray[np.float32], replayed: NDArray[np.float32]) -> int | None:
-    """Return the first step that did not pay what it paid when recorded; None if all did.
+    """Return the first step whose reward differs from the recorded one; None if none does.
 
     Example:
         >>> first_difference(np.float32([0, 1, 0]), np.float32([0, 1]))
@@ -143,9 +143,9 @@ def _make(settings: Mapping[str, Any], render_mode: str | None) -> gym.Env[Any, 
     """The environment that settings from a file describe."""
     id, kwargs = settings["id"], settings.get("kwargs", {})
     if not isinstance(id, str) or ":" in id or not isinstance(kwargs, dict):
-        # gym.make would import the module before a colon, which a file must not make it do.
+        # gym.make would import the module before a colon, which a file must not be able to do.
         raise DemonstrationError(f"settings name no environment: id {id!r}, kwargs {kwargs!r}")
-    # Files have lists where gym.make was given tuples.
+    # JSON turns tuples given to gym.make into lists.
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in kwargs.items()}
     return make(id, given | {"render_mode": render_mode, "disable_env_checker": True})
 
@@ -171,7 +171,7 @@ def _actions_in(env: gym.Env[Any, Any], demonstration: Demonstration) -> list[in
 
 
 def _screen(env: gym.Env[Any, Any]) -> Screen:
-    """The present screen."""
+    """The current screen."""
     screen = env.render()
     if not isinstance(screen, np.ndarray):
         raise DemonstrationError(

@@ -1,4 +1,4 @@
-"""Replaying movies of stable-retro, and telling where play departs from what was recorded."""
+"""Replay stable-retro movies and detect where play departs from the recording."""
 
 import gzip
 from collections.abc import Callable, Sequence
@@ -26,20 +26,20 @@ from macro_gym.retro_games import Integration, integration
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MovieReplay:
-    """What came of playing a movie again.
+    """Result of replaying a movie.
 
     Args:
         game: The game, as in ``Airstriker-Genesis-v0``.
-        state: Name of the savestate that it starts from; empty if it is none of the game's.
-        rewards: What each frame paid, shape ``(frames,)``; the first player's.
+        state: Name of the savestate that it starts from; empty if it is not one of the game's.
+        rewards: Reward of each frame, shape ``(frames,)``; the first player's.
         memory: The console's memory after the last frame, shape ``(bytes,)``.
         over: The first frame, from 1, after which the scenario says that the game is over; None if
             it never does.
-        checks: How many looks at the memory were compared; 0 for movies without checks.
+        checks: Number of checks of the memory; 0 for movies without checks.
         departed: The last frame after which the memory was as recorded, and the first after which
-            it was not; the same frame 0 twice if it never was. None if it always was.
-        edited: Whether the movie's buttons are others than were recorded.
-        differences: What else is not as it was when the movie was recorded, in words.
+            it was not; frame 0 twice if it never was. None if it always was.
+        edited: Whether the movie's buttons differ from those recorded.
+        differences: Other differences from the recording, in words.
     """
 
     game: str
@@ -53,7 +53,7 @@ class MovieReplay:
     differences: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Whether play went as it was recorded, as far as that is known."""
+        """Whether play went as recorded, as far as known."""
         frames, score = len(self.rewards), float(self.rewards.sum())
         edited = "the buttons in the movie were changed since"
         if self.departed is not None:
@@ -73,7 +73,7 @@ def replay_movie(
     on_screen: Callable[[Screen], object] | None = None,
     progress_bar: bool = False,
 ) -> MovieReplay:
-    """Play a movie again, and compare the console's memory where the movie holds checks.
+    """Replay a movie, and compare the console's memory if the movie holds checks.
 
     Args:
         path: The movie.
@@ -81,10 +81,10 @@ def replay_movie(
         progress_bar: Whether to show the frames, if on a terminal.
 
     Raises:
-        DemonstrationError: The movie is malformed, or the emulator refuses its savestate.
+        DemonstrationError: The movie is malformed, or the emulator rejects its savestate.
         UnknownGameError: stable-retro does not integrate its game.
         MissingRomError: The game's ROM was not imported.
-        EmulatorInUseError: This process runs a game of stable-retro already.
+        EmulatorInUseError: This process already runs a stable-retro game.
     """
     from macro_gym.retro_emulator import retro_env
 
@@ -121,7 +121,7 @@ def _play(
     on_screen: Callable[[Screen], object] | None,
     progress_bar: bool,
 ) -> tuple[NDArray[np.float32], int | None, list[int]]:
-    """What each frame pays, after which one the game is over, and the memory's checksums."""
+    """The reward of each frame, the frame after which the game is over, and memory checksums."""
     from tqdm import tqdm
 
     rewards: list[float] = []
@@ -142,14 +142,14 @@ def _play(
 
 
 def _scenario(game: Integration, checks: Checks | None) -> str:
-    """The scenario that a movie was recorded with, or the usual one if it is not here."""
+    """The scenario that a movie was recorded with, or the default if it is missing here."""
     name = None if checks is None else checks.scenario
     there = name and (game.folder / f"{name}.json", Path(name))
     return str(game.scenario_file(name if there and any(map(Path.is_file, there)) else None))
 
 
 def _state_name(game: Integration, state: bytes) -> str:
-    """The savestate of the integration that this is; empty if it is none of them."""
+    """Name of the integration's savestate that this is; empty if it is none of them."""
     files = ((name, game.folder / f"{name}.state") for name in game.states)
     return next((name for name, file in files if gzip.decompress(file.read_bytes()) == state), "")
 
@@ -157,14 +157,14 @@ def _state_name(game: Integration, state: bytes) -> str:
 def _departed(
     recorded: Sequence[int], found: Sequence[int], looks: Sequence[int]
 ) -> tuple[int, int] | None:
-    """Between which frames the memory ceased to be as recorded; None if it did not."""
+    """The frames between which the memory departed from the recording; None if it did not."""
     pairs = zip(recorded, found, strict=False)  # Rows may have been cut off or added.
     first = next((i for i, (then, now) in enumerate(pairs) if then != now), None)
     return None if first is None else (looks[max(first - 1, 0)], looks[first])
 
 
 def _differences(checks: Checks, game: Integration, emulator: str) -> tuple[str, ...]:
-    """What is not as it was when a movie was recorded, but for its buttons."""
+    """Differences from the recording, other than the movie's buttons."""
     rom = rom_sha1(game)
     differences = []
     if checks.rom != rom:
@@ -175,7 +175,7 @@ def _differences(checks: Checks, game: Integration, emulator: str) -> tuple[str,
 
 
 def _departure(departed: tuple[int, int], frames: int, causes: tuple[str, ...]) -> str:
-    """Where play departed, and why it may have."""
+    """Where play departed, and possible causes."""
     before, after = departed
     where = (
         f"between frame {before} and frame {after} of {frames}"
@@ -190,7 +190,7 @@ def _departure(departed: tuple[int, int], frames: int, causes: tuple[str, ...]) 
 
 
 def _likelihood(over: int | None, frames: int) -> str:
-    """What can be told of a movie without checks."""
+    """What can be said about a movie without checks."""
     if over is None:
         return (
             "nothing in the movie tells whether they go as recorded; the game is not over at its "

@@ -1,4 +1,4 @@
-"""Play at 60 Hz, or any frame skip, as the steps of an agent that skips more frames."""
+"""Resample play at 60 Hz, or any frameskip, to an agent's larger frameskip."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,17 +13,17 @@ from macro_gym.errors import FrameSkipError
 def resample(demonstration: Demonstration, frameskip: int) -> Demonstration:
     """Return the play in steps of ``frameskip`` frames.
 
-    Each block of old steps becomes a step whose action is the block's most frequent one; of
-    equally frequent actions the one that comes first in the block wins, which is what an agent
-    deciding there would have begun. Its reward is the sum of theirs. A last, incomplete block
-    becomes a step like any other, so that no reward is lost.
+    Each block of old steps becomes one step, with the block's most frequent action; ties go to the
+    action that comes first in the block, which an agent deciding there would have started with. Its
+    reward is the sum of theirs. An incomplete last block becomes a step like any other, so that no
+    reward is lost.
 
     Args:
-        demonstration: Play whose frame skip divides ``frameskip``.
+        demonstration: Play whose frameskip divides ``frameskip``.
         frameskip: Frames per step of the result.
 
     Raises:
-        FrameSkipError: The play's frame skip is unknown, or does not divide ``frameskip``.
+        FrameSkipError: The play's frameskip is unknown, or does not divide ``frameskip``.
 
     Example:
         >>> names, frames = ("NOOP", "LEFT"), np.array([0, 1, 1, 1, 0, 0, 1, 1, 1])
@@ -49,7 +49,7 @@ def resample(demonstration: Demonstration, frameskip: int) -> Demonstration:
 
 
 def _majority(actions: NDArray[np.uint8], block: int) -> NDArray[np.uint8]:
-    """The most frequent action of each block, the first in it of equally frequent ones."""
+    """The most frequent action of each block; ties go to the first."""
     blocks = _blocks(actions.astype(np.int64), block, -1)
     counts = (blocks[:, :, None] == blocks[:, None, :]).sum(axis=2)
     best = np.argmax(np.where(blocks >= 0, counts, 0), axis=1)
@@ -64,6 +64,6 @@ def _sums(rewards: NDArray[np.float32], block: int) -> NDArray[np.float32]:
 
 
 def _blocks(steps: NDArray[Any], block: int, fill: int) -> NDArray[Any]:
-    """The steps in rows of ``block``, the last row filled up; shape ``(blocks, block)``."""
+    """The steps in rows of ``block``, the last row padded; shape ``(blocks, block)``."""
     filled = np.pad(steps, (0, -len(steps) % block), constant_values=fill)
     return filled.reshape(-1, block)

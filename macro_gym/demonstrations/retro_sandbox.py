@@ -1,4 +1,4 @@
-"""Games of stable-retro as the planner plays them: in the one emulator that a process can have."""
+"""stable-retro games for the planner, in the one emulator that a process can have."""
 
 import warnings
 from collections import Counter
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from macro_gym.retro_emulator import RetroEmulator, RetroState
 
 WATCHED = 128
-"""Cells of memory in which novelty is looked for: as many as an Atari has."""
+"""Memory cells watched for novelty: as many as an Atari has."""
 
 SAMPLED_STEPS = 256
-"""Steps of random play that tell which cells change."""
+"""Steps of random play that reveal which cells change."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetroGame:
-    """A game of stable-retro, and how to play it.
+    """A stable-retro game, and how to play it.
 
     Args:
         key: The game, as in ``Airstriker-Genesis-v0``; also without version, or as in an id.
-        state: Savestate to start from; None for the integration's own.
-        scenario: What is rewarded and when the game is over; None for the integration's own.
+        state: Savestate to start from; None for the integration's default.
+        scenario: What is rewarded and when the game is over; None for the integration's default.
         buttons: The actions, as in ``("NOOP", "B", "LEFT+B")``; None for all combinations that
-            the integration allows. Fewer are searched better.
+            the integration allows. The search plays better with fewer.
 
     Raises:
         UnknownGameError: stable-retro does not integrate the game.
-        MissingRomError: Its ROM is not there.
+        MissingRomError: Its ROM was not imported.
         EnvironmentSettingError: The game lacks the state, the scenario or a button, or a
-            combination is named twice.
+            combination is repeated.
     """
 
     key: str
@@ -51,7 +51,7 @@ class RetroGame:
     buttons: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be played; name the game as stable-retro does."""
+        """Validate the fields; use stable-retro's name of the game."""
         known = integration(self.key)
         known.require_rom()
         if self.state is not None:
@@ -65,12 +65,12 @@ class RetroGame:
 
     @property
     def name(self) -> str:
-        """The game as demonstrations name it."""
+        """The game's name in demonstrations."""
         return self.key
 
     @property
     def options(self) -> dict[str, str]:
-        """What was chosen beside the game."""
+        """Choices besides the game."""
         given = {
             "state": self.state,
             "scenario": self.scenario,
@@ -85,7 +85,7 @@ class RetroGame:
 
     @contextmanager
     def begun(self, settings: "PlannerSettings", seed: int) -> Iterator[tuple[Sandbox, Sandbox]]:
-        """Give the game's start twice, to play and to rewind, until the block ends."""
+        """Yield two sandboxes at the game's start: one to play in, and one to rewind."""
         with closing(self.loaded(settings.repeat_action_probability, seed)) as emulator:
             sticky, never = emulator.random, _never
             emulator.random = never
@@ -99,10 +99,9 @@ class RetroGame:
     def paid(
         self, settings: "PlannerSettings", seed: int, actions: Sequence[int], paid: Sequence[float]
     ) -> Sequence[float]:
-        """Play the actions in an emulator that is never rewound; return what that pays.
+        """Replay the actions in an emulator that is never rewound; return the rewards.
 
-        A warning says if it is not what they paid before: the emulator's savestates then lack
-        something.
+        Warns if they differ from ``paid``: the emulator's savestates then lack something.
         """
         again: list[float] = []
         with closing(self.loaded(settings.repeat_action_probability, seed)) as emulator:
@@ -121,7 +120,7 @@ class RetroGame:
         return again
 
     def to_replay(self, settings: "PlannerSettings", seed: int) -> dict[str, Any]:
-        """Return what a demonstration states as its settings."""
+        """Return the settings that a demonstration of this play states."""
         return {
             "id": f"MacroRetro/{self.key}",
             "kwargs": {
@@ -136,10 +135,10 @@ class RetroGame:
         }
 
     def loaded(self, repeat_action_probability: float = 0.0, seed: int = 0) -> "RetroEmulator":
-        """Return the game at its start; actions stick as the environment's after ``reset(seed)``.
+        """Return the game at its start; actions stick as in the environment after ``reset(seed)``.
 
         Raises:
-            EmulatorInUseError: This process runs a game of stable-retro already.
+            EmulatorInUseError: This process already runs a stable-retro game.
         """
         from macro_gym.retro_emulator import RetroEmulator
 
@@ -159,15 +158,15 @@ class RetroGame:
 def changing_cells(
     emulator: "RetroEmulator", n_actions: int, settings: "PlannerSettings"
 ) -> NDArray[np.int64]:
-    """Return cells of memory to look for novelty in: 128 of those that random play changes.
+    """Return the memory cells to watch for novelty: 128 of those that random play changes.
 
-    They are spread evenly over them, and the same for every seed. All cells would be too many: a
-    Genesis has 65,536, of which most are pictures and tables.
+    They are spread evenly, and the same for every seed. All cells would be too many: a Genesis has
+    65,536, most of them pictures and tables.
 
     Args:
-        emulator: The game, at its start; it is reset.
+        emulator: The game, at its start; it is reset afterwards.
         n_actions: Number of primitives.
-        settings: The planner's.
+        settings: The planner's settings.
     """
     first = emulator.env.get_ram()
     changed = np.zeros(len(first), dtype=bool)
@@ -184,12 +183,12 @@ def changing_cells(
 
 @dataclass(slots=True)
 class _Shared:
-    """The one emulator of the process, and whose turn it is.
+    """The process's one emulator, and the sandbox using it.
 
     Args:
         emulator: The emulator.
-        cells: Addresses of the cells that are watched.
-        turn: The sandbox whose game it holds; None if the start.
+        cells: Addresses of the watched cells.
+        turn: The sandbox whose game it holds; None at the start.
     """
 
     emulator: "RetroEmulator"
@@ -198,16 +197,16 @@ class _Shared:
 
 
 class RetroSandbox:
-    """A game of stable-retro that can be rewound, and that shares its emulator with others.
+    """A stable-retro game that can be rewound and that shares its emulator with others.
 
-    Whatever is asked of it, the emulator is first brought to where this game stands; a savestate
-    takes less time than a frame.
+    Before anything else, the emulator is brought to this game's state; restoring a savestate takes
+    less time than a frame.
 
     Args:
-        shared: The emulator, at the game's start if nobody's turn has come.
+        shared: The emulator, at the game's start if no sandbox has used it yet.
         primitives: Names of the actions.
         frameskip: Frames per step.
-        random: Draws a number within [0, 1) at each frame, for sticky actions.
+        random: Draws a number within [0, 1) for each frame, for sticky actions.
     """
 
     def __init__(
@@ -217,34 +216,34 @@ class RetroSandbox:
         frameskip: int,
         random: Callable[[], float],
     ) -> None:
-        """Stand where the emulator does."""
+        """Start from the emulator's current state."""
         self.primitives = primitives
         self._shared, self._frameskip, self._random = shared, frameskip, random
         self._here = shared.emulator.save()
 
     def act(self, action: int) -> float:
-        """Take one step; return the points."""
+        """Take one step; return the points scored."""
         emulator = self._emulator()
         return sum(emulator.act(action) for _ in range(self._frameskip))
 
     def save(self) -> "_Moment":
-        """Return the present state."""
+        """Return the current state."""
         emulator = self._emulator()
         return _Moment(emulator.save(), emulator.env.get_ram())
 
     def restore(self, state: "_Moment") -> None:
-        """Go to ``state``."""
+        """Restore ``state``."""
         self._emulator().restore(state.emulator)
 
     def same(self, one: "_Moment", other: "_Moment") -> bool:
         """Whether the whole memory is the same.
 
-        The saved states themselves cannot be compared: they end in bytes without meaning.
+        The saved states themselves cannot be compared: they end in meaningless bytes.
         """
         return np.array_equal(one.memory, other.memory)
 
     def memory(self) -> Memory:
-        """Return the cells that are watched."""
+        """Return the watched cells."""
         cells: Memory = self._emulator().env.get_ram()[self._shared.cells]
         return cells
 
@@ -257,7 +256,7 @@ class RetroSandbox:
         return self._emulator().over()
 
     def _emulator(self) -> "RetroEmulator":
-        """The emulator, where this game stands."""
+        """The emulator, at this game's state."""
         shared = self._shared
         emulator = shared.emulator
         if shared.turn is not self:
@@ -283,7 +282,7 @@ class _Moment:
 
 
 def _require_distinct(buttons: Sequence[str]) -> None:
-    """Refuse combinations that are named twice."""
+    """Raise if a combination is repeated."""
     repeated = [name for name, times in Counter(buttons).items() if times > 1]
     if repeated:
         raise EnvironmentSettingError(
@@ -293,5 +292,5 @@ def _require_distinct(buttons: Sequence[str]) -> None:
 
 
 def _never() -> float:
-    """No action sticks, however likely."""
+    """A draw that lets no action stick, whatever the probability."""
     return 1.0

@@ -1,7 +1,7 @@
-"""The planner's search: one plan, kept from point to point and improved where it may be.
+"""The planner's search: one plan, carried along the episode and improved by random changes.
 
-The emulator's state is kept every few steps of the plan, so that a change runs only what comes
-after it, and a plan that goes on as foreseen is not run again.
+The emulator's state is saved every few steps of the plan, so that a change reruns only what comes
+after it, and a plan that unfolds as predicted is not rerun.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ Plan = NDArray[np.int64]
 """Indices of primitives, shape ``(horizon,)``."""
 
 Memory = NDArray[np.uint8]
-"""The console's memory, or the part of it that is watched, shape ``(cells,)``."""
+"""The console's memory, or the watched part of it, shape ``(cells,)``."""
 
 State = Any
-"""The emulator at some moment, as its sandbox keeps it."""
+"""A saved state of the emulator, as its sandbox stores it."""
 
 
 class Sandbox(Protocol):
@@ -32,22 +32,22 @@ class Sandbox(Protocol):
         """Names of the actions."""
 
     def act(self, action: int) -> float:
-        """Take one step; return the points."""
+        """Take one step; return the points scored."""
 
     def save(self) -> State:
-        """Return the present state."""
+        """Return the current state."""
 
     def restore(self, state: State) -> None:
-        """Go to ``state`` so that what follows depends on nothing else."""
+        """Restore ``state`` so fully that what follows depends on nothing else."""
 
     def same(self, one: State, other: State) -> bool:
-        """Whether what follows either state is the same."""
+        """Whether what follows is the same from either state."""
 
     def memory(self) -> Memory:
-        """Return the memory, in which novelty is looked for; always as many cells."""
+        """Return the memory to watch for novelty; always the same number of cells."""
 
     def lives(self) -> int:
-        """Return the lives left; always the same if the game does not tell."""
+        """Return the lives left; constant if the game does not report them."""
 
     def over(self) -> bool:
         """Whether the game is over."""
@@ -55,13 +55,13 @@ class Sandbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A plan, and what it leads to up to the first lost life.
+    """A plan and its outcome, up to the first lost life or the end of the game.
 
     Args:
         plan: The actions.
         rewards: Points of each step that was run.
-        lost: Whether the last of them lost a life.
-        states: The emulator before every ``commit``-th step, the first included.
+        lost: Whether the last of them lost a life or ended the game.
+        states: The emulator's states at the start and after every ``commit`` steps.
         memories: The memory in each of ``states`` but the first.
     """
 
@@ -73,17 +73,17 @@ class Rollout:
 
 
 def rollout_value(rollout: Rollout, seen: NDArray[np.bool_], settings: "PlannerSettings") -> float:
-    """Discounted points, less the penalty of a lost life, plus what novelty is worth.
+    """Discounted points, less the penalty for a lost life, plus the novelty bonus.
 
     Args:
-        rollout: What happens.
-        seen: Which values the play has shown in which memory cell, shape
+        rollout: The rollout.
+        seen: Whether the play has shown each value in each memory cell, shape
             ``(cells, 256)``.
-        settings: What it is worth.
+        settings: The search's settings.
 
     Returns:
         ``Σ_t discount^t rewards_t − lost · discount^(T−1) life_penalty + novelty · news``, where
-        news is the mean number of cells whose value is new, over the memories.
+        news is the number of cells whose value is new, averaged over the memories.
     """
     weights = settings.discount ** np.arange(len(rollout.rewards))
     value = float(weights @ np.array(rollout.rewards, dtype=float))
@@ -111,19 +111,20 @@ def changed_plan(
     n_actions: int,
     settings: "PlannerSettings",
 ) -> tuple[Plan, int]:
-    """Change a plan from one of its kept states on, more often an early one.
+    """Change a plan from one of its saved states on, more often from an early one.
 
-    Either all that follows is drawn anew, or one held action is put in, and the rest stays.
+    Either everything that follows is redrawn, or one held action overwrites part of it.
 
     Args:
-        rng: What draws.
+        rng: The random generator.
         plan: The plan.
-        last: The last of the kept states from which it may change.
+        last: Index of the last saved state from which it may change.
         n_actions: Number of primitives.
-        settings: The search's; ``splice`` is the probability of putting one action in.
+        settings: The search's settings; ``splice`` is the probability of overwriting with one
+            held action.
 
     Returns:
-        The new plan, and the state at which it departs from the old one.
+        The new plan, and the index of the state at which it departs from the old one.
     """
     part = int(rng.random() ** 2 * (last + 1))
     start, new = part * settings.commit, plan.copy()
@@ -136,12 +137,12 @@ def changed_plan(
 
 
 class Search:
-    """The best plan so far and the emulator in which others are tried.
+    """The best plan so far, and the sandbox in which others are tried.
 
     Args:
-        scratch: The game, where the search may rewind it.
+        scratch: The game, which the search may rewind.
         settings: How to search.
-        rng: What draws.
+        rng: The random generator.
     """
 
     best: Rollout
@@ -149,7 +150,7 @@ class Search:
     def __init__(
         self, scratch: Sandbox, settings: "PlannerSettings", rng: np.random.Generator
     ) -> None:
-        """Begin with nothing seen and no plan; call `begin` next."""
+        """Start with nothing seen and no plan; call `begin` next."""
         self.settings, self.rng = settings, rng
         self._scratch = scratch
         self._n_actions = len(scratch.primitives)
@@ -160,15 +161,15 @@ class Search:
         return held_actions(self.rng, steps, self._n_actions, self.settings.holds)
 
     def see(self, memory: Memory) -> None:
-        """Note what the play has shown."""
+        """Record the memory values that the play has shown."""
         self._seen[np.arange(len(memory)), memory] = True
 
     def begin(self, here: State, plan: Plan) -> None:
-        """Take ``plan`` as the best, from ``here`` on."""
+        """Make ``plan``, run from ``here``, the best one."""
         self.best = self._run(Rollout(plan, (), False, (here,), ()), 0)
 
     def improve(self) -> None:
-        """Try changes of the best plan, keep each that is worth more; try on while it is bad."""
+        """Try changes to the plan and keep improvements; try more while its value is negative."""
         value = self._value(self.best)
         for trial_number in range(max(self.settings.trials, self.settings.rescue_trials)):
             if trial_number >= self.settings.trials and value >= 0:
@@ -183,11 +184,11 @@ class Search:
                 self.best, value = trial, worth
 
     def go_on(self, here: State, memory: Memory) -> None:
-        """Drop the steps that were played and add as many at the end.
+        """Drop the steps that were played and append as many.
 
         Args:
-            here: The game after them.
-            memory: Its memory; if it is not as foreseen, the plan is run again.
+            here: The game's state after them.
+            memory: Its memory; if it is not as predicted, the plan is rerun.
         """
         best, commit = self.best, self.settings.commit
         plan = np.concatenate([best.plan[commit:], self.draw(commit)])
@@ -204,13 +205,13 @@ class Search:
         self.best = rest if rest.lost else self._run(rest, len(rest.states) - 1)
 
     def _value(self, rollout: Rollout) -> float:
-        """What a rollout is worth to the play as it stands."""
+        """A rollout's value at the current point of the play."""
         return rollout_value(rollout, self._seen, self.settings)
 
     def _run(self, prefix: Rollout, part: int, known: Rollout | None = None) -> Rollout:
-        """Run ``prefix.plan`` from its state number ``part`` on; what is before stays.
+        """Run ``prefix.plan`` from state number ``part``, keeping what comes before it.
 
-        Where it comes to a state of ``known`` with the same left to do, the rest is taken from it.
+        If it reaches a state of ``known`` with the same steps ahead, the rest is copied from there.
         """
         settings, scratch = self.settings, self._scratch
         start = part * settings.commit
@@ -235,13 +236,13 @@ class Search:
         return Rollout(prefix.plan, tuple(rewards), lost, tuple(states), tuple(memories))
 
     def _meets(self, plan: Plan, step: int, states: Sequence[State], known: Rollout) -> bool:
-        """Whether a plan has come to a state that ``known`` was in, and goes on as it does.
+        """Whether a plan has reached a state of ``known`` and has the same steps ahead.
 
         Args:
             plan: The plan.
             step: Steps of it that were run, a multiple of ``commit``.
             states: The emulator before every ``commit``-th of them, and after the last.
-            known: What is known of another plan from the same state on.
+            known: The rollout of another plan from the same state.
         """
         return (
             len(states) <= len(known.states)

@@ -1,4 +1,4 @@
-"""One door to every reader: what format a path is of, and its play."""
+"""The common entry point of all readers: recognise a path's format and read its play."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ READERS: dict[Format, Callable[[Path, str, OnBad], Iterator[Demonstration]]] = {
     "plain": read_plain,
 }
 
-# The first that a file's name matches wins.
+# The first pattern that matches a file's name wins.
 NAMES: tuple[tuple[str, Format], ...] = (
     (r"metadata\.json", "minari"),
     (r".*\.bk2", "bk2"),
@@ -48,11 +48,11 @@ def read_play(
     r"""Yield the play in a file or folder of any format.
 
     Args:
-        path: The file or folder; for Minari, a dataset's id will do.
-        format: The format; recognised by names of files and folders if None.
-        game: The game, to choose it or where the path does not tell it.
-        on_bad: What to do about a malformed file: raise its error, or return to go on.
-        player: The one player to read of movies, from 1; all if None.
+        path: The file or folder; for Minari, a dataset's id also works.
+        format: The format; recognised by the names of files and folders if None.
+        game: The game, to select it or if the path does not tell it.
+        on_bad: What to do about a malformed file: raise its error, or return to continue.
+        player: The only player to read from movies, from 1; all if None.
 
     Raises:
         DemonstrationError: A file is malformed, or there is no play.
@@ -77,10 +77,10 @@ def read_play(
 
 
 def recognise(path: Path) -> Format:
-    """Return the format of a path, by the names of what it holds.
+    """Return the format of a path, judging by the file names in it.
 
     Raises:
-        DemonstrationError: It is of no format or of several.
+        DemonstrationError: It has no known format, or several.
         FileNotFoundError: There is no such path.
     """
     if not path.exists():
@@ -88,11 +88,11 @@ def recognise(path: Path) -> Format:
             return "minari"
         raise FileNotFoundError(f"there is no file or folder {path}")
     if (path / "trajectories").is_dir():
-        return "atari-grand-challenge"  # Its millions of screens need not be looked at.
+        return "atari-grand-challenge"  # No need to list its millions of screens.
     files = path.rglob("*") if path.is_dir() else iter([path])
     formats = {format for file in files if (format := _format(file.name)) is not None}
     if len(formats) > 1:
-        formats -= {"plain"}  # Tables lie beside other formats, as Atari-HEAD's meta_data.csv.
+        formats -= {"plain"}  # Other formats include tables, such as Atari-HEAD's meta_data.csv.
     if not formats:
         raise DemonstrationError(
             f"{path} holds no play (.npz); `macro-gym plan GAME --output {path}` makes some. If it "
@@ -106,5 +106,5 @@ def recognise(path: Path) -> Format:
 
 
 def _format(name: str) -> Format | None:
-    """The format that a file's name is of, if any."""
+    """The format that a file's name matches, if any."""
     return next((format for pattern, format in NAMES if re.fullmatch(pattern, name)), None)

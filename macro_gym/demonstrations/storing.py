@@ -1,4 +1,4 @@
-"""Files for recordings: a new one for each, whole or not there."""
+"""Store recordings atomically, each in a new file."""
 
 import os
 import re
@@ -9,13 +9,13 @@ from macro_gym.demonstrations.demonstration import Demonstration
 
 
 def store(demonstration: Demonstration, folder: str | os.PathLike[str]) -> Path:
-    """Write an episode to ``<game>-<number>.npz``, the number after those that are there.
+    """Write an episode to ``<game>-<number>.npz``, numbered after the existing files.
 
-    The file is whole or not there, and no other is ever replaced, also when several processes
-    write to the same folder.
+    The file is written atomically and never replaces another, even if several processes write to
+    the same folder.
 
     Returns:
-        The file.
+        The path of the file.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -26,17 +26,17 @@ def store(demonstration: Demonstration, folder: str | os.PathLike[str]) -> Path:
 
 
 def keep(whole: Path, folder: Path, name: str, suffix: str, digits: int = 1) -> Path:
-    """Give a file its place, ``<name>-<number><suffix>``, and replace none.
+    """Give a file its final name, ``<name>-<number><suffix>``, replacing none.
 
     Args:
         whole: The file, on the same disk as ``folder``.
-        folder: Where it goes.
-        name: What its name begins with.
-        suffix: What its name ends in.
-        digits: Digits of its number, at least.
+        folder: Folder to put it in.
+        name: Start of its name.
+        suffix: End of its name.
+        digits: Minimum number of digits in its number.
 
     Returns:
-        Its place.
+        Its new path.
     """
     number = next_number(folder, name, suffix)
     while True:
@@ -50,17 +50,17 @@ def keep(whole: Path, folder: Path, name: str, suffix: str, digits: int = 1) -> 
 
 
 def _place(whole: Path, path: Path) -> None:
-    """Give a file a name that none has.
+    """Give a file a name that is not taken.
 
     Raises:
-        FileExistsError: One has it.
+        FileExistsError: It is taken.
     """
     try:
-        os.link(whole, path)  # Unlike renaming, it refuses to replace.
+        os.link(whole, path)  # Unlike renaming, linking never replaces a file.
     except FileExistsError:
         raise
     except OSError:
-        # Of file systems without links: exFAT, some shares. An empty file keeps the name meanwhile.
+        # File systems without links: exFAT, some shares. An empty file reserves the name meanwhile.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         try:
             whole.replace(path)
@@ -70,7 +70,7 @@ def _place(whole: Path, path: Path) -> None:
 
 
 def next_number(folder: Path, name: str, suffix: str = ".npz") -> int:
-    """Return the number after the largest of the files ``<name>-<number><suffix>``; 0 for none."""
+    """Return the number after the largest of the files ``<name>-<number><suffix>``; 0 if none."""
     pattern = rf"{re.escape(name)}-(\d+){re.escape(suffix)}"
     found = (re.fullmatch(pattern, path.name) for path in folder.glob(f"*{suffix}"))
     return max((int(match[1]) + 1 for match in found if match), default=0)

@@ -1,4 +1,4 @@
-"""Play in one action set as play in another, matched by what the actions' names say."""
+"""Translate play from one action set to another, matching actions by name."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +12,10 @@ from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.errors import RemapError
 
 PARTS = ("FIRE", "DOWN", "UP", "LEFT", "RIGHT")
-"""Parts of an ALE action's name, the first dropped first where either could be."""
+"""Parts of an ALE action's name; where either of two could be dropped, the earlier one is."""
 
 Changes = Counter[tuple[str, str]]
-"""How many steps were changed from which action to which other one."""
+"""Number of steps whose action was changed, by old and new name."""
 
 
 def translate(
@@ -25,11 +25,11 @@ def translate(
 
     Args:
         demonstration: Play in any action set.
-        names: The action set wanted.
-        effects: Which of them to use for actions that they lack; `nearest_action` if None.
+        names: The target action set.
+        effects: Which of ``names`` replaces each old action; `nearest_action` if None.
 
     Returns:
-        The play, and how many steps became another action than they were.
+        The play, and counts of the steps whose action was changed.
 
     Raises:
         RemapError: ``names`` has nothing near an action that the play uses.
@@ -52,18 +52,17 @@ def translate(
 
 @cache
 def nearest_action(name: str, names: tuple[str, ...]) -> str:
-    """Return the action that is left of ``name`` when the parts that a game ignores are dropped.
+    """Return what is left of the action ``name`` when the parts that a game ignores are dropped.
 
-    It has nothing that ``name`` has not, and as much of it as possible; of equals, what keeps
-    LEFT or RIGHT comes before what keeps UP or DOWN, and both before FIRE. ``NOOP`` is what is
-    left if the game ignores every part.
+    It has no part that ``name`` lacks, and as many of its parts as possible; ties prefer keeping
+    LEFT or RIGHT to UP or DOWN, and both to FIRE. ``NOOP`` is left if the game ignores every part.
 
     Args:
         name: An Atari action, ``UPFIRE``, or a combination of buttons, ``UP+B``.
-        names: The actions that the game has.
+        names: The game's actions.
 
     Raises:
-        RemapError: ``names`` lacks even NOOP.
+        RemapError: No action in ``names`` is a part of ``name``, not even NOOP.
 
     Example:
         >>> nearest_action("UPFIRE", ("NOOP", "FIRE", "RIGHT", "LEFT"))
@@ -81,7 +80,7 @@ def nearest_action(name: str, names: tuple[str, ...]) -> str:
 
 
 def parts_of(name: str, names: Sequence[str]) -> list[str]:
-    """Return those of ``names`` that press nothing but what ``name`` presses.
+    """Return those of ``names`` that press only what ``name`` presses.
 
     Example:
         >>> parts_of("UPFIRE", ("NOOP", "FIRE", "UPRIGHT", "0"))
@@ -94,7 +93,7 @@ def parts_of(name: str, names: Sequence[str]) -> list[str]:
 
 
 def union(sets: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Return all names of several action sets, each once, in order of appearance."""
+    """Return the names in several action sets, without duplicates, in order of appearance."""
     return tuple(dict.fromkeys(name for names in sets for name in names))
 
 
@@ -108,5 +107,5 @@ def _parts(name: str) -> frozenset[str]:
 
 
 def _weight(parts: frozenset[str]) -> int:
-    """A number that is higher the later in `PARTS` the parts kept stand."""
+    """A weight that is higher for parts later in `PARTS`."""
     return sum(2 ** PARTS.index(part) for part in parts if part in PARTS)

@@ -1,4 +1,4 @@
-"""Videos: .mp4 by ffmpeg or .gif, a screen at a time."""
+"""Write videos screen by screen: .mp4 with ffmpeg, or .gif."""
 
 import math
 import shutil
@@ -16,26 +16,26 @@ from macro_gym.errors import EnvironmentSettingError, MissingDependencyError
 from macro_gym.files import replacing
 
 GIF_FPS = 30
-"""Screens a second in a GIF, at most: viewers slow down the delays below two hundredths."""
+"""Maximum screens per second in a GIF: viewers slow down delays below two hundredths."""
 
 
 @contextmanager
 def video(path: Path, fps: float, zoom: int = 1) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
-    """Write a video, whole or not at all.
+    """Write a video, atomically.
 
-    A GIF leaves screens out where there would be more than `GIF_FPS` a second, and shows ones that
-    are alike as one, for longer.
+    A GIF leaves out screens to stay within `GIF_FPS`, and shows consecutive screens that are alike
+    as one, for longer.
 
     Args:
         path: The file, ``.mp4`` or ``.gif`` in any case.
-        fps: Screens a second.
-        zoom: Pixels in the video along the side of one on the screen.
+        fps: Screens per second.
+        zoom: Video pixels along each side of a screen pixel.
 
     Yields:
-        What to call with each screen, of shape ``(height, width, 3)``.
+        A function to call with each screen, shape ``(height, width, 3)``.
 
     Raises:
-        EnvironmentSettingError: ``path`` ends in something else, or a number is out of its range.
+        EnvironmentSettingError: ``path`` has another suffix, or a number is out of range.
         MissingDependencyError: imageio or its ffmpeg are not installed.
     """
     suffix = path.suffix.lower()
@@ -63,11 +63,11 @@ def video(path: Path, fps: float, zoom: int = 1) -> Iterator[Callable[[NDArray[n
 
 
 def _writer(path: Path, fps: float) -> Any:
-    """What imageio writes such a file with."""
+    """Imageio's writer for this type of file."""
     try:
         import imageio.v2 as imageio
 
-        import_module("imageio_ffmpeg")  # imageio looks for it only when it writes.
+        import_module("imageio_ffmpeg")  # imageio only looks for it when it writes.
     except ImportError as error:
         raise MissingDependencyError(
             "videos need imageio and ffmpeg; install them with: pip install 'macro-gym[video]'"

@@ -1,4 +1,4 @@
-"""Ways to mine macros from play, each a pure function from demonstrations to a `MacroSet`."""
+"""Methods of mining macros from play: pure functions from demonstrations to a `MacroSet`."""
 
 from macro_gym.extraction.byte_pairs import mine_byte_pairs
 from macro_gym.extraction.compression import compress, mine_compressing

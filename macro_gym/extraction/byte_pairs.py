@@ -1,4 +1,4 @@
-"""Byte-pair merges: macros by joining, again and again, the two tokens most often side by side."""
+"""Byte-pair merges: macros made by repeatedly joining the most frequent pair of adjacent tokens."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,41 +16,41 @@ Counts = NDArray[np.int64]
 Indices = NDArray[np.intp]
 
 BATCH = 2**18
-"""Steps that are joined at a time, so that they stay in the processor's cache."""
+"""Steps joined at a time, so that they stay in the CPU cache."""
 
 
 def mine_byte_pairs(
     demonstrations: Sequence[Demonstration], settings: ExtractionSettings
 ) -> MacroSet:
-    """Return the first ``k`` tokens that byte-pair encoding makes of play.
+    """Return the first ``k`` tokens that byte-pair encoding makes from play.
 
-    The primitives are the first tokens. At each step the pair of neighbouring tokens that is most
-    frequent becomes a token, and replaces the pair wherever it stands, from left to right. Choices:
+    The primitives are the first tokens. At each step the most frequent pair of adjacent tokens
+    becomes a token and replaces the pair everywhere, from left to right. Choices:
 
-    - Neighbours are counted with overlap, as byte-pair encoders do: A A A holds (A, A) twice.
-      No pair spans two demonstrations.
-    - Of equally frequent pairs, that with the older left token is joined, then that with the older
-      right token; the primitives are the oldest, in order.
+    - Pairs are counted with overlap, as byte-pair encoders do: A A A holds (A, A) twice. No pair
+      spans two demonstrations.
+    - Of equally frequent pairs, the one with the older left token is joined first, then the one
+      with the older right token; the primitives are the oldest, in order.
     - Two pairs that spell the same macro become the same token.
     - A pair longer than ``max_length`` is never joined. Tokens shorter than ``min_length`` are
       made, since longer ones consist of them, but are not returned.
     - The first ``k`` tokens are the macros. (The paper makes more and then prunes them.)
 
-    With the same ceiling on lengths, or none, the tokens are those of the ``tokenizers`` library,
-    in the same order (`tests/macro_gym/test_byte_pairs.py`), which takes longer.
+    With the same limit on lengths, or none, the tokens and their order equal those of the slower
+    ``tokenizers`` library (`tests/macro_gym/test_byte_pairs.py`).
 
     Args:
         demonstrations: The play.
-        settings: What to mine; ``min_count`` is how often a pair must stand side by side.
+        settings: What to mine; ``min_count`` is the minimum count of a pair.
 
     Returns:
-        The set in order of creation; a macro's count is how often its pair stood side by side when
-        it was first joined, counted by weight.
+        The set in order of creation; a macro's count is that of its pair when it was first joined,
+        by weight.
 
     Raises:
-        DemonstrationError: The play cannot be counted together.
+        DemonstrationError: The demonstrations cannot be counted together.
         RemapError: A demonstration uses an action that the primitives lack.
-        InvalidMacroError: Fewer than ``k`` such macros come about.
+        InvalidMacroError: There are fewer than ``k`` such macros.
 
     Source: arXiv 2309.04459, section 3; Gage 1994, "A new algorithm for data compression".
     """
@@ -90,23 +90,23 @@ def _merges(play: IndexedPlay) -> Iterator[tuple[Macro, int]]:
 
 
 class _Pairs:
-    """How often each two tokens stand side by side, where both together are not too long."""
+    """Counts of adjacent token pairs whose joint length is within ``max_length``."""
 
     def __init__(self, primitives: int, max_length: int) -> None:
-        """Know the primitives, each of length one."""
+        """Start with the primitives, each of length one."""
         self._lengths: Counts = np.ones(primitives, np.int64)
         self._counts: Counts = np.zeros((primitives, primitives), np.int64)
         self._max_length = max_length
 
     def know(self, token: int, length: int) -> None:
-        """Make room for one more token."""
+        """Add a token of this length, making room for it."""
         if token == len(self._lengths):
             self._lengths = np.pad(self._lengths, (0, token))
             self._counts = np.pad(self._counts, (0, token))
         self._lengths[token] = length
 
     def add(self, stream: Stream, at: Indices, weight: int) -> None:
-        """Add ``weight`` to the pairs that begin ``at`` these places; -1 in ``stream`` is none."""
+        """Add ``weight`` to the pairs beginning at these positions; -1 in ``stream`` is none."""
         left, right = stream[at], stream[at + 1]
         fits = (left >= 0) & (right >= 0)
         fits &= self._lengths[left] + self._lengths[right] <= self._max_length
@@ -114,7 +114,7 @@ class _Pairs:
         np.add.at(self._counts.reshape(-1), pairs, weight)
 
     def most_frequent(self) -> tuple[int, int, int]:
-        """Left token, right token and count of the most frequent pair, of those the oldest."""
+        """Left token, right token and count of the most frequent pair; ties go to the oldest."""
         left, right = divmod(int(self._counts.argmax()), len(self._lengths))
         return left, right, int(self._counts[left, right])
 
@@ -122,7 +122,7 @@ class _Pairs:
 def _joined(
     stream: Stream, weight: int, pair: tuple[int, int], token: int, pairs: _Pairs
 ) -> Stream:
-    """Replace ``pair`` by ``token`` in ``stream``, and keep the count of the pairs up to date."""
+    """Replace ``pair`` by ``token`` in ``stream``, and update the counts of pairs."""
     at = np.flatnonzero((stream[:-1] == pair[0]) & (stream[1:] == pair[1]))
     if not len(at):
         return stream
@@ -140,7 +140,7 @@ def _joined(
 
 
 def _disjoint(at: Indices) -> Indices:
-    """The 1st, 3rd, 5th ... position of each run of consecutive ones."""
+    """The 1st, 3rd, 5th ... of each run of consecutive positions."""
     starts = np.flatnonzero(np.diff(at, prepend=-2) > 1)
     place = np.arange(len(at)) - np.repeat(starts, np.diff(starts, append=len(at)))
     disjoint: Indices = at[place % 2 == 0]

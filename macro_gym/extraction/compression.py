@@ -1,4 +1,4 @@
-"""Macros that compress play: chosen one by one for the decisions that each saves."""
+"""Macros that compress play, chosen one by one for the decisions that each saves."""
 
 import heapq
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -16,14 +16,14 @@ from macro_gym.macro_set import MacroSet
 Macro = tuple[int, ...]
 Indices = NDArray[np.intp]
 Effect = Callable[[Macro], Hashable]
-"""What a macro does, as a value to compare."""
+"""A macro's effect, as a value to compare."""
 
 CANDIDATES = 8
-"""Candidates for each macro that `mine_compressing` returns."""
+"""Number of candidates for each macro that `mine_compressing` returns."""
 NEAR = 1 / 8
-"""Edits per step that leave two macros near-duplicates: one in eight steps, none in seven."""
+"""Maximum edits per step between near-duplicates: one in eight steps, none in seven."""
 BATCH = 2**18
-"""Steps that are searched at a time, so that they stay in the processor's cache."""
+"""Steps searched at a time, so that they stay in the CPU cache."""
 
 
 def mine_compressing(
@@ -36,10 +36,10 @@ def mine_compressing(
     Args:
         demonstrations: The play to compress.
         settings: What to choose.
-        effect: What a macro does, as `compress` takes it.
+        effect: A macro's effect, as in `compress`.
 
     Raises:
-        DemonstrationError: The play cannot be counted together.
+        DemonstrationError: The demonstrations cannot be counted together.
         RemapError: A demonstration uses an action that the primitives lack.
         InvalidMacroError: Fewer than ``k`` macros save anything and differ enough.
     """
@@ -59,33 +59,33 @@ def compress(
     """Return the ``k`` of ``candidates`` that save the most decisions, without near-duplicates.
 
     A macro of n steps saves n − 1 decisions wherever it replaces n steps of play. The candidate
-    that saves most replaces its steps, from left to right; of what is left, the candidate that
-    saves most is next, and so on. So a macro's gain is what it saves beyond those before it, and
-    all gains together are the steps of play less the decisions that it then takes. Choices:
+    that saves most replaces its steps, from left to right; then the candidate that saves most of
+    what is left, and so on. So a macro's gain is what it saves beyond those before it, and the
+    gains sum to the steps of play less the decisions then needed. Choices:
 
-    - When nothing saves any more before there are ``k``, which some tens of macros achieve, the
-      rest is chosen in the same way for the play as it was at first: a second best for all of it.
+    - If nothing saves any more before ``k`` are chosen, often after some tens of macros, the rest
+      are chosen in the same way on the original play, as its second-best macros.
     - Of equal gains the longer macro comes first, then the one whose first differing primitive
       comes first.
     - A candidate is a near-duplicate if insertions, deletions and substitutions of at most
       ``near`` times the longer one's steps turn it into a macro chosen before: at 1/8, LEFT×7
       and LEFT×8 are, LEFT×6 and LEFT×7 are not.
-    - It is a duplicate too if its ``effect`` equals that of a macro chosen before, if one is
-      given: `emulated_effect`, or another function whose values can be compared.
-    - Listing the macros costs nothing: ``k`` says how many there are.
+    - If an ``effect`` is given (`emulated_effect`, or another function with comparable values), a
+      candidate is also a duplicate if its effect equals that of a macro chosen before.
+    - Listing the macros costs nothing: ``k`` sets their number.
 
     Args:
-        candidates: Macros of any origin; those of other lengths than asked for are left out.
+        candidates: Macros of any origin; those outside the range of lengths are left out.
         demonstrations: The play to compress.
-        settings: What to choose; ``min_count`` is how often a macro must replace steps.
-        near: Share of the longer macro's steps; from 0 (none is a near-duplicate) to 1.
-        effect: What a macro does, given as indices into the play's primitives.
+        settings: What to choose; ``min_count`` is the minimum number of replacements by a macro.
+        near: Share of the longer macro's steps, from 0 (none is a near-duplicate) to 1.
+        effect: A function from a macro, as indices into the play's primitives, to its effect.
 
     Returns:
-        The set in order of choice; a macro's count is how often it replaces steps, by weight.
+        The set in order of choice; a macro's count is its number of replacements, by weight.
 
     Raises:
-        DemonstrationError: The play cannot be counted together.
+        DemonstrationError: The demonstrations cannot be counted together.
         RemapError: The candidates or the play use an action that the primitives lack.
         InvalidMacroError: Fewer than ``k`` candidates save anything and differ enough.
 
@@ -113,22 +113,22 @@ def _chosen(
 
 
 class _Selection:
-    """The macros chosen so far, with how often each is used, and what may still be chosen."""
+    """The macros chosen so far, with the number of uses of each, and the candidates left."""
 
     def __init__(
         self, play: IndexedPlay, bounds: Mapping[Macro, int], near: float, effect: Effect | None
     ) -> None:
-        """Begin with nothing chosen."""
+        """Start with nothing chosen."""
         self.uses: dict[Macro, int] = {}
         self._play, self._bounds, self._near, self._effect = play, bounds, near, effect
         self._rest = set(bounds)
         self._effects: set[Hashable] = set()
 
     def go_through(self) -> bool:
-        """Choose for the whole play until nothing saves any more; return whether any did.
+        """Choose macros for the whole play until nothing saves any more; return whether any was.
 
-        What a macro saves only falls as others are chosen. So once the best bound is a gain of
-        this round, it is the best gain, and most candidates need no look.
+        A macro's gain only falls as others are chosen. So once the best bound is a gain computed
+        since the last choice, it is the best gain, and most candidates need not be evaluated.
         """
         k, min_count, before = self._play.settings.k, self._play.settings.min_count, len(self.uses)
         batches = [(separated(batch), weight) for batch, weight in self._play.batches(BATCH)]
@@ -148,7 +148,7 @@ class _Selection:
         return len(self.uses) > before
 
     def _takes(self, macro: Macro, count: int) -> bool:
-        """Choose ``macro`` unless its effect is known, and leave out what is near it."""
+        """Choose ``macro`` unless its effect is known, and drop its near-duplicates."""
         effect = macro if self._effect is None else self._effect(macro)
         if effect in self._effects:
             self._rest.remove(macro)
@@ -162,7 +162,7 @@ class _Selection:
 def _macro_set(
     play: IndexedPlay, bounds: Mapping[Macro, int], origin: str, alike: str, uses: dict[Macro, int]
 ) -> MacroSet:
-    """The chosen macros, if they are enough."""
+    """The chosen macros as a set; raises if they are too few."""
     settings = play.settings
     if len(uses) < settings.k:
         raise InvalidMacroError(
@@ -178,7 +178,7 @@ def _macro_set(
 
 
 def _places(stream: NDArray[np.int32], macro: Macro) -> Indices:
-    """Where ``macro`` stands in ``stream``, from left to right, without overlap."""
+    """Positions of ``macro`` in ``stream``, from left to right, without overlap."""
     at = np.flatnonzero(stream[: max(len(stream) - len(macro) + 1, 0)] == macro[0])
     for offset, primitive in enumerate(macro[1:], 1):
         at = at[stream[at + offset] == primitive]
@@ -186,7 +186,7 @@ def _places(stream: NDArray[np.int32], macro: Macro) -> Indices:
 
 
 def _disjoint(at: Indices, length: int) -> Indices:
-    """Of the places ``at``, in order, each that is ``length`` or more after the last one taken."""
+    """Those of the sorted positions ``at`` that are ``length`` or more after the last one taken."""
     begins = np.diff(at, prepend=-length) >= length  # taken, whatever is taken before
     if begins.all():
         return at
@@ -201,7 +201,7 @@ def _disjoint(at: Indices, length: int) -> Indices:
 
 
 def _replaced(stream: NDArray[np.int32], macro: Macro) -> NDArray[np.int32]:
-    """``stream`` with -1, which no macro holds, in place of each ``macro``."""
+    """``stream`` with each ``macro`` replaced by -1, which no macro holds."""
     at = _places(stream, macro)
     keep = np.ones(len(stream), bool)
     for offset in range(1, len(macro)):
@@ -212,7 +212,7 @@ def _replaced(stream: NDArray[np.int32], macro: Macro) -> NDArray[np.int32]:
 
 
 def _near(macro: Macro, others: set[Macro], near: float) -> set[Macro]:
-    """``macro`` and those of ``others`` within ``near`` times the longer one's steps of it."""
+    """``macro`` and its near-duplicates among ``others``."""
     known = list(others)
     lengths = np.array([len(other) for other in known])
     tokens = np.full((len(known), lengths.max()), -1)
@@ -223,10 +223,10 @@ def _near(macro: Macro, others: set[Macro], near: float) -> set[Macro]:
 
 
 def _edit_distances(macro: Macro, tokens: Indices, lengths: Indices) -> Indices:
-    """Edits from ``macro`` to the first ``lengths`` entries of each row of ``tokens``.
+    """Edit distances from ``macro`` to the first ``lengths`` entries of each row of ``tokens``.
 
     Returns:
-        Fewest insertions, deletions and substitutions, shape ``(rows,)``.
+        Minimum insertions, deletions and substitutions, shape ``(rows,)``.
     """
     # distances[j]: edits from the steps of `macro` read so far to the row's first j.
     distances = np.repeat(np.arange(tokens.shape[1] + 1)[:, None], len(tokens), axis=1)

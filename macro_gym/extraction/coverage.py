@@ -14,17 +14,17 @@ from macro_gym.extraction.settings import ExtractionSettings
 from macro_gym.macro_set import MacroSet
 
 BATCH = 2**19
-"""Steps, about, of the demonstrations that are parsed side by side."""
+"""Approximate number of steps parsed side by side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coverage:
-    """What the first macros of a set do for play.
+    """How well the first macros of a set cover play.
 
     Args:
-        sizes: How many macros, the first ones.
+        sizes: Numbers of macros, counted from the first.
         steps: Steps of the play.
-        covered: Share of the steps that lie in macros, shape ``(sizes,)``, within 0..1.
+        covered: Share of the steps covered by macros, shape ``(sizes,)``, within 0..1.
         decisions: Decisions per step, shape ``(sizes,)``, within 0..1; 1 without macros.
     """
 
@@ -43,24 +43,24 @@ def play_coverage(
 ) -> Coverage:
     """Return how much of ``play`` the first n macros cover, for each n in ``sizes``.
 
-    The play is cut into macros of the first n and primitives, each step in one of them, and:
+    The play is cut into primitives and the first n macros, so that each step is in one piece:
 
-    - ``covered`` is the largest share of steps in macros that any such cut reaches;
-    - ``decisions`` is the smallest number of pieces, over the steps, that any cut reaches: how
-      often an agent that plays the same must decide.
+    - ``covered`` is the largest share of steps in macros over all such cuts;
+    - ``decisions`` is the smallest number of pieces per step over all such cuts: how often an agent
+      that plays the same must decide.
 
-    Both are the best there are, not those of some parser, so more macros never make them worse.
-    No macro spans two demonstrations. Each demonstration counts by its steps.
+    Both are optima, not the results of some parser, so more macros never make them worse. No macro
+    spans two demonstrations. Each demonstration counts by its steps.
 
     Args:
-        macro_set: The macros, in their order.
-        play: What to cover, with the set's action names; 20,000 steps, 512 macros and all n take
+        macro_set: The macros, in order.
+        play: Play to cover, with the set's action names; 20,000 steps, 512 macros and all n take
             about a second.
         sizes: Numbers of macros; 1 to all of them if None.
         progress_bar: Whether to show the steps parsed, if on a terminal and if it takes long.
 
     Raises:
-        DemonstrationError: There is no play, or its frame skips differ or are not the set's.
+        DemonstrationError: There is no play, or its frameskips differ or are not the set's.
         RemapError: The play uses an action that the set's primitives lack.
         InvalidMacroError: A size is negative or larger than the number of macros.
     """
@@ -90,9 +90,9 @@ def play_coverage(
 
 
 def spread_sizes(k: int) -> tuple[int, ...]:
-    """Return some numbers of macros up to ``k``, 0 aside: enough for a curve on a log axis.
+    """Return numbers of macros from 1 to ``k``, enough for a curve on a log axis.
 
-    All powers of two and ``k`` are among them.
+    They include all powers of two and ``k``.
 
     Example:
         >>> spread_sizes(9)
@@ -106,12 +106,12 @@ def spread_sizes(k: int) -> tuple[int, ...]:
 
 
 def _tree(macro_set: MacroSet) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The macros' prefixes as a tree: node 0 is none of them, node 1 the empty one.
+    """The macros' prefixes as a tree: node 0 is no prefix, node 1 the empty one.
 
     Returns:
-        The node that each primitive leads to, and that padding leads to (0), shape
-        ``(nodes, primitives + 1)``; the rank of the macro that each node is, or the number of
-        macros, shape ``(nodes,)``.
+        The child of each node for each primitive, and for padding (0), shape
+        ``(nodes, primitives + 1)``; the rank of each node's macro, or the number of macros if it
+        has none, shape ``(nodes,)``.
     """
     k, width = len(macro_set.macros), len(macro_set.primitives) + 1
     children, ranks = [[0] * width, [0] * width], [k, k]
@@ -128,7 +128,7 @@ def _tree(macro_set: MacroSet) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def _padded(sequences: Sequence[Actions], padding: int) -> NDArray[np.int32]:
-    """The sequences as columns, shape ``(longest, sequences)``."""
+    """The sequences as columns, padded, shape ``(longest, sequences)``."""
     padded = np.full((max(map(len, sequences)), len(sequences)), padding, np.int32)
     for column, sequence in enumerate(sequences):
         padded[: len(sequence), column] = sequence
@@ -152,7 +152,7 @@ def _ranks(
 def _most(
     ranks: Sequence[NDArray[np.int32]], sizes: NDArray[np.int64], fee: int
 ) -> NDArray[np.int64]:
-    """The most that cutting the play can earn, shape ``(sizes,)``.
+    """Maximum earnings over all cuts of the play, shape ``(sizes,)``.
 
     A macro earns its length less ``fee``: without a fee, the steps it covers; with a fee of one,
     the decisions it saves. Primitives and padding earn nothing.
@@ -160,7 +160,7 @@ def _most(
     if not ranks:
         return np.zeros(len(sizes), np.int64)
     steps, demonstrations = ranks[0].shape
-    # The most that can be earned from each of the next steps on, the nearest first.
+    # Maximum earnings from each of the next steps on, the nearest first.
     nothing = np.zeros((demonstrations, len(sizes)), np.int32)
     ahead = deque([nothing] * len(ranks), len(ranks))
     for step in reversed(range(steps)):

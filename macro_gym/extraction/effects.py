@@ -1,4 +1,4 @@
-"""What macros do in a game, so that those that do the same can be told."""
+"""Macros' effects in a game, to detect macros that do the same."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,23 +22,23 @@ Outcome = tuple[bytes, ...]
 def emulated_effect(
     game: str, primitives: Sequence[str], frameskip: int = 4, moments: int = 8
 ) -> Callable[[tuple[int, ...]], Outcome]:
-    """Return a function that tells what a macro does in ``game``, for `compress`.
+    """Return a function from a macro to its effect in ``game``, for `compress`.
 
-    It runs the macro from some moments of random play and returns the screen and the reward that
-    each run ends with. Macros for which it returns the same are duplicates to the player, such as
+    The function runs the macro from several moments of random play and returns the screen and the
+    reward at the end of each run. Macros with equal effects are duplicates to the player, such as
     LEFT,FIRE and LEFT,NOOP where FIRE does nothing.
 
     Args:
-        game: The game, of ale-py or stable-retro, spelled as in any id. A game of stable-retro
-            has its process's emulator as long as the function is kept.
+        game: The game, of ale-py or stable-retro, spelled as in any id. A stable-retro game
+            occupies its process's emulator as long as the function is kept.
         primitives: Names of the actions that macros index, all of the emulator's.
         frameskip: Frames per primitive.
-        moments: Moments of random play, always the same for a game.
+        moments: Number of moments of random play, always the same for a game.
 
     Raises:
         UnknownGameError: There is no such game.
-        InvalidMacroError: A primitive is none of Atari's actions.
-        EnvironmentSettingError: A primitive is no combination of the console's buttons.
+        InvalidMacroError: A primitive is not one of Atari's actions.
+        EnvironmentSettingError: A primitive is not a combination of the console's buttons.
     """
     if known_retro_game(game):
         return retro_effect(RetroGame(game, buttons=tuple(primitives)), frameskip, moments)
@@ -66,7 +66,7 @@ def emulated_effect(
 def retro_effect(
     game: RetroGame, frameskip: int, moments: int
 ) -> Callable[[tuple[int, ...]], Outcome]:
-    """Return a function that tells what a macro does in a game of stable-retro."""
+    """Return a function from a macro to its effect in a stable-retro game."""
     emulator = game.loaded()
     states = [
         _later_in_retro(emulator, len(game.primitives), np.random.default_rng(moment))
@@ -84,7 +84,7 @@ def retro_effect(
 def _later_in_retro(
     emulator: "RetroEmulator", n_actions: int, rng: np.random.Generator
 ) -> "RetroState":
-    """The game 50 to 150 random steps, of 4 frames, after its start or last end."""
+    """The state after 50 to 149 random steps of 4 frames, restarting the game whenever it ends."""
     emulator.reset()
     for action in rng.integers(n_actions, size=rng.integers(50, 150)).tolist():
         for _ in range(4):
@@ -102,7 +102,7 @@ def _outcome(ale: "ALEInterface", state: "ALEState", frames: Sequence["Action"])
 
 
 def _later(ale: "ALEInterface", rng: np.random.Generator) -> "ALEState":
-    """The game 50 to 150 random steps, of 4 frames, after its start or last end."""
+    """The state after 50 to 149 random steps of 4 frames, restarting the game whenever it ends."""
     ale.reset_game()
     legal = ale.getMinimalActionSet()
     for _ in range(rng.integers(50, 150)):

@@ -1,4 +1,4 @@
-"""Macros from a grammar of play: what the rules of Sequitur stand for."""
+"""Macros from a grammar of play: the expansions of Sequitur's rules."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ Macro = tuple[int, ...]
 
 
 def mine_grammar(demonstrations: Sequence[Demonstration], settings: ExtractionSettings) -> MacroSet:
-    """Return the ``k`` most used rules of the grammar that Sequitur makes of play.
+    """Return the ``k`` most used rules of the grammar that Sequitur infers from play.
 
     Choices:
 
-    - One grammar for all demonstrations, read in order, so that their order matters a little.
-    - A macro's count is how often its rule is used when the grammar is written out, by weight.
-      Weights do not change the grammar. Rules that stand for the same steps count together.
+    - One grammar for all demonstrations, read in order, so their order matters a little.
+    - A macro's count is how often its rule is used in the grammar's full expansion, by weight.
+      Weights do not change the grammar. Rules with the same expansion count together.
     - Rules longer than ``max_length`` are left out, but the rules within them are counted.
     - Of equally frequent macros the longer comes first, then the one whose first differing
       primitive comes first.
@@ -35,12 +35,12 @@ def mine_grammar(demonstrations: Sequence[Demonstration], settings: ExtractionSe
         The set, most used first, with counts and provenance.
 
     Raises:
-        DemonstrationError: The play cannot be counted together.
+        DemonstrationError: The demonstrations cannot be counted together.
         RemapError: A demonstration uses an action that the primitives lack.
         InvalidMacroError: The grammar has fewer than ``k`` such rules.
 
     Source: arXiv 1910.02876, which makes macro-actions of the rules that Sequitur finds in the
-    actions of the agent's own play.
+    agent's own actions.
     """
     play = IndexedPlay.of(demonstrations, settings)
     grammar = sequitur(sequence.tolist() for sequence in play.sequences)
@@ -62,7 +62,7 @@ def mine_grammar(demonstrations: Sequence[Demonstration], settings: ExtractionSe
 
 
 def _uses(grammar: Grammar, weights: Sequence[int]) -> Counter[int]:
-    """How often each rule is used when the sequences are written out, by weight."""
+    """How often each rule is used in the full expansion of the sequences, by weight."""
     uses: Counter[int] = Counter()
     for sequence, weight in zip(grammar.sequences, weights, strict=True):
         for symbol in sequence:
@@ -74,7 +74,7 @@ def _uses(grammar: Grammar, weights: Sequence[int]) -> Counter[int]:
 
 
 def _short_rules(grammar: Grammar, max_length: int) -> dict[int, Macro]:
-    """What each rule of at most ``max_length`` steps stands for."""
+    """The expansion of each rule of at most ``max_length`` steps."""
     short: dict[int, Macro] = {}
     for rule in _bottom_up(grammar):
         symbols = grammar.rules[rule]

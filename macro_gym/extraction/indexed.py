@@ -1,4 +1,4 @@
-"""IndexedPlay: demonstrations of one action set, ready to be counted."""
+"""IndexedPlay: demonstrations of one action set, ready for counting."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class IndexedPlay:
 
     Args:
         primitives: Names of the actions.
-        sequences: Indices into ``primitives``, one array of shape ``(steps,)`` a demonstration,
+        sequences: Indices into ``primitives``, one array of shape ``(steps,)`` per demonstration,
             of the smallest unsigned type.
         weights: How often each demonstration counts.
-        demonstrations: Where the sequences come from.
-        settings: What the play is mined for.
+        demonstrations: The demonstrations behind the sequences.
+        settings: The settings of the extraction.
     """
 
     primitives: tuple[str, ...]
@@ -39,11 +39,11 @@ class IndexedPlay:
     def of(
         cls, demonstrations: Sequence[Demonstration], settings: ExtractionSettings
     ) -> "IndexedPlay":
-        """Index ``demonstrations`` by name, if they may be counted together.
+        """Index ``demonstrations`` by name, if they can be counted together.
 
         Raises:
-            DemonstrationError: No demonstration is given, frame skips differ or are not the one
-                asked for, or there is not one weight for each demonstration.
+            DemonstrationError: No demonstration is given, frameskips differ or are not the one
+                required, or there is not one weight for each demonstration.
             RemapError: A demonstration uses an action that ``settings.primitives`` lacks.
         """
         _require_comparable(demonstrations, settings)
@@ -62,7 +62,7 @@ class IndexedPlay:
         return sum(map(len, self.sequences))
 
     def batches(self, steps: int) -> Iterator[tuple[list[Actions], int]]:
-        """The sequences, in order, in lists of one weight and of ``steps`` steps or little more."""
+        """The sequences, in order, in lists of one weight and about ``steps`` steps."""
         batch: list[Actions] = []
         held = 0
         for index, (sequence, weight) in enumerate(zip(self.sequences, self.weights, strict=True)):
@@ -73,7 +73,7 @@ class IndexedPlay:
                 batch, held = [], 0
 
     def require_enough(self, found: int) -> None:
-        """Refuse to return fewer macros than were asked for.
+        """Raise if fewer macros were found than requested.
 
         Raises:
             InvalidMacroError: ``found`` is below ``settings.k``.
@@ -88,7 +88,7 @@ class IndexedPlay:
             )
 
     def provenance(self, method: str) -> Provenance:
-        """What was mined, and how."""
+        """Provenance of macros mined from this play with ``method``."""
         play = self.demonstrations
         return Provenance(
             source="; ".join(sorted({demonstration.source for demonstration in play} - {""})),
@@ -104,7 +104,7 @@ class IndexedPlay:
 
 
 def separated(sequences: Sequence[Actions]) -> NDArray[np.int32]:
-    """The sequences one after another, each followed by -1, shape ``(steps + sequences,)``."""
+    """The sequences concatenated, each followed by -1, shape ``(steps + sequences,)``."""
     stream: NDArray[np.int32] = np.full(sum(map(len, sequences)) + len(sequences), -1, np.int32)
     start = 0
     for sequence in sequences:
@@ -132,7 +132,7 @@ def _indexed(demonstration: Demonstration, names: tuple[str, ...]) -> Actions:
 
 
 def _require_comparable(play: Sequence[Demonstration], settings: ExtractionSettings) -> None:
-    """Refuse no play at all, steps of different durations, and weights that do not fit."""
+    """Raise if there is no play, if step durations differ or if the weights do not match."""
     if not play:
         raise DemonstrationError("there are no demonstrations to mine")
     frameskips = sorted({demonstration.frameskip for demonstration in play})

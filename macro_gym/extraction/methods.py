@@ -1,4 +1,4 @@
-"""The ways to mine macros, by name."""
+"""The methods of mining macros, by name."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from macro_gym.extraction.settings import ExtractionSettings
 from macro_gym.macro_set import MacroSet
 
 Extraction = Callable[[Sequence[Demonstration], ExtractionSettings], MacroSet]
-"""A way to mine macros; the same play and settings give the same set."""
+"""A method of mining macros; the same play and settings give the same set."""
 
 METHODS: Mapping[str, Extraction] = MappingProxyType(
     {
@@ -22,4 +22,4 @@ METHODS: Mapping[str, Extraction] = MappingProxyType(
         "compression": mine_compressing,
     }
 )
-"""The paper's first."""
+"""The paper's method first."""

@@ -12,7 +12,7 @@ from macro_gym.extraction.settings import ExtractionSettings
 from macro_gym.macro_set import MacroSet
 
 Codes = NDArray[np.int64]
-"""N-grams as numbers: the indices of the primitives are the digits, first the highest."""
+"""N-grams as numbers: the primitives' indices are the digits, most significant first."""
 
 BATCH = 2**22
 """Steps whose windows are sorted at a time; eight bytes each."""
@@ -30,18 +30,18 @@ def frequent_ngrams(
     The paper's heuristic, read literally:
 
     - Two sequences are the same if their primitives have the same names in the same order.
-    - Every window counts, so occurrences may overlap: a run of n LEFTs holds n − m + 1 times
-      LEFT×m. No window spans two demonstrations.
-    - Lengths compete on equal terms. A prefix occurs at least as often as what it begins, so held
-      actions and short sequences come first. In Breakout's bank 28 of the first 32 macros hold
-      one action; 16, 28, 32, 27, 13, 7 and 5 of the first 128 have length 2, 3, ..., 8, and of
-      all 512 it is 16, 29, 42, 55, 94, 125 and 151.
+    - Every window counts, so occurrences may overlap: a run of n LEFTs holds LEFT×m n − m + 1
+      times. No window spans two demonstrations.
+    - Lengths compete on equal terms. A prefix occurs at least as often as the sequences that it
+      starts, so held actions and short sequences come first. In Breakout's bank, 28 of the first
+      32 macros hold one action; of the first 128, 16, 28, 32, 27, 13, 7 and 5 have length 2, 3,
+      ..., 8, and of all 512, 16, 29, 42, 55, 94, 125 and 151.
     - Of equally frequent sequences the longer comes first, then the one whose first differing
       primitive comes first in ``primitives``; the demonstrations' order does not matter.
 
     Args:
-        demonstrations: The play; any number of stretches, of the same frame skip.
-        k: How many macros to return.
+        demonstrations: The play; any number of stretches, with the same frameskip.
+        k: Number of macros to return.
         max_length: Steps in the longest macro.
         min_length: Steps in the shortest macro.
         primitives: Names that the set indexes; those of the first demonstration if None.
@@ -50,7 +50,7 @@ def frequent_ngrams(
         The set, most frequent first, with counts and provenance.
 
     Raises:
-        DemonstrationError: No demonstration is given, or frame skips differ.
+        DemonstrationError: No demonstration is given, or frameskips differ.
         RemapError: A demonstration uses an action that ``primitives`` lacks.
         InvalidMacroError: There are fewer than ``k`` such sequences, or the lengths are not a
             range that can be counted.
@@ -66,14 +66,14 @@ def frequent_ngrams(
 def mine_ngrams(demonstrations: Sequence[Demonstration], settings: ExtractionSettings) -> MacroSet:
     """Return the most frequent action sequences: `frequent_ngrams` with all the settings.
 
-    Only the windows of ``max_length`` are sorted. An n-gram occurs wherever it begins a longer
-    one and once more for each demonstration that ends with it, so the other lengths follow from
-    the few distinct windows; of each length only the ``k`` best are kept, which loses none.
+    Only the windows of ``max_length`` are sorted. An n-gram occurs wherever it starts a longer
+    one, and once more for each demonstration that ends with it, so the counts of other lengths
+    follow from the few distinct windows; of each length only the ``k`` best are kept, without loss.
 
     Raises:
-        DemonstrationError: As `frequent_ngrams`, or frame skip or weights do not fit the play.
-        RemapError: As `frequent_ngrams`.
-        InvalidMacroError: As `frequent_ngrams`.
+        DemonstrationError: As in `frequent_ngrams`, or frameskip or weights do not fit the play.
+        RemapError: As in `frequent_ngrams`.
+        InvalidMacroError: As in `frequent_ngrams`.
     """
     play = IndexedPlay.of(demonstrations, settings)
     macros, counts, total = count_ngrams(play, settings.k)
@@ -85,7 +85,7 @@ def mine_ngrams(demonstrations: Sequence[Demonstration], settings: ExtractionSet
 def count_ngrams(
     play: IndexedPlay, k: int
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], int]:
-    """The ``k`` best n-grams of ``play``, or all it has; their counts; and how many it has.
+    """The ``k`` best n-grams of ``play``, or all; their counts; and the number of n-grams.
 
     Raises:
         InvalidMacroError: The longest do not fit 64 bits.
@@ -100,7 +100,7 @@ def count_ngrams(
             best = _most_frequent(codes[often], counts[often], k)
             found.append((np.full(len(best[0]), length), *best))
     lengths, codes, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    # By falling count, then falling length, then the digits from the first on.
+    # By descending count, then descending length, then the digits from the first on.
     order = np.lexsort((codes, -lengths, -counts))[:k]
     macros = tuple(_digits(int(codes[i]), int(lengths[i]), base) for i in order)
     return macros, tuple(counts[order].tolist()), total
@@ -142,8 +142,8 @@ def _windows(
 
 
 def _tallied(codes: Codes, counts: Codes) -> tuple[Codes, Codes]:
-    """Distinct ``codes`` in order, and the sum of the counts of each."""
-    order = np.argsort(codes, kind="stable")  # merges what is in order already
+    """Distinct ``codes`` in order, and the summed counts of each."""
+    order = np.argsort(codes, kind="stable")  # merges runs that are already in order
     codes, counts = codes[order], counts[order]
     first = _firsts(codes)
     return codes[first], np.add.reduceat(counts, first) if len(first) else counts
@@ -157,7 +157,7 @@ def _firsts(ordered: Codes) -> NDArray[np.intp]:
 
 
 def _endings(play: IndexedPlay, longest: int) -> Codes:
-    """What each demonstration ends with, shape ``(demonstrations, longest)``.
+    """The last n-grams of each demonstration, shape ``(demonstrations, longest)``.
 
     Column n holds the last n + 1 actions as a code, or −1 if the demonstration is shorter.
     """
@@ -170,7 +170,7 @@ def _endings(play: IndexedPlay, longest: int) -> Codes:
 
 
 def _most_frequent(codes: Codes, counts: Codes, k: int) -> tuple[Codes, Codes]:
-    """At most ``k`` of the n-grams in ``codes``, which are in order: by count, then by code."""
+    """At most ``k`` of the n-grams in the sorted ``codes``: by count, then by code."""
     best = np.argsort(-counts, kind="stable")[:k]
     return codes[best], counts[best]
 
@@ -185,7 +185,7 @@ def _digits(code: int, length: int, base: int) -> tuple[int, ...]:
 
 
 def _require_countable(max_length: int, n_primitives: int) -> None:
-    """Refuse lengths whose codes are beyond 64 bits."""
+    """Raise if the codes of the longest sequences do not fit 64 bits."""
     longest = next((n for n in range(1, 63) if n_primitives ** (n + 1) >= 2**63), max_length)
     if max_length > longest:
         raise InvalidMacroError(

@@ -1,4 +1,4 @@
-"""Sequitur: the grammar in which no pair of symbols repeats, in time linear in the sequence."""
+"""Sequitur: infer a grammar in which no pair of symbols repeats, in linear time."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,19 +9,18 @@ GUARD = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What Sequitur makes of some sequences.
+    """The grammar that Sequitur infers from some sequences.
 
     Args:
-        sequences: Each sequence as symbols; those from 0 on are the sequences' own, negative ones
-            are names of rules.
-        rules: The symbols that each rule stands for, two or more.
+        sequences: Each sequence as symbols: terminals, from 0 on, or negative names of rules.
+        rules: The two or more symbols that each rule stands for.
     """
 
     sequences: tuple[tuple[int, ...], ...]
     rules: dict[int, tuple[int, ...]]
 
     def expand(self, symbols: Iterable[int]) -> Iterator[int]:
-        """The symbols of the sequences' own that ``symbols`` stand for."""
+        """Yield the terminals that ``symbols`` stand for."""
         stack = list(symbols)[::-1]
         while stack:
             symbol = stack.pop()
@@ -34,11 +33,11 @@ class Grammar:
 def sequitur(sequences: Iterable[Iterable[int]]) -> Grammar:
     """Return one grammar for all ``sequences``, of symbols from 0 on.
 
-    It keeps two laws while it reads: no two symbols stand side by side in two places that do not
-    overlap (or a rule replaces them), and each rule is used at least twice (or it is undone).
-    Where the original leaves the order of repairs to recursion, here a list of places waits to be
-    looked at, so that both laws hold at the end whatever undoing a rule brings about. Rules are
-    shared between sequences; none spans two.
+    While reading, it maintains two invariants: no pair of adjacent symbols occurs twice without
+    overlap (else a rule replaces it), and each rule is used at least twice (else it is inlined).
+    Where the original leaves the order of repairs to recursion, this version keeps a list of places
+    to check, so that both invariants hold at the end whatever an inlined rule brings about. Rules
+    are shared between sequences; none spans two.
 
     Source: Nevill-Manning & Witten 1997, "Identifying hierarchical structure in sequences", JAIR 7.
     """
@@ -49,12 +48,12 @@ def sequitur(sequences: Iterable[Iterable[int]]) -> Grammar:
 
 
 class _Symbol:
-    """A link of a chain that closes at its guard; by itself, it is in no chain (any more)."""
+    """A link of a circular list closed by a guard; one linked to itself is in no list."""
 
     __slots__ = ("following", "previous", "rule", "value")
 
     def __init__(self, value: int, rule: int = 0) -> None:
-        """Stand alone; ``rule`` is the name of the rule that a guard guards, 0 for a sequence."""
+        """Start unlinked; ``rule`` names the rule that a guard closes, 0 for a sequence."""
         self.value = value
         self.rule = rule
         self.previous = self
@@ -65,7 +64,7 @@ class _Builder:
     """A grammar under construction."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Start empty."""
         self._sequences: list[_Symbol] = []
         self._rules: dict[int, _Symbol] = {}
         self._users: dict[int, dict[_Symbol, None]] = {}
@@ -85,14 +84,14 @@ class _Builder:
             self._settle()
 
     def grammar(self) -> Grammar:
-        """What has been read."""
+        """The grammar of what has been read."""
         return Grammar(
             tuple(self._body(guard) for guard in self._sequences),
             {rule: self._body(guard) for rule, guard in self._rules.items()},
         )
 
     def _settle(self) -> None:
-        """Repair until both laws hold."""
+        """Repair until both invariants hold."""
         while self._waiting or self._underused:
             if self._underused:
                 self._undo(self._underused.pop())
@@ -100,21 +99,21 @@ class _Builder:
                 self._look(self._waiting.pop())
 
     def _look(self, symbol: _Symbol) -> None:
-        """See whether the pair that begins with ``symbol`` stands elsewhere too."""
+        """Check whether the pair that begins with ``symbol`` also occurs elsewhere."""
         second = symbol.following
         if second is symbol or GUARD in (symbol.value, second.value):
             return
         key = (symbol.value, second.value)
         other = self._places.setdefault(key, symbol)
         if second is other:
-            # Of overlapping pairs the first is kept, lest two that do not overlap flank it.
+            # Keep the first of overlapping pairs: a later one could hide two that do not overlap.
             self._places[key] = symbol
             self._waiting.append(other.following)
         elif other is not symbol and other.following is not symbol:
             self._unite(other, symbol, key)
 
     def _unite(self, first: _Symbol, second: _Symbol, key: tuple[int, int]) -> None:
-        """Make one rule of the same pair in two places."""
+        """Replace the same pair in two places by one rule."""
         if (rule := self._ruled(first)) and (same := self._ruled(second)):
             self._rename(same, rule)
         elif rule:
@@ -128,7 +127,7 @@ class _Builder:
             self._replace(second, rule)
 
     def _new_rule(self, key: tuple[int, int]) -> int:
-        """Make a rule of the pair ``key``, and note it as the pair's place."""
+        """Make a rule of the pair ``key``, and record it as the pair's place."""
         self._names -= 1
         guard = _Symbol(GUARD, self._names)
         self._rules[self._names], self._users[self._names] = guard, {}
@@ -138,7 +137,7 @@ class _Builder:
         return self._names
 
     def _replace(self, first: _Symbol, rule: int) -> None:
-        """Put ``rule`` where ``first`` and what follows it stand."""
+        """Replace ``first`` and the symbol after it by ``rule``."""
         before, second = first.previous, first.following
         self._forget(before)
         self._forget(first)
@@ -148,7 +147,7 @@ class _Builder:
         self._waiting += [self._insert(rule, before), before]
 
     def _rename(self, rule: int, name: int) -> None:
-        """Use the rule ``name`` wherever ``rule``, of the same symbols, is used."""
+        """Replace ``rule`` everywhere by the rule ``name``, which has the same symbols."""
         for user in list(self._users[rule]):
             self._forget(user.previous)
             self._forget(user)
@@ -162,7 +161,7 @@ class _Builder:
             self._remove(guard.following)
 
     def _undo(self, rule: int) -> None:
-        """Put a rule's symbols where it is used, if it is used only once."""
+        """Inline a rule that is used only once."""
         if len(self._users.get(rule, ())) != 1:
             return
         (user,) = self._users.pop(rule)
@@ -177,7 +176,7 @@ class _Builder:
         self._waiting += [last, before]
 
     def _forget(self, symbol: _Symbol) -> None:
-        """The pair that begins with ``symbol`` is no more; one that overlaps it may take over."""
+        """Drop the pair that begins with ``symbol``; one that overlaps it may take its place."""
         key = (symbol.value, symbol.following.value)
         if self._places.get(key) is symbol:
             del self._places[key]
@@ -185,12 +184,12 @@ class _Builder:
                 self._waiting += [symbol.following, symbol.previous]
 
     def _ruled(self, first: _Symbol) -> int:
-        """The rule that is just the pair beginning with ``first``; 0 if there is none."""
+        """The rule that consists of the pair beginning with ``first``; 0 if there is none."""
         guard = first.previous
         return guard.rule if first.following.following is guard and guard.value == GUARD else 0
 
     def _insert(self, value: int, before: _Symbol) -> _Symbol:
-        """Put a new symbol after ``before``."""
+        """Insert a new symbol after ``before``."""
         symbol, after = _Symbol(value), before.following
         before.following, symbol.previous = symbol, before
         symbol.following, after.previous = after, symbol
@@ -199,7 +198,7 @@ class _Builder:
         return symbol
 
     def _remove(self, symbol: _Symbol) -> None:
-        """Take ``symbol`` out of its chain, for good."""
+        """Remove ``symbol`` from its list for good."""
         symbol.previous.following, symbol.following.previous = symbol.following, symbol.previous
         symbol.following = symbol.previous = symbol
         if symbol.value < 0:
@@ -209,7 +208,7 @@ class _Builder:
                 self._underused.append(symbol.value)
 
     def _body(self, guard: _Symbol) -> tuple[int, ...]:
-        """The values between a guard and itself."""
+        """The values in a guard's list."""
         values, symbol = [], guard.following
         while symbol is not guard:
             values.append(symbol.value)

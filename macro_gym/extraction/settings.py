@@ -1,4 +1,4 @@
-"""What every way of mining macros is told: `ExtractionSettings`."""
+"""ExtractionSettings: the settings of every method of mining macros."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,21 +8,22 @@ from macro_gym.errors import InvalidMacroError
 
 @dataclass(frozen=True, slots=True)
 class ExtractionSettings:
-    """Which macros to mine, and how play is weighed.
+    """Which macros to mine, and how play is weighted.
 
     Args:
-        k: How many macros to return.
+        k: Number of macros to return.
         max_length: Steps in the longest macro.
         min_length: Steps in the shortest macro.
-        min_count: How often a macro must have occurred at least; what an occurrence is, each
-            method says.
+        min_count: Minimum number of occurrences of a macro; each method defines what an occurrence
+            is.
         primitives: Names that the set indexes; those of the first demonstration if None.
-        frameskip: Frames per step that the play must have; any, but one, if None.
-        weights: One whole number for each demonstration, all 1 if empty. What a demonstration of
-            weight w holds counts w times; give scarce or good play more.
+        frameskip: Frames per step that the play must have; any single one if None.
+        weights: One integer per demonstration, all 1 if empty. A demonstration of weight w counts w
+            times; give scarce or good play more.
 
     Raises:
-        InvalidMacroError: A count is negative, the lengths are no range, or a weight is below 1.
+        InvalidMacroError: ``k`` is negative, the lengths are no range, or ``min_count`` or a weight
+            is below 1.
     """
 
     k: int = 512
@@ -34,7 +35,7 @@ class ExtractionSettings:
     weights: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse counts, lengths and weights that make no sense."""
+        """Validate the settings."""
         if self.k < 0:
             raise InvalidMacroError(f"k is {self.k}; it must be at least 0")
         if not 1 <= self.min_length <= self.max_length:
@@ -57,7 +58,7 @@ class ExtractionSettings:
 
     @property
     def restrictions(self) -> str:
-        """What restricts or weighs the count, for a macro set's provenance; often nothing."""
+        """Restrictions and weights of the count, for a macro set's provenance; often empty."""
         at_least = f", at least {self.min_count} times" if self.min_count > 1 else ""
         if set(self.weights) <= {1}:
             return at_least

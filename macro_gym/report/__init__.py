@@ -1,4 +1,4 @@
-"""A macro set for people: as text, as a picture and as an animation."""
+"""Views of a macro set for people: as text, as a picture and as an animation."""
 
 from macro_gym.report.animation import animate
 from macro_gym.report.pictures import plot

@@ -1,4 +1,4 @@
-"""A macro in the emulator, frame by frame, as an animation."""
+"""Animate a macro in the emulator, frame by frame."""
 
 import io
 import os
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 Screen = NDArray[np.uint8]
 
 FRAMESKIP = 4
-"""Frames per step where neither a set nor its play says."""
+"""Frames per step if neither a set nor its play states them."""
 SOON = 60
-"""Steps of play before which a macro is filmed only if it occurs no later: games need a while."""
+"""Steps of play to skip, if possible, before filming a macro: games take a while to get going."""
 FRAME_MS, PAUSE_MS = 20, 600
-"""A frame lasts 20 ms, not 1000/60: animations count in 10 ms, and viewers slow down 10 ms."""
+"""A frame lasts 20 ms, not 1000/60: GIFs count in 10 ms, and viewers slow down 10 ms."""
 SCALE = 2
 STRIP_HEIGHT = 44
 """Pixels under the screen."""
@@ -46,12 +46,12 @@ STRIP_HEIGHT = 44
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where in play a macro is filmed.
+    """The point in play at which a macro is filmed.
 
     Args:
-        before: The steps that lead there, with what it takes to play them again; without settings
-            if that is unknown.
-        words: What it is.
+        before: The steps that lead there, with settings to replay them; without settings if these
+            are unknown.
+        words: Description of the point.
     """
 
     before: Demonstration
@@ -64,17 +64,17 @@ def animate(
     path: str | os.PathLike[str],
     play: Sequence[Demonstration] = (),
 ) -> str:
-    """Film a macro in the emulator: every frame, its strip underneath.
+    """Film a macro in the emulator: every frame, with the macro's strip underneath.
 
     It is filmed where it first occurs in ``play`` after 60 steps, or else where it first occurs at
-    all; the game is played up to there as it was: from the play's seed, with its sticky actions and
-    other settings. A macro that does not occur is played after the first 60 steps. Without play,
-    those are FIRE, if there is one, and NOOP. Play that does not say how to play it again, or whose
-    steps were resampled, is played from the game's start, with sticky actions off.
+    all; the game is replayed up to there with the play's seed, sticky actions and other settings. A
+    macro that does not occur is run after the first 60 steps. Without play, those are FIRE, if
+    there is one, and NOOP. Play without settings to replay it, or whose steps were resampled, is
+    run from the game's start, with sticky actions off.
 
     Args:
-        macro_set: The set, of a game of ale-py or stable-retro.
-        rank: Which macro, the first being 1.
+        macro_set: The set, for a game of ale-py or stable-retro.
+        rank: Rank of the macro, from 1.
         path: The animation to write, a ``.gif``.
         play: Play of the game.
 
@@ -82,11 +82,11 @@ def animate(
         Where it is filmed, in words.
 
     Raises:
-        InvalidMacroError: There is no such macro, or a primitive is none of the emulator's.
-        UnknownGameError: The set is of no game of ale-py or stable-retro.
+        InvalidMacroError: There is no such macro, or a primitive is not one of the emulator's.
+        UnknownGameError: The set is not for a game of ale-py or stable-retro.
         MissingRomError: The game's ROM was not imported to stable-retro.
         EnvironmentSettingError: The game's console lacks a button.
-        DemonstrationError: The play cannot be played as its settings say.
+        DemonstrationError: The play cannot be replayed as its settings say.
         MacroGymError: ``path`` does not end in ``.gif``.
         MissingDependencyError: matplotlib is not installed.
     """
@@ -110,11 +110,11 @@ def animate(
 def require_animation(
     macro_set: MacroSet, rank: int, path: str | os.PathLike[str]
 ) -> tuple[str, ...]:
-    """Return the steps' names of a macro that can be filmed.
+    """Return the names of a macro's steps, after checking that it can be filmed.
 
     Raises:
-        InvalidMacroError: There is no such macro, or a primitive is none of the emulator's.
-        UnknownGameError: The set is of no game of ale-py or stable-retro.
+        InvalidMacroError: There is no such macro, or a primitive is not one of the emulator's.
+        UnknownGameError: The set is not for a game of ale-py or stable-retro.
         MissingRomError: The game's ROM was not imported to stable-retro.
         EnvironmentSettingError: The game's console lacks a button.
         MacroGymError: ``path`` does not end in ``.gif``.
@@ -141,7 +141,7 @@ def require_animation(
 
 
 def find_moment(names: Sequence[str], play: Sequence[Demonstration]) -> Moment:
-    """Return where in ``play`` to film the steps ``names``, as `animate` says."""
+    """Return where in ``play`` to film the steps ``names``, as `animate` describes."""
     found = [(episode, at) for episode, d in enumerate(play) for at in _occurrences(names, d)]
     late = (place for place in found if place[1] >= SOON)
     episode, at = next(late, found[0] if found else (0, min(SOON, len(play[0].actions))))
@@ -154,7 +154,7 @@ def find_moment(names: Sequence[str], play: Sequence[Demonstration]) -> Moment:
 
 
 def _says_how(demonstration: Demonstration) -> bool:
-    """Whether play says how to play it again in the emulator, and its steps are those it ran."""
+    """Whether play states how to replay it in the emulator, and was not resampled."""
     id, kwargs = (demonstration.settings.get(name) for name in ("id", "kwargs"))
     return (
         str(id).startswith(("ALE/", "MacroALE/", "MacroRetro/"))
@@ -164,7 +164,7 @@ def _says_how(demonstration: Demonstration) -> bool:
 
 
 def _opening(macro_set: MacroSet) -> Moment:
-    """A moment when a game without play should have begun."""
+    """A point by which a game without play should have begun."""
     first = "FIRE" if "FIRE" in macro_set.primitives else "NOOP"
     before = Demonstration((first, "NOOP"), np.minimum(np.arange(SOON, dtype=np.uint8), 1))
     return Moment(before, f"after {first} and {SOON - 1} NOOPs")
@@ -180,9 +180,9 @@ def _occurrences(names: Sequence[str], demonstration: Demonstration) -> Iterator
 
 
 def _screens(before: Demonstration, names: Sequence[str]) -> Iterator[tuple[int, Screen]]:
-    """The screen after each frame of the steps ``names``, up to the game's end, with the step.
+    """Yield the screen after each frame of the steps ``names``, up to the game's end, by step.
 
-    The first screen is that before them, its step -1.
+    The first screen is the one before them, with step -1.
     """
     with _console(before, names) as (console, frameskip):
         for action in before.actions.tolist():
@@ -198,7 +198,7 @@ def _screens(before: Demonstration, names: Sequence[str]) -> Iterator[tuple[int,
 
 
 class _Console(NamedTuple):
-    """An emulator, frame by frame: what it does with an action's name, its screen and its end."""
+    """Frame-by-frame access to an emulator: act by name, get the screen, check for the end."""
 
     act: Callable[[str], object]
     screen: Callable[[], Screen]
@@ -207,9 +207,9 @@ class _Console(NamedTuple):
 
 @contextmanager
 def _console(before: Demonstration, names: Sequence[str]) -> Iterator[tuple[_Console, int]]:
-    """The emulator where play begins, and how many of its frames are a step.
+    """The emulator at the start of play, and the number of frames per step.
 
-    The environment's steps are the emulator's frames, so those are run directly, one at a time.
+    Its frames are run directly, one at a time, since the environment runs whole steps.
     """
     if known_retro_game(before.game):
         buttons = union([before.primitives, names])
@@ -230,7 +230,7 @@ def _console(before: Demonstration, names: Sequence[str]) -> Iterator[tuple[_Con
 
 
 def _with_buttons(before: Demonstration, buttons: tuple[str, ...]) -> Demonstration:
-    """Play of a game of stable-retro that says to play it with other actions, too."""
+    """Play of a stable-retro game, with settings to replay it with these actions."""
     settings = before.settings or RetroGame(before.game).to_replay(
         PlannerSettings(frameskip=before.frameskip), seed=0
     )
@@ -267,7 +267,7 @@ def _picture(screen: Screen, strip: "Image") -> "Image":
 
 
 def _write(pictures: "Sequence[Image]", path: str | os.PathLike[str]) -> None:
-    """Write the animation, endless, with a pause at its first and last picture."""
+    """Write the animation, looping forever, with a pause at its first and last picture."""
     durations = [FRAME_MS] * len(pictures)
     durations[0] = durations[-1] = PAUSE_MS
     with replacing(path) as file:

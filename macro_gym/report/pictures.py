@@ -1,4 +1,4 @@
-"""A macro set as a picture; matplotlib is loaded only here."""
+"""Draw a macro set as a picture; only this module loads matplotlib."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BUTTON, JOYSTICK, REST = "#ffb74d", "#dbe9f6", "#f2f2f2"
 """Colours of steps: with a button pressed, without, and NOOP."""
 ROW, ROWS = 0.33, 20
-"""A strip's height in inches, and for how many, at least, there is room."""
+"""Height of a strip in inches, and the minimum number of strips to leave room for."""
 
 
 def plot(
@@ -28,17 +28,17 @@ def plot(
     top: int = 20,
     covered: Coverage | None = None,
 ) -> None:
-    """Draw the first ``top`` macros as strips, and all in counts, lengths, coverage and overlap.
+    """Draw the first ``top`` macros with their counts, and all lengths, coverage and overlap.
 
     Args:
         macro_set: The set.
-        path: The picture to write; its suffix says the format.
-        top: How many macros to draw as strips.
-        covered: What the macros cover of some play; not drawn if None.
+        path: The picture to write; its suffix determines the format.
+        top: Number of macros to draw as strips.
+        covered: The macros' coverage of some play; not drawn if None.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        MacroGymError: It does not write such files.
+        MacroGymError: matplotlib does not write such files.
         InvalidMacroError: ``top`` is negative.
     """
     names = first_names(macro_set, top)
@@ -65,11 +65,11 @@ def plot(
 
 
 def require_picture(path: str | os.PathLike[str]) -> str:
-    """Return the format that a picture's name asks for.
+    """Return the image format that a file name's suffix stands for.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        MacroGymError: It does not write such files.
+        MacroGymError: matplotlib does not write such files.
     """
     known = new_figure(1, 1).canvas.get_supported_filetypes()
     suffix = Path(path).suffix.removeprefix(".").lower()
@@ -79,7 +79,7 @@ def require_picture(path: str | os.PathLike[str]) -> str:
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """Return a figure that needs no screen, in inches.
+    """Return a figure of a size in inches that needs no screen.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -99,11 +99,11 @@ def draw_strip(
     """Draw a macro's steps as cells at x = 0, 1, ...: arrows, orange where a button is pressed.
 
     Args:
-        axes: Where to; y points down.
-        names: The steps' names.
+        axes: Axes to draw on; y points down.
+        names: Names of the steps.
         row: The y of the cells' centres.
-        cell: Their width in points, to which text is fitted.
-        now: The step to frame; the others fade. None for neither.
+        cell: Width of a cell in points, to which text is fitted.
+        now: The step to frame, fading the others; None for neither.
     """
     from matplotlib.patches import Rectangle
 
@@ -119,7 +119,7 @@ def draw_strip(
 
 
 def _draw_strips(axes: "Axes", macro_set: MacroSet, top: int) -> None:
-    """The first macros, one a row."""
+    """The first macros, one per row."""
     width = max(macro_set.max_length, 8)
     for row, macro in enumerate(macro_set.macros[:top]):
         draw_strip(axes, [macro_set.primitives[p] for p in macro], row, 270 / width)
@@ -143,7 +143,7 @@ def _draw_counts(axes: "Axes", macro_set: MacroSet, top: int) -> None:
 
 
 def _draw_lengths(axes: "Axes", macro_set: MacroSet) -> None:
-    """How many macros have which length."""
+    """The number of macros of each length."""
     counts = lengths(macro_set)
     axes.bar(list(counts), list(counts.values()), color="#6a9fca")
     axes.set_xticks(list(counts))
@@ -151,7 +151,7 @@ def _draw_lengths(axes: "Axes", macro_set: MacroSet) -> None:
 
 
 def _draw_coverage(axes: "Axes", covered: Coverage | None) -> None:
-    """What the first n macros do for play."""
+    """Coverage of play by the first n macros."""
     axes.set_title("Coverage")
     if covered is None:
         axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""Macros as strips of joystick arrows, one symbol a step."""
+"""Macros as strips of joystick arrows, one symbol per step."""
 
 from collections.abc import Iterable
 
@@ -16,9 +16,9 @@ LEGEND = "← joystick   ⇐ joystick and button   • button   · neither"
 
 
 def symbol(name: str) -> str:
-    """Return the character for an action of the emulator, or an arrow and the buttons' names.
+    """Return the character for an ALE action, or an arrow and the buttons of a combination.
 
-    Other primitives are called by their names.
+    Other primitives keep their names.
 
     Example:
         >>> symbol("UPLEFT"), symbol("UPLEFTFIRE"), symbol("DOWN+RIGHT+B"), symbol("A+B")
@@ -32,7 +32,7 @@ def symbol(name: str) -> str:
 
 
 def strip(names: Iterable[str]) -> str:
-    """Return a symbol for each step, with spaces between where there are whole names.
+    """Return the symbol of each step, separated by spaces if any is longer than a character.
 
     Example:
         >>> strip(["LEFT", "LEFT", "UPLEFTFIRE", "FIRE", "NOOP"]), strip(["Left", "Up"])

@@ -1,4 +1,4 @@
-"""A macro set as text."""
+"""Describe macro sets as text."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ BAR = 40
 
 
 def describe(macro_set: MacroSet, top: int = 20, covered: Coverage | None = None) -> str:
-    """Return what a set is, where it comes from, its lengths and its first ``top`` macros.
+    """Describe a set: its origin, its lengths, its coverage and its first ``top`` macros.
 
     Args:
         macro_set: The set.
-        top: How many macros to list.
-        covered: What they cover of some play; left out if None.
+        top: Number of macros to list.
+        covered: The macros' coverage of some play; left out if None.
 
     Raises:
         InvalidMacroError: ``top`` is negative.
@@ -44,7 +44,7 @@ def describe(macro_set: MacroSet, top: int = 20, covered: Coverage | None = None
 
 
 def list_banks(banks: Mapping[str, MacroSet]) -> str:
-    """Return a line for each bank: game, macros, the play's mean score and steps, hash."""
+    """Return a line per bank: game, macros, the play's mean score and steps, hash."""
     lines = [f"{'game':<20}{'macros':>8}{'mean score':>12}{'steps':>8}  hash"]
     for game, macro_set in banks.items():
         origin = macro_set.provenance
@@ -66,12 +66,12 @@ def first_names(macro_set: MacroSet, top: int) -> tuple[str, ...]:
 
 
 def lengths(macro_set: MacroSet) -> dict[int, int]:
-    """Return how many macros have each length, by length."""
+    """Return the number of macros of each length."""
     return dict(sorted(Counter(map(len, macro_set.macros)).items()))
 
 
 def _overlap(macro_set: MacroSet) -> str:
-    """What two macros share, on average; nothing if there are no two."""
+    """The mean overlap of two macros; empty for fewer than two."""
     k = len(macro_set.macros)
     if k < 2:
         return ""
@@ -102,7 +102,7 @@ def _coverage_lines(covered: Coverage | None) -> list[str]:
 
 
 def _macro_lines(macro_set: MacroSet, top: int) -> list[str]:
-    """The first macros as a table, with strips if there are symbols for all of their steps."""
+    """The first macros as a table, with strips if all primitives have symbols."""
     names = first_names(macro_set, top)
     strips = [strip(macro_set.primitives[p] for p in macro) for macro in macro_set.macros[:top]]
     drawn = set(macro_set.primitives) <= set(SYMBOLS)
