@@ -1,4 +1,4 @@
-"""What Gymnasium's vector environments return for all environments, taken apart for each."""
+"""Split what Gymnasium's vector environments return into one part per environment."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,23 +7,22 @@ import numpy as np
 
 
 class ResetMask(dict[str, Any]):
-    """Options that keep their mask for the wrappers that look for it after the environment has."""
+    """Reset options whose ``pop`` keeps the value: wrappers read the mask after the environment."""
 
     def pop(self, key: str, *default: Any) -> Any:
-        """Return a value and keep it."""
+        """Return a value without removing it."""
         return self.get(key, *default)
 
 
 def infos_of_each(infos: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
-    """Turn a vector environment's infos into one dict for each environment.
+    """Split a vector environment's infos into one dict per environment.
 
     Args:
-        infos: By key, values of all environments; under ``_key``, if it is there, a mask of those
-            that have one.
-        number: Environments.
+        infos: Values of all environments by key; ``_key``, if present, masks those that have one.
+        number: Number of environments.
 
     Returns:
-        Numbers as Python's, rows of arrays as views; what is not of one environment goes to all.
+        Python numbers, and rows of arrays as views; values not given per environment go to all.
 
     Example:
         >>> infos = {"lives": np.array([5, 0, 3]), "_lives": np.array([True, False, True])}
@@ -45,7 +44,7 @@ def infos_of_each(infos: Mapping[str, Any], number: int) -> list[dict[str, Any]]
 
 
 def _one_each(values: Any, number: int) -> Any:
-    """A sequence with a value for each environment."""
+    """A sequence with one value per environment."""
     if isinstance(values, Mapping):
         return infos_of_each(values, number)
     if isinstance(values, np.ndarray) and values.shape[:1] == (number,):
@@ -56,21 +55,21 @@ def _one_each(values: Any, number: int) -> Any:
 
 
 def of(batch: Any, environments: Any) -> Any:
-    """The part of ``batch``, an array or a dict of arrays, that is of one environment or some."""
+    """Index ``batch``, an array or a dict of arrays, by one environment or several."""
     if isinstance(batch, Mapping):
         return {key: of(part, environments) for key, part in batch.items()}
     return batch[environments]
 
 
 def equal(first: Any, second: Any) -> bool:
-    """Whether two batches, arrays or dicts of arrays, are the same."""
+    """Whether two batches, arrays or dicts of arrays, are equal."""
     if isinstance(first, Mapping):
         return all(equal(part, second[key]) for key, part in first.items())
     return np.array_equal(first, second)
 
 
 def share_memory(first: Any, second: Any) -> bool:
-    """Whether two batches, arrays or dicts of arrays, may be in the same memory."""
+    """Whether two batches, arrays or dicts of arrays, may share memory."""
     if isinstance(first, Mapping):
         return any(share_memory(part, second[key]) for key, part in first.items())
     return np.may_share_memory(first, second)

@@ -1,4 +1,4 @@
-"""MacroReplayBuffer: experience replay for decisions that last several primitives."""
+"""MacroReplayBuffer: experience replay for decisions that last several primitive steps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,39 +21,40 @@ from sb3_masp.sum_tree import SumTree
 
 __all__ = ["MacroReplayBuffer", "MacroReplaySamples"]
 
-# Added to every |TD error|, so that none is never drawn again (arXiv 1511.05952, section 3.3).
+# Added to every |TD error|, so that all decisions can be drawn (arXiv 1511.05952, section 3.3).
 MIN_PRIORITY = 1e-6
 
 
 class MacroReplayBuffer(ReplayBuffer):
     """Replay of decisions: SMDP returns, n-step or prioritised, each observation stored once.
 
-    A decision's return is ``R = Σ_{i<τ} γ^i r_i`` over its primitives and its bootstrap's
-    discount ``γ^τ``, read from the ``duration`` and ``primitive_rewards`` that a macro
-    environment puts into ``info``; without them a decision is one primitive. Uniform draws are
-    those of SB3's ``ReplayBuffer``, draw for draw and value for value, and its
-    ``NStepReplayBuffer``'s where no decision lasts.
+    A decision's return is ``R = Σ_{i<τ} γ^i r_i`` over its primitive steps, and its bootstrap is
+    discounted by ``γ^τ``, read from the ``duration`` and ``primitive_rewards`` that a macro
+    environment puts into ``info``; without them a decision is one step. Uniform sampling matches
+    SB3's ``ReplayBuffer`` draw for draw and value for value, and its ``NStepReplayBuffer`` if
+    every decision is one step.
 
     Args:
         buffer_size: Capacity in decisions, over all environments.
-        observation_space: Any space that SB3 takes, Dict spaces included.
-        action_space: The actions.
-        device: Where samples go.
-        n_envs: Parallel environments.
-        optimize_memory_usage: Taken because SB3 passes it; each observation is stored once anyway.
-        handle_timeout_termination: Whether episodes that were only cut short are bootstrapped.
-        gamma: Discount of one primitive, γ.
-        n_steps: Decisions in a return. Windows end early with the episode, where someone reset
-            the environment, and at the newest decision.
-        clip_rewards: Whether each primitive's reward is clipped to [-1, 1] before discounting.
-        prioritized: Whether to draw in proportion to priority (arXiv 1511.05952, section 3.3).
-            New decisions have the highest priority seen so far.
-        priority_exponent: α of that paper; 0.6 is its table 3.
-        importance_exponent: β of that paper at first; anneal by setting the attribute.
-        compress: Whether observations are held compressed, without loss; None compresses images
-            (bytes, three axes) and nothing else. Breakout's screens shrink to a 75th of what SB3's
-            buffer takes, other games' to between a 40th (Gopher) and an 8th (YarsRevenge), and are
-            drawn in about the same time; uncompressed stacks share the frames that they both show.
+        observation_space: Any space that SB3 supports, Dict spaces included.
+        action_space: Action space.
+        device: Device that samples are moved to.
+        n_envs: Number of parallel environments.
+        optimize_memory_usage: Has no effect, but SB3 passes it: each observation is stored once
+            anyway.
+        handle_timeout_termination: Whether to bootstrap at the end of truncated episodes.
+        gamma: γ, the discount per primitive step.
+        n_steps: Decisions in an n-step return. Windows end early with the episode, at a manual
+            reset, and at the newest decision.
+        clip_rewards: Whether to clip each primitive's reward to [-1, 1] before discounting.
+        prioritized: Whether to sample in proportion to priority (arXiv 1511.05952, section 3.3).
+            New decisions get the highest priority seen so far.
+        priority_exponent: α of that paper; 0.6 is from its table 3.
+        importance_exponent: Initial β of that paper; set the attribute to anneal it.
+        compress: Whether to compress observations losslessly; None compresses only images (bytes,
+            three axes). Breakout's screens then take 1/75 of the memory of SB3's buffer, other
+            games' between 1/40 (Gopher) and 1/8 (YarsRevenge), and sampling takes about as long;
+            uncompressed stacks share the frames that they have in common.
 
     Raises:
         ReplayBufferError: A setting is out of range.
@@ -77,7 +78,7 @@ class MacroReplayBuffer(ReplayBuffer):
         importance_exponent: float = 0.4,
         compress: bool | None = None,
     ) -> None:
-        """Check the settings, and warn if there is less memory than the buffer will take."""
+        """Check the settings, and warn if the full buffer would exceed the free memory."""
         _require("buffer_size", buffer_size, buffer_size >= 1, "at least 1")
         _require("n_envs", n_envs, n_envs >= 1, "at least 1")
         _require("gamma", gamma, 0 <= gamma <= 1, "within 0..1")
@@ -86,7 +87,7 @@ class MacroReplayBuffer(ReplayBuffer):
         _require(
             "importance_exponent", importance_exponent, 0 <= importance_exponent <= 1, "within 0..1"
         )
-        # Not ReplayBuffer's constructor: it would reserve both observations of each transition.
+        # Not ReplayBuffer's constructor: it would allocate both observations of each transition.
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
         self.buffer_size = max(buffer_size // n_envs, 1)
         self.optimize_memory_usage = optimize_memory_usage
@@ -105,7 +106,7 @@ class MacroReplayBuffer(ReplayBuffer):
         self.durations = np.zeros(entries, dtype=np.int32)
         self._dones = np.zeros(entries, dtype=np.bool_)
         self._timeouts = np.zeros(entries, dtype=np.bool_)
-        # Whether the next row is the same episode's next decision; not so of the newest one.
+        # Whether the next row holds the same episode's next decision; False for the newest row.
         self._goes_on = np.zeros(entries, dtype=np.bool_)
         self._tree = SumTree(self.buffer_size * n_envs) if prioritized else None
         self._max_priority = 1.0
@@ -114,21 +115,21 @@ class MacroReplayBuffer(ReplayBuffer):
 
     @property
     def prioritized(self) -> bool:
-        """Whether decisions are drawn in proportion to their priority."""
+        """Whether decisions are sampled in proportion to their priority."""
         return self._tree is not None
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes once full, going by what is held; at most, while nothing is.
+        """Memory of the full buffer in bytes, extrapolated from its contents; at most, if empty.
 
-        What is held is looked through, which takes seconds for a million decisions.
+        It reads through the contents, which takes seconds for a million decisions.
         """
         tree = self._tree.nbytes if self._tree is not None else 0
         decisions: int = sum(getattr(self, name).nbytes for name in _PER_ROW)
         return self._store.nbytes + tree + decisions
 
     def memory_statement(self) -> str:
-        """One line on the memory: how much the full buffer takes and how much there is."""
+        """One line on the memory that the full buffer takes and that is free."""
         decisions = self.buffer_size * self.n_envs
         size = f"{'about' if self.size() else 'at most'} {readable(self.nbytes)} when full"
         if self._store.compressed and not self.size():
@@ -139,12 +140,12 @@ class MacroReplayBuffer(ReplayBuffer):
     # optimize_memory_usage, which its own buffer needs; here it would invent a terminal state.
     @property
     def dones(self) -> NDArray[np.float32]:  # type: ignore[override]
-        """A copy of which decisions ended their episode, shape ``(rows, environments)``."""
+        """Whether each decision ended its episode, shape ``(rows, environments)``; a copy."""
         return self._dones.astype(np.float32)
 
     @property
     def timeouts(self) -> NDArray[np.float32]:  # type: ignore[override]
-        """A copy of which decisions were cut short, shape ``(rows, environments)``."""
+        """Whether each decision was truncated, shape ``(rows, environments)``; a copy."""
         return self._timeouts.astype(np.float32)
 
     def add(
@@ -156,18 +157,19 @@ class MacroReplayBuffer(ReplayBuffer):
         done: NDArray[Any],
         infos: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Store one decision of each environment over the oldest ones.
+        """Store one decision per environment, overwriting the oldest if full.
 
         Args:
-            obs: Observations before, shape ``(environments, *shape)``; by key for Dict spaces.
-            next_obs: Observations after; of an episode that ended, its last one.
+            obs: Observations before the decisions, shape ``(environments, *shape)``; by key for
+                Dict spaces.
+            next_obs: Observations after them; the final one where an episode ended.
             action: Actions, shape ``(environments, ...)``.
             reward: Sums of the rewards of each decision's primitives, shape ``(environments,)``.
             done: Whether the episodes ended, shape ``(environments,)``.
-            infos: May hold ``duration``, ``primitive_rewards`` and ``TimeLimit.truncated``.
+            infos: May contain ``duration``, ``primitive_rewards`` and ``TimeLimit.truncated``.
 
         Raises:
-            ReplayBufferError: ``primitive_rewards`` does not fit ``duration`` or ``reward``.
+            ReplayBufferError: ``primitive_rewards`` does not match ``duration`` or ``reward``.
         """
         paid, durations = primitive_rewards(infos, np.asarray(reward, dtype=np.float64))
         if self.clip_rewards:
@@ -187,18 +189,18 @@ class MacroReplayBuffer(ReplayBuffer):
             self._tree.update(entries, self._max_priority**self.priority_exponent)
         self.pos = (row + 1) % self.buffer_size
         self.full = self.full or self.pos == 0
-        # By now it shows how well observations compress.
+        # With one percent full, it is known how well observations compress.
         if row == self.buffer_size // 100 and self._store.compressed and not self.full:
             warn_if_more_than_free(self.nbytes, self.memory_statement())
 
     def sample(  # type: ignore[override]  # a tuple of SB3's fields and two more
         self, batch_size: int, env: VecNormalize | None = None
     ) -> MacroReplaySamples:
-        """Draw decisions with replacement.
+        """Sample decisions with replacement.
 
         Args:
-            batch_size: How many.
-            env: Normalises observations, and the return within each decision, if given.
+            batch_size: Number of decisions.
+            env: If given, normalises observations and the return within each decision.
 
         Returns:
             The batch.
@@ -212,7 +214,7 @@ class MacroReplayBuffer(ReplayBuffer):
             return self._get_samples(np.random.randint(0, self.size(), size=batch_size), env)
         indices = self._tree.sample(batch_size)
         priorities = self._tree[indices]
-        # (N·P(i))^−β over the batch's highest: N and the sum of priorities cancel.
+        # (N·P(i))^−β over the batch's maximum: N and the sum of priorities cancel.
         weights = (priorities.min() / priorities) ** self.importance_exponent
         return self._gather(indices, weights, env)
 
@@ -222,8 +224,8 @@ class MacroReplayBuffer(ReplayBuffer):
         """Set the priorities of sampled decisions to ``(|td_error| + ε)^α``.
 
         Args:
-            indices: Of the samples, shape ``(batch,)``.
-            td_errors: Their errors (or losses, where values are distributions), as many.
+            indices: Indices of the samples, shape ``(batch,)``.
+            td_errors: Their TD errors, or losses of distributional learners, shape ``(batch,)``.
 
         Raises:
             ReplayBufferError: The buffer is not prioritised, or an error is not finite.
@@ -239,7 +241,7 @@ class MacroReplayBuffer(ReplayBuffer):
         self._tree.update(indices, priorities**self.priority_exponent)
 
     def reset(self) -> None:
-        """Forget all decisions and priorities."""
+        """Discard all decisions and priorities."""
         super().reset()
         self._store.clear()
         self._max_priority = 1.0
@@ -249,14 +251,14 @@ class MacroReplayBuffer(ReplayBuffer):
     def _get_samples(  # type: ignore[override]
         self, batch_inds: NDArray[np.int64], env: VecNormalize | None = None
     ) -> MacroReplaySamples:
-        """The decisions of rows ``batch_inds``, each of an environment drawn as SB3 does."""
+        """The decisions at rows ``batch_inds``, each of a random environment, drawn as by SB3."""
         envs = np.random.randint(0, high=self.n_envs, size=(len(batch_inds),))
         return self._gather(batch_inds * self.n_envs + envs, np.ones(len(batch_inds)), env)
 
     def _gather(
         self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
     ) -> MacroReplaySamples:
-        """The samples of entries ``indices``, which count row by row."""
+        """The samples at flat ``indices``, ``row · n_envs + environment``."""
         window = indices[:, None] + self.n_envs * np.arange(self.n_steps)
         lengths = window_lengths(_at(self._goes_on, window[:, :-1]))
         returns = self._normalize_reward(_at(self.rewards, window), env)
@@ -287,7 +289,7 @@ class MacroReplayBuffer(ReplayBuffer):
         return {key: self._tensor(array) for key, array in normalized.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, without the rows that were never written."""
+        """The state, without rows that were never written."""
         filled = {name: getattr(self, name)[: self.size()] for name in _PER_ROW}
         return self.__dict__ | filled
 
@@ -302,11 +304,11 @@ _PER_ROW = ("actions", "rewards", "durations", "_dones", "_timeouts", "_goes_on"
 
 
 def _require(name: str, value: float, fits: bool, allowed: str) -> None:
-    """Refuse a setting that does not fit."""
+    """Reject a setting that is out of range."""
     if not fits:
         raise ReplayBufferError(f"{name} is {value}; it must be {allowed}")
 
 
 def _at(array: NDArray[Any], entries: NDArray[np.int64]) -> NDArray[Any]:
-    """Values of ``array``, shape ``(rows, environments)``, at entries that count round the ring."""
+    """Values of ``array``, shape ``(rows, environments)``, at flat entries that wrap around."""
     return array.reshape(-1).take(entries, mode="wrap")

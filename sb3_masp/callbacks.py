@@ -1,4 +1,4 @@
-"""Callbacks that count in emulator frames, the unit in which runs are compared."""
+"""Callbacks that count emulator frames, the unit in which runs are compared."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -18,9 +18,9 @@ class Episode(NamedTuple):
     """One finished episode of training.
 
     Args:
-        frames: Emulator frames of the whole run when it ended.
-        decisions: Decisions of the whole run when it ended.
-        score: Sum of the rewards, unclipped.
+        frames: Emulator frames of the run when the episode ended.
+        decisions: Decisions of the run when the episode ended.
+        score: Sum of the unclipped rewards.
         length: Decisions in the episode.
     """
 
@@ -31,18 +31,17 @@ class Episode(NamedTuple):
 
 
 class FrameBudget(BaseCallback):
-    """Ends training after a number of emulator frames, and lets schedules follow frames.
+    """Ends training after a number of emulator frames, and makes schedules follow frames.
 
-    SB3 counts decisions. With macros the same number of decisions can be any number of frames, so
-    runs that are to be compared need the same number of frames; and ε or a learning rate that is
-    to fall over a share of the run has to fall over frames too. For environments that are no
-    emulators, a step counts as a frame.
+    SB3 counts decisions, but with macros a decision lasts a varying number of frames. Comparable
+    runs need the same number of frames, and schedules such as those of ε or a learning rate have
+    to follow frames too. If the environment is not an emulator, a step counts as a frame.
 
     Args:
-        frames: The budget.
-        progress_bar: Whether to show one, counting frames.
-        label: What to write before the bar.
-        line: Line of the screen for it, from 0, where several runs share one.
+        frames: Budget in emulator frames.
+        progress_bar: Whether to show a progress bar in frames.
+        label: Text before the bar.
+        line: Screen line of the bar, from 0, where several runs share the screen.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class FrameBudget(BaseCallback):
         self._bar: Any = None
 
     def _on_training_start(self) -> None:
-        """Ask the environment how many frames a step is."""
+        """Look up the frames per step, and open the progress bar."""
         self._frameskip = _frames_per_step(self.training_env)
         if self._progress_bar:
             self._bar = tqdm(
@@ -75,7 +74,7 @@ class FrameBudget(BaseCallback):
         """Count the frames of the decisions just made; False once the budget is spent."""
         steps = sum(int(info.get("duration", 1)) for info in self.locals["infos"])
         self.frames += steps * self._frameskip
-        # SB3 takes progress as decisions over this; it comes out as frames over the budget.
+        # SB3 computes progress as decisions over this, which makes it frames over the budget.
         self.model._total_timesteps = self.num_timesteps * self.budget / self.frames  # type: ignore[assignment]
         self.logger.record("time/frames", self.frames)
         if self._bar is not None:
@@ -86,7 +85,7 @@ class FrameBudget(BaseCallback):
         return self.frames < self.budget
 
     def _on_training_end(self) -> None:
-        """Leave the bar as it is."""
+        """Close the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -97,7 +96,7 @@ class FrameBudget(BaseCallback):
 
 
 def _frames_per_step(env: VecEnv) -> int:
-    """Frames in a step: as macro environments say, else as the wrappers do; 1 if nobody does."""
+    """Frames per step, from a macro environment's ``frameskip`` or the wrappers; 1 if unknown."""
     if env.has_attr("frameskip"):
         return max(int(env.get_attr("frameskip", indices=0)[0]), 1)
     envs = getattr(env.unwrapped, "envs", None)
@@ -105,28 +104,28 @@ def _frames_per_step(env: VecEnv) -> int:
 
 
 class Unfreeze(BaseCallback):
-    """Lets a frozen similarity learn once a number of emulator frames is over.
+    """Unfreezes a frozen similarity after a number of emulator frames.
 
     Args:
         budget: The callback that counts the frames; it must come first in the list.
-        frames: After how many.
+        frames: Emulator frames after which to unfreeze.
     """
 
     def __init__(self, budget: FrameBudget, frames: int) -> None:
-        """Note when."""
+        """Store the arguments."""
         super().__init__()
         self._budget = budget
         self._frames = frames
 
     def _on_step(self) -> bool:
-        """Unfreeze if it is time; a resumed run finds the model as it was."""
+        """Unfreeze if due; a resumed run finds the model as it was."""
         if self._budget.frames >= self._frames:
             self.model.similarity_frozen = False  # type: ignore[attr-defined]
         return True
 
 
 class EpisodeLog(BaseCallback):
-    """Keeps every finished episode, and how often each action was chosen.
+    """Records every finished episode, and how often each action was chosen.
 
     Args:
         budget: The callback that counts the frames; it must come first in the list.
@@ -145,13 +144,13 @@ class EpisodeLog(BaseCallback):
         return self._budget.frames
 
     def _on_training_start(self) -> None:
-        """Learn how many actions there are."""
+        """Allocate a counter per action, unless resumed."""
         if self.action_counts.size == 0:
             n_actions = int(self.model.action_space.n)  # type: ignore[attr-defined]
             self.action_counts = np.zeros(n_actions, dtype=np.int64)
 
     def _on_step(self) -> bool:
-        """Note the actions taken and the episodes that ended."""
+        """Count the actions taken and record the episodes that ended."""
         np.add.at(self.action_counts, np.asarray(self.locals["actions"]).reshape(-1), 1)
         for info in self.locals["infos"]:
             if "episode" in info:
@@ -167,16 +166,16 @@ class EpisodeLog(BaseCallback):
 
 
 class LogLines(BaseCallback):
-    """Writes a line of the log every so many updates of a learner on policy.
+    """Writes the log every ``every`` updates of an on-policy learner.
 
-    SB3 counts them from where `learn` was called, and a run that is resumed would write others.
+    SB3 counts updates from the call of `learn`, so a resumed run would log at other updates.
 
     Args:
-        every: How many.
+        every: Updates between two lines of the log.
     """
 
     def __init__(self, every: int = 100) -> None:
-        """Note it."""
+        """Store the interval."""
         super().__init__()
         self._every = every
 
@@ -185,23 +184,23 @@ class LogLines(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        """Write what is known before the update that is about to be taken, as SB3 does."""
+        """Write the log before the coming update, as SB3 does."""
         learner = cast(OnPolicyAlgorithm, self.model)
         if (learner._n_updates + 1) % self._every == 0:
             learner.dump_logs()
 
 
 class Checkpoints(BaseCallback):
-    """Calls ``save`` every so many decisions, between two rollouts, where nothing is half done.
+    """Calls ``save`` every ``every`` decisions, between rollouts, where nothing is half done.
 
     Args:
-        every: Decisions between two calls; None for no call at all.
-        save: Writes a checkpoint and says what it took; the log shows it.
-        at_once: Whether to begin with one, so that there is always something to go on from.
+        every: Decisions between two calls; None to never call it.
+        save: Writes a checkpoint and returns its cost, which is logged.
+        at_once: Whether to save at the start too, so that there is always a checkpoint.
     """
 
     def __init__(self, every: int | None, save: Callable[[], Cost], at_once: bool = False) -> None:
-        """Note them."""
+        """Store the arguments."""
         super().__init__()
         self._every = every
         self._save = save
@@ -210,7 +209,7 @@ class Checkpoints(BaseCallback):
         self._costs: list[Cost] = []
 
     def statement(self) -> str:
-        """One line on how many checkpoints there were and what they took."""
+        """One line on the number of checkpoints and their cost."""
         if not self._costs:
             return "no checkpoint"
         seconds = sum(cost.seconds for cost in self._costs)
@@ -218,11 +217,11 @@ class Checkpoints(BaseCallback):
         return f"{len(self._costs)} checkpoints took {seconds:.1f} s; the last is of {size}"
 
     def stop(self) -> None:
-        """Save as soon as nothing is half done, if at all, and then raise KeyboardInterrupt."""
+        """Save before the next rollout, if at all, and then raise KeyboardInterrupt."""
         self._stop = True
 
     def _on_training_start(self) -> None:
-        """Count from here."""
+        """Start counting decisions."""
         self._last = self.num_timesteps - ((self._every or 0) if self._at_once else 0)
 
     def _on_step(self) -> bool:
@@ -230,7 +229,7 @@ class Checkpoints(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        """Save if it is time."""
+        """Save if due."""
         if self._every is not None and (
             self._stop or self.model.num_timesteps - self._last >= self._every
         ):

@@ -1,8 +1,8 @@
-"""Checkpoints from which a run goes on exactly as if it had never stopped.
+"""Checkpoints from which a run resumes exactly as if it had never stopped.
 
-They hold the buffer, the environment in the middle of its episode and every random
-generator, as a pickle: they are private to the run that wrote them. What is meant to be shared is
-written beside them in open formats.
+A checkpoint pickles the learner with its buffer, the environment in mid-episode and every random
+generator; it is private to the run that wrote it. Results meant to be shared are written beside it
+in open formats.
 """
 
 import copyreg
@@ -26,10 +26,10 @@ from sb3_masp.generators import generators, restore_generators
 
 
 class Cost(NamedTuple):
-    """What writing a checkpoint took.
+    """Cost of writing a checkpoint.
 
     Args:
-        seconds: Time, in which nothing is learned.
+        seconds: Time during which nothing is learned.
         nbytes: Size of the file.
     """
 
@@ -38,11 +38,11 @@ class Cost(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """A run as it was.
+    """A run restored from a checkpoint.
 
     Args:
         model: The learner, with its environment and its buffer.
-        extra: What else the checkpoint was given.
+        extra: The ``extra`` that the checkpoint was saved with.
     """
 
     model: BaseAlgorithm
@@ -50,7 +50,7 @@ class Resumed(NamedTuple):
 
 
 NOT_SAVED = ("replay_buffer", "rollout_buffer", "_window", "_outcomes")
-"""What learners have and do not save, besides their environment: in a run it goes on."""
+"""Attributes that learners do not save but a resumed run needs, besides the environment."""
 
 WITHOUT_CHECKPOINTS = (
     "Without checkpoints (masp train --checkpoint-every None) a run goes on to its end, and begins "
@@ -59,14 +59,14 @@ WITHOUT_CHECKPOINTS = (
 
 
 class Pickler(pickle.Pickler):
-    """Pickles SB3's wrappers whole, and of tensors their own entries only.
+    """Pickles SB3's wrappers completely, and tensor views without the rest of their storage.
 
-    By themselves most wrappers refuse, and VecNormalize loses its environment; and each of many
-    views of a vector would bring all of it.
+    By default most wrappers refuse to be pickled, VecNormalize loses its environment, and each of
+    many views of a vector would bring all of it.
     """
 
     def reducer_override(self, thing: Any) -> Any:
-        """Leave out of wrappers what classes say again, and of views what they do not show."""
+        """Drop a wrapper's ``class_attributes`` and the storage that a view does not show."""
         if type(thing) is th.Tensor and thing.nbytes < thing.untyped_storage().nbytes():
             return thing.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)  # type: ignore[no-untyped-call]
         if not isinstance(thing, VecEnvWrapper):
@@ -76,15 +76,15 @@ class Pickler(pickle.Pickler):
 
 
 def _restore_wrapper(wrapper: VecEnvWrapper, state: Mapping[str, Any]) -> None:
-    """Give a wrapper its attributes back."""
+    """Restore a wrapper's attributes."""
     vars(wrapper).update(state, class_attributes=dict(inspect.getmembers(type(wrapper))))
 
 
 def require_restorable(env: VecEnv | None) -> None:
-    """Refuse environments that would come back from a checkpoint as new ones.
+    """Reject environments that would be unpickled as new ones.
 
     Raises:
-        CheckpointError: One does: it is pickled as its constructor's arguments (EzPickle).
+        CheckpointError: One is pickled as its constructor's arguments (EzPickle).
     """
     for single in getattr(env and env.unwrapped, "envs", []):
         if (name := comes_back_new(single)) is not None:
@@ -99,18 +99,18 @@ def require_restorable(env: VecEnv | None) -> None:
 def save_checkpoint(
     path: str | os.PathLike[str], model: BaseAlgorithm, extra: Mapping[str, Any]
 ) -> Cost:
-    """Write all that a run consists of; whole or not at all.
+    """Write the whole state of a run, atomically.
 
     Args:
-        path: The file.
+        path: File to write.
         model: A learner between two rollouts, on environments in this process.
-        extra: Anything else that the run will need, to be pickled with it.
+        extra: Anything else that the run needs, pickled with it.
 
     Returns:
-        What it took.
+        Its time and size.
 
     Raises:
-        CheckpointError: An environment cannot be pickled, or would not be the same afterwards.
+        CheckpointError: An environment cannot be pickled, or would not be restored as it was.
     """
     begun = time.perf_counter()
     require_restorable(model.env)
@@ -120,7 +120,7 @@ def save_checkpoint(
         "class": type(model),
         "model": zipped.getvalue(),
         "env": model.env,
-        # Pickled together: often they are the environment's own, and both draw from a generator.
+        # In the same pickle: these are often the environment's own, and share its generators.
         "spaces": {
             "observation_space": model.observation_space,
             "action_space": model.action_space,
@@ -143,13 +143,13 @@ def save_checkpoint(
 
 
 def remove_unfinished(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left of checkpoints that were to become ``path``."""
+    """Remove the temporary files that killed processes left while writing ``path``."""
     for unfinished in Path(path).parent.glob(f".{Path(path).name}.*"):
         unfinished.unlink()
 
 
 def load_checkpoint(path: str | os.PathLike[str], device: th.device | str = "auto") -> Resumed:
-    """Read a checkpoint that this machine wrote; do not load one from a stranger.
+    """Load a checkpoint that this machine wrote; never load one from an untrusted source.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -1,4 +1,4 @@
-"""The command ``masp``: train learners on macro environments, and see what they learned."""
+"""The command ``masp``: train learners on macro environments and inspect what they learned."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ ERRORS = (MacroGymError, OSError, gym.error.Error)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv``, the process's own if None; return its exit code."""
+    """Run the command line ``argv`` (the process's own if None) and return its exit code."""
     return run_commands("masp", __doc__, COMMANDS, argv, errors=ERRORS)
 
 

@@ -1,4 +1,4 @@
-"""Networks and policies that are told which Σ is in force."""
+"""Networks and policies that are conditioned on Σ."""
 
 from typing import Any, TypeVar
 
@@ -15,16 +15,16 @@ from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
 class ConditionedNetwork(BasePolicy):
     """Concatenates e_Σ to the state's features, in front of an SB3 network.
 
-    Gradients reach W_emb where it is trained, and never Σ: as an input of Q, Σ would become a
-    bias to be tuned and learn no similarity (see docs/method.md).
+    Gradients reach W_emb if it is trained, but never Σ: as an input of Q, Σ would become a trained
+    bias and learn no similarity (see docs/method.md).
 
     Args:
-        args: As the network's, from ``net_arch`` on.
+        args: As for the network, from ``net_arch`` on.
         action_space: Action space.
         features_dim: Number of the state's features.
         embedding_dim: Length of e_Σ, at least 1.
         embedding: ``"factored"`` (fixed) or ``"dense"`` (trained).
-        kwargs: As the network's.
+        kwargs: As for the network.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ConditionedNetwork(BasePolicy):
         embedding: Embedding = "factored",
         **kwargs: Any,
     ) -> None:
-        """Build the network with ``embedding_dim`` more inputs behind the features."""
+        """Build the network with ``embedding_dim`` more inputs after the features."""
         super().__init__(
             *args, action_space=action_space, features_dim=features_dim + embedding_dim, **kwargs
         )
@@ -59,10 +59,10 @@ class ConditionedPolicy(BasePolicy):
     """Builds conditioned networks for an SB3 policy unless ``embedding_dim`` is 0.
 
     Args:
-        args: As the policy's.
+        args: As for the policy.
         embedding_dim: Length of e_Σ; 0 leaves the policy's own networks.
         embedding: ``"factored"`` (fixed) or ``"dense"`` (trained).
-        kwargs: As the policy's.
+        kwargs: As for the policy.
     """
 
     net_args: dict[str, Any]
@@ -74,13 +74,13 @@ class ConditionedPolicy(BasePolicy):
         embedding: Embedding = "factored",
         **kwargs: Any,
     ) -> None:
-        """Note what the networks need, which the policy's constructor builds."""
+        """Store what the networks need before the policy's constructor builds them."""
         self.embedding_dim = embedding_dim
         self.embedding: Embedding = embedding
         super().__init__(*args, **kwargs)
 
     def _conditioned(self, network: type[Network]) -> Network:
-        """A network of its own, for values or for targets."""
+        """A new network, for values or for targets."""
         net_args = self._update_features_extractor(self.net_args, features_extractor=None)
         conditioned = network(
             **net_args, embedding_dim=self.embedding_dim, embedding=self.embedding

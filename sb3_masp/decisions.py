@@ -1,4 +1,4 @@
-"""Decisions as a macro environment reports them: durations and the primitives' rewards."""
+"""Decisions as reported by a macro environment: durations and the primitives' rewards."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,10 +12,11 @@ from macro_gym.errors import ReplayBufferError
 def primitive_rewards(
     infos: Sequence[Mapping[str, Any]], rewards: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Read what each decision's primitives paid from the ``info`` of a macro environment.
+    """Read the rewards of each decision's primitives from the ``info`` of a macro environment.
 
     Args:
-        infos: May hold ``duration`` and ``primitive_rewards``; a decision is one primitive if not.
+        infos: May contain ``duration`` and ``primitive_rewards``; otherwise a decision is one
+            primitive.
         rewards: Sums of the rewards of each decision's primitives, shape ``(decisions,)``.
 
     Returns:
@@ -23,7 +24,7 @@ def primitive_rewards(
         ran, and durations, shape ``(decisions,)``.
 
     Raises:
-        ReplayBufferError: The duration, the primitives' rewards and the reward do not fit.
+        ReplayBufferError: The duration, the primitives' rewards and the reward do not match.
     """
     durations = np.array([info.get("duration", 1) for info in infos], dtype=np.int64)
     paid = [
@@ -40,7 +41,7 @@ def primitive_rewards(
 def _require_one_each(
     infos: Sequence[Mapping[str, Any]], durations: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> None:
-    """Refuse decisions that lasted longer than they have rewards, or not at all."""
+    """Reject decisions with fewer rewards than primitives, or with no primitive."""
     for env in ((lengths != durations) | (lengths == 0)).nonzero()[0]:
         given = len(infos[env].get("primitive_rewards", ("the reward",)))
         raise ReplayBufferError(
@@ -52,9 +53,9 @@ def _require_one_each(
 def _require_sums(
     table: NDArray[np.float64], durations: NDArray[np.int64], rewards: NDArray[np.float64]
 ) -> None:
-    """Refuse decisions whose reward is not the sum of their primitives' rewards."""
+    """Reject decisions whose reward is not the sum of their primitives' rewards."""
     sums = table.sum(axis=1)
-    # Both went through float32, and only the sum may have cancelled.
+    # Both were rounded to float32, and the terms may cancel in the sum.
     rounding = 1e-5 * np.abs(table).sum(axis=1)
     for env in (np.abs(sums - rewards) > rounding).nonzero()[0]:
         raise ReplayBufferError(

@@ -1,4 +1,4 @@
-"""DeviceReplayBuffer: replay whose observations live where the network does."""
+"""DeviceReplayBuffer: a replay buffer whose observations are on the network's device."""
 
 import warnings
 from collections.abc import Mapping
@@ -17,24 +17,24 @@ from sb3_masp.observation_store import WHOLE, parts_by_key
 from sb3_masp.samples import sent
 
 HEADROOM = 2 * 2**30
-"""Bytes of the device that are left to networks, their optimizer and the batches."""
+"""Bytes of device memory that are left to networks, their optimizer and the batches."""
 
 
 class DeviceReplayBuffer(MacroReplayBuffer):
-    """`MacroReplayBuffer` with its observations on the device: batches are gathered there.
+    """`MacroReplayBuffer` with its observations on the device, where batches are gathered.
 
-    ``MASPDQN(..., replay_buffer_class=DeviceReplayBuffer)`` draws what `MacroReplayBuffer` draws,
-    value for value. Drawing a batch sends the device a few numbers a decision and reads nothing
-    back. Observations are held as they are: a million stacks of four screens take 26 GiB. Where
-    they do not fit, it warns and holds them in main memory, as `MacroReplayBuffer` does.
+    ``MASPDQN(..., replay_buffer_class=DeviceReplayBuffer)`` samples the same values as with
+    `MacroReplayBuffer`. Sampling a batch sends the device a few numbers per decision and reads
+    nothing back. Observations are not compressed: a million stacks of four screens take 26 GiB. If
+    they do not fit, it warns and keeps them in main memory, as `MacroReplayBuffer` does.
 
     Args:
         args: As for `MacroReplayBuffer`.
-        kwargs: As for `MacroReplayBuffer`; ``compress`` counts only where they do not fit.
+        kwargs: As for `MacroReplayBuffer`; ``compress`` applies only if they do not fit.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """See whether the device has the memory, which is taken with the first decision."""
+        """Check that the device has the memory, which is allocated at the first decision."""
         super().__init__(*args, **kwargs)
         needed = self.buffer_size * self.n_envs * _entry_nbytes(self.observation_space, self)
         free = free_memory(self.device)
@@ -57,7 +57,7 @@ class DeviceReplayBuffer(MacroReplayBuffer):
         return isinstance(self._store, DeviceStore)
 
     def memory_statement(self) -> str:
-        """One line on the memory: how much the buffer takes, and where."""
+        """One line on the memory that the buffer takes, and where."""
         if not self.on_device:
             return super().memory_statement()
         decisions = self.buffer_size * self.n_envs
@@ -67,22 +67,22 @@ class DeviceReplayBuffer(MacroReplayBuffer):
     def _gather(
         self, indices: NDArray[np.int64], weights: NDArray[np.float64], env: VecNormalize | None
     ) -> MacroReplaySamples:
-        """The samples of entries, on the device that the learner has by now."""
+        """The samples at flat ``indices``, on the learner's current device."""
         self._place()
         return super()._gather(indices, weights, env)
 
     def add(self, *args: Any, **kwargs: Any) -> None:
-        """Store one decision of each environment over the oldest ones."""
+        """Store one decision per environment, overwriting the oldest if full."""
         self._place()
         super().add(*args, **kwargs)
 
     def _place(self) -> None:
-        """Take the device's memory, if not done: a model that is not to learn takes none."""
+        """Allocate device memory on first use: a model that does not learn takes none."""
         if isinstance(self._store, DeviceStore) and self._store.device != self.device:
             self._store.to(self.device)
 
     def _tensors(self, arrays: Mapping[str, Any], env: VecNormalize | None) -> Any:
-        """Observations, normalised by ``env``, which can only do it in main memory."""
+        """Observations, normalised by ``env``, which works only in main memory."""
         if env is not None and env.norm_obs:
             arrays = {key: np.asarray(th.as_tensor(a).cpu()) for key, a in arrays.items()}
             return super()._tensors(arrays, env)
@@ -92,26 +92,26 @@ class DeviceReplayBuffer(MacroReplayBuffer):
 
 
 class DeviceStore:
-    """Observations before and after each entry of a ring, each held once, as tensors.
+    """Observations before and after each entry of a ring, each stored once, as tensors.
 
-    The observation after an entry is the one before the next, as long as the environment went on
-    from it. Others lie apart, in a pool that grows as episodes end: its first ``n_envs`` places
-    are those after the newest entries, of which the next ones are not known yet.
+    The observation after an entry is the one before the next entry, as long as the environment
+    continued from it. All others are in a separate pool, which grows as episodes end. Its first
+    ``n_envs`` slots are for the newest entries, whose next ones are not known yet.
 
     Args:
-        space: A Dict space, whose keys are kept, or any other.
-        shape: What SB3's ``get_obs_shape`` says of it; by key for a Dict space.
+        space: Observation space; the keys of a Dict space are kept.
+        shape: Its shape by SB3's ``get_obs_shape``; by key for a Dict space.
         capacity: Rows of the ring.
-        n_envs: Entries in a row, one of each environment.
+        n_envs: Entries per row, one per environment.
     """
 
     compressed = False
 
     device: Any
-    """Where tensors are; None until `to` takes the memory that observations are added to."""
+    """Device of the tensors; None until `to` allocates the memory for observations."""
 
     def __init__(self, space: spaces.Space[Any], shape: Any, capacity: int, n_envs: int) -> None:
-        """Take no memory yet to speak of."""
+        """Allocate next to nothing yet."""
         parts = parts_by_key(space, shape)
         self.capacity, self.n_envs, self.device = capacity, n_envs, None
         self._dtypes = {key: np.dtype(part.dtype) for key, (part, _) in parts.items()}
@@ -121,31 +121,31 @@ class DeviceStore:
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes that the device gives, which grows only by where episodes end."""
+        """Memory on the device in bytes; only the pool grows, as episodes end."""
         pooled = len(next(iter(self._pool.values())))
         entry = sum(tensor[0].numel() * tensor.element_size() for tensor in self._pool.values())
         return (self.capacity * self.n_envs + pooled) * entry
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Discard all entries."""
         self.newest, self.filled = -1, 0
         self._left: dict[str, NDArray[Any]] = {}
         self._pool = self._room(2 * self.n_envs)
         self._spare = list(range(self.n_envs, 2 * self.n_envs))
-        # Place in the pool of the observation after each entry; -1 where it is the next one's.
+        # Pool slot of the observation after each entry; -1 where the next entry holds it.
         self._apart = np.full(self.capacity * self.n_envs, -1)
 
     def add(
         self, obs: Mapping[str, ArrayLike], next_obs: Mapping[str, ArrayLike]
     ) -> NDArray[np.bool_]:
-        """Write the next row of the ring, over the oldest one if it is full.
+        """Write the next row of the ring, overwriting the oldest if it is full.
 
         Args:
-            obs: Observations before the decision, by key, one of each environment.
-            next_obs: Observations after it; of an episode that ended, the last one.
+            obs: Observations before the decision, by key, one per environment.
+            next_obs: Observations after it; the final one where an episode ended.
 
         Returns:
-            Whether each environment went on from where the row before left it, shape
+            Whether each environment continued from where the previous row left it, shape
             ``(environments,)``.
         """
         before, after = self._arrays(obs), self._arrays(next_obs)
@@ -173,7 +173,7 @@ class DeviceStore:
         """Observations before ``entries``, by key, shape ``(batch, *shape)``.
 
         Args:
-            entries: Which ones, counting round the ring: ``row · n_envs + environment``.
+            entries: Flat indices ``row · n_envs + environment``, which wrap around.
         """
         places = self._sent(entries % len(self._apart))
         return {key: ring.index_select(0, places) for key, ring in self._ring.items()}
@@ -190,12 +190,12 @@ class DeviceStore:
         return observations
 
     def _forget(self, entries: NDArray[np.int64]) -> None:
-        """Free the places of entries that are written over."""
+        """Free the pool slots of entries that are about to be overwritten."""
         apart = self._apart[entries]
         self._spare.extend(apart[apart >= self.n_envs].tolist())
 
     def _part(self, went_on: NDArray[np.bool_]) -> None:
-        """Let the newest row's observations be the next row's, or lie apart."""
+        """Let the next row hold the newest row's observations, or move them in the pool."""
         newest = self.newest * self.n_envs + np.arange(self.n_envs)
         self._apart[newest] = -1
         stopped = np.flatnonzero(~went_on)
@@ -210,14 +210,14 @@ class DeviceStore:
             pool.index_copy_(0, there, pool.index_select(0, where))
 
     def _grow(self) -> None:
-        """Make the pool twice as large."""
+        """Double the pool."""
         size = len(next(iter(self._pool.values())))
         self._spare.extend(range(size, 2 * size))
         for key, room in self._room(size).items():
             self._pool[key] = th.cat((self._pool[key], room))
 
     def _room(self, entries: int) -> dict[str, Tensor]:
-        """Zeros for so many observations."""
+        """Zeros for ``entries`` observations."""
         return {
             key: th.zeros(
                 (entries, *shape), dtype=_torch_dtype(self._dtypes[key]), device=self.device
@@ -237,14 +237,14 @@ class DeviceStore:
         return sent(array, self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything in main memory, without the rows that were never written."""
+        """The state in main memory, without rows that were never written."""
         filled = self.filled * self.n_envs
         heads = {key: ring[:filled].cpu() for key, ring in self._ring.items()}
         pool = {key: tensor.cpu() for key, tensor in self._pool.items()}
         return self.__dict__ | {"_ring": heads, "_pool": pool, "device": None}
 
     def to(self, device: th.device) -> Self:
-        """Hold everything on a device, at full capacity; what was pickled is on none."""
+        """Move everything to a device, at full capacity; an unpickled store is on none."""
         heads, pool = self._ring, self._pool
         self.device = device
         self._ring = self._room(self.capacity * self.n_envs)
@@ -255,9 +255,9 @@ class DeviceStore:
 
 
 def free_memory(device: th.device) -> int | None:
-    """Bytes that a device has free; None where that is not known."""
+    """Free memory of a device in bytes; None if unknown."""
     if device.type == "cuda":
-        # What torch keeps for reuse counts as taken there, and can be had.
+        # Memory that torch caches counts as taken there, but can be reused.
         kept = th.cuda.memory_reserved(device) - th.cuda.memory_allocated(device)
         return th.cuda.mem_get_info(device)[0] + kept
     return available_memory() if device.type == "cpu" else None
@@ -272,10 +272,10 @@ def _entry_nbytes(space: spaces.Space[Any], buffer: MacroReplayBuffer) -> int:
 
 
 def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Each environment's observation as bytes, by which the same is told from the equal."""
+    """Each environment's observation as bytes, to be compared bit by bit."""
     return array.reshape(len(array), -1).view(np.uint8)
 
 
 def _torch_dtype(dtype: np.dtype[Any]) -> th.dtype:
-    """Torch's name of a dtype."""
+    """Torch's equivalent of a NumPy dtype."""
     return th.from_numpy(np.empty(0, dtype)).dtype

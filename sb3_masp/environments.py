@@ -1,4 +1,4 @@
-"""What a learner has to know of its environments: their macros, their rewards, their skips."""
+"""What a learner needs to know of its environments: macros, rewards and frame skips."""
 
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv
@@ -8,10 +8,10 @@ from macro_gym.errors import FrameSkipError, MacroSetMismatchError
 
 
 def macro_set_of(env: VecEnv) -> MacroSet | None:
-    """The macro set of a vector of environments; None if they have none.
+    """The macro set of vectorised environments; None if they have none.
 
     Raises:
-        MacroSetMismatchError: They have different ones.
+        MacroSetMismatchError: Their macro sets differ.
     """
     if not env.has_attr("macro_set"):
         return None
@@ -28,18 +28,19 @@ def macro_set_of(env: VecEnv) -> MacroSet | None:
 
 
 def pays_game_scores(env: VecEnv) -> bool:
-    """Whether rewards are a game's true scores, of any size: MacroALE and MacroRetro."""
+    """Whether rewards are unclipped game scores, as in MacroALE and MacroRetro."""
     spec = env.get_attr("spec", indices=0)[0] if env.has_attr("spec") else None
     return spec is not None and spec.namespace in ("MacroALE", "MacroRetro")
 
 
 def require_no_skip_outside(env: VecEnv) -> None:
-    """Refuse wrappers outside a macro environment that would repeat its decisions.
+    """Reject wrappers outside a macro environment that would repeat its decisions.
 
-    They can be seen only in this process; elsewhere the buffer notices rewards that do not add up.
+    Only environments in this process can be checked; for others, the buffer notices rewards that
+    do not add up.
 
     Raises:
-        FrameSkipError: There is one; SB3's AtariWrapper brings it.
+        FrameSkipError: A wrapper skips frames, as SB3's AtariWrapper does.
     """
     for wrapper in getattr(env.unwrapped, "envs", []):
         while isinstance(wrapper, gym.Wrapper) and wrapper.has_wrapper_attr("macro_set"):
@@ -55,10 +56,10 @@ def require_no_skip_outside(env: VecEnv) -> None:
 
 
 def require_same_macros(trained: MacroSet | None, found: MacroSet | None) -> None:
-    """Refuse an environment whose action indices mean something else than a model's.
+    """Reject an environment whose action indices have other meanings than the model's.
 
     Raises:
-        MacroSetMismatchError: They do; the message names both.
+        MacroSetMismatchError: The macro sets differ; the message names both.
     """
     if (trained and trained.hash) != (found and found.hash):
         raise MacroSetMismatchError(
@@ -68,7 +69,7 @@ def require_same_macros(trained: MacroSet | None, found: MacroSet | None) -> Non
 
 
 def _describe(macro_set: MacroSet | None) -> str:
-    """A macro set in a few words, for an error."""
+    """A macro set in a few words, for error messages."""
     if macro_set is None:
         return "no macro set"
     game = f" of {macro_set.provenance.game}" if macro_set.provenance.game else ""

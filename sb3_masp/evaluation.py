@@ -1,4 +1,4 @@
-"""Scores of a trained model, and how sure they are."""
+"""Scores of a trained model, with their confidence interval."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from sb3_masp.generators import generators, restore_generators
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scores of episodes that nothing was learned from.
+    """Scores of evaluation episodes.
 
     Args:
-        scores: Sum of the true rewards of each episode.
+        scores: Sum of the unclipped rewards of each episode.
         decisions: Decisions in each episode.
-        epsilon: Share of decisions that were random.
+        epsilon: Share of random decisions.
     """
 
     scores: tuple[float, ...]
@@ -36,9 +36,9 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the mean over episodes, by percentile bootstrap.
+        """95% confidence interval of the mean over episodes, by percentile bootstrap.
 
-        It says nothing of how another seed of training would have done.
+        It does not cover the variation between training seeds.
         """
         rng = np.random.default_rng(0)
         samples = rng.choice(self.scores, size=(2000, len(self.scores))).mean(axis=1)
@@ -63,17 +63,17 @@ def evaluate(
     """Play ``episodes`` episodes with a share of random decisions.
 
     Args:
-        model: A learner, which is left as it was. What it does apart from random decisions is what
-            is best of its values, without the noise of noisy layers, or, of learners with a policy,
-            drawn from that.
-        env: Environments with SB3's Monitor, which counts true rewards.
-        episodes: How many.
+        model: A learner, left unchanged. Its own decisions are greedy and without the noise of
+            noisy layers or, for learners with a policy, sampled from it.
+        env: Environments with SB3's Monitor, which records unclipped rewards.
+        episodes: Number of episodes.
         epsilon: Share of random decisions: 0.05 as in Mnih et al. (2015), so that a greedy policy
-            cannot wait for ever; 1 for the random policy.
-        seed: Of the policy and the environments. Generators go on afterwards from where they were.
-        progress_bar: Whether to show one, counting episodes.
-        each: Called after each decision of these episodes with the number of the environment, its
-            info, and whether the episode has ended.
+            cannot get stuck; 1 for the random policy.
+        seed: Seed of the policy and the environments. Random generators outside the environments
+            are restored afterwards.
+        progress_bar: Whether to show a progress bar, counting episodes.
+        each: Called after each decision of these episodes with the environment's index, its info,
+            and whether the episode has ended.
     """
     before = generators(model)
     set_random_seed(seed)
@@ -101,12 +101,12 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _PartlyRandom:
-    """Explores as SB3's DQN does, with any learner: all environments at a time.
+    """ε-greedy exploration as in SB3's DQN, for any learner: all environments at once.
 
     Args:
         model: The learner.
         epsilon: Share of random decisions.
-        greedy: Whether the others are what the learner holds to be best.
+        greedy: Whether the learner's own decisions are greedy.
     """
 
     model: BaseAlgorithm
@@ -120,7 +120,7 @@ class _PartlyRandom:
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """What the model or chance decides, for a batch of observations."""
+        """Return the model's actions, or random ones, for a batch of observations."""
         decided, state = self.model.predict(observation, state, episode_start, self.greedy)
         if np.random.rand() < self.epsilon:
             decided = np.array([self.model.action_space.sample() for _ in decided])

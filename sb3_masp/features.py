@@ -1,11 +1,11 @@
-"""Features of observations that SB3 has no extractor for."""
+"""Feature extractors for observations that SB3 has none for."""
 
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from torch import Tensor
 
 
 class BytesExtractor(FlattenExtractor):
-    """A console's memory as numbers within 0..1: SB3 scales images only."""
+    """Scales a console's memory to 0..1, since SB3 scales only images."""
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return the bytes over 255, shape ``(batch, bytes)``."""

@@ -1,8 +1,8 @@
-"""The derivative of a network's output as its parameters move, by one pass in forward mode.
+"""Directional derivative of a network's output in its parameters, by one forward-mode pass.
 
-Most of a network's time goes into its linear maps, and in forward mode into their values again and
-two maps more. Where the network has been evaluated before, at these parameters and inputs, those
-values need not be computed twice: `LinearMaps` notes them, and `network_tangent` takes them up.
+Linear maps take most of a network's time, and forward mode computes each one's value and two more
+maps. If the network has been evaluated before at the same parameters and inputs, those values need
+not be computed again: `LinearMaps` records them, and `network_tangent` reuses them.
 """
 
 import functools
@@ -27,15 +27,15 @@ LINEAR_MAPS = (F.linear, th.conv1d, th.conv2d, th.conv3d)
 
 
 class LinearMaps(TorchFunctionMode):
-    """While entered, notes the outputs of linear maps that are to be differentiated, in order."""
+    """Context that records the outputs of differentiated linear maps, in order."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without outputs."""
         super().__init__()
         self.outputs: list[Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call ``func``, and note what it gives."""
+        """Call ``func``, and record the output of a linear map."""
         output = func(*args, **(kwargs or {}))
         if func in LINEAR_MAPS and th.is_grad_enabled():
             self.outputs.append(output.detach())
@@ -54,11 +54,11 @@ def network_tangent(
         network: A differentiable function of named parameters.
         parameters: Where to evaluate it.
         tangents: Direction, for some or all of the parameters.
-        outputs: What its linear maps gave at these parameters, as `LinearMaps` notes it; they are
-            computed again if none are given.
+        outputs: Outputs of its linear maps at these parameters, as recorded by `LinearMaps`; they
+            are recomputed if none are given.
 
     Returns:
-        The value and its directional derivative, of the same shape, both cut from any graph.
+        The value and its directional derivative, of the same shape, both detached.
     """
     _load_forward_mode()
     with forward_ad.dual_level(), _Tangents(outputs) if outputs else nullcontext():
@@ -69,15 +69,15 @@ def network_tangent(
 
 
 class _Tangents(TorchFunctionMode):
-    """While entered, gives linear maps the values noted before and computes only tangents."""
+    """Context in which linear maps reuse recorded values and compute only tangents."""
 
     def __init__(self, outputs: Sequence[Tensor]) -> None:
-        """Take the values in order."""
+        """Store the values, in order."""
         super().__init__()
         self.outputs = iter(outputs)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call ``func``, unless its value is known."""
+        """Call ``func``, unless its value was recorded."""
         if func in LINEAR_MAPS and th.is_grad_enabled():
             return _known_map(next(self.outputs), func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -105,7 +105,7 @@ def _known_map(
 
 @functools.cache
 def _load_forward_mode() -> None:
-    """Let torch load what its first forward-mode pass needs, scripts that it has deprecated."""
+    """Make torch load what forward mode needs, silencing deprecation warnings of its own code."""
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", DeprecationWarning)
         make_dual(th.zeros(()), th.ones(())).sin()

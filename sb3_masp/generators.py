@@ -1,4 +1,4 @@
-"""Where all generators are that learning draws from."""
+"""States of the random generators that learning draws from."""
 
 import random
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def generators(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def restore_generators(model: BaseAlgorithm, state: Mapping[str, Any]) -> None:
-    """Set every generator to where `generators` found it."""
+    """Restore the states that `generators` returned."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     th.set_rng_state(state["torch"])

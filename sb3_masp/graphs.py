@@ -1,4 +1,4 @@
-"""The device's parts of an update: run as they are, or replayed as CUDA graphs."""
+"""The device parts of an update: run eagerly, or replayed as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -20,63 +20,63 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 SETTINGS = (bool, int, float, str)
-"""Arguments of parts for each value of which there is another graph."""
+"""Types of arguments that get a separate graph for each value."""
 
 WARM_UP = 3
-"""Calls of a part that run as they are, before it is captured: libraries load what they need."""
+"""Eager calls of a part before it is captured, in which libraries load what they need."""
 
 
 class Eager:
-    """Runs the parts of an update as they are, and logs at once.
+    """Runs the parts of an update eagerly, and logs at once.
 
     Args:
-        learner: Whose updates they are.
+        learner: The learner that is updated.
     """
 
     def __init__(self, learner: MacroLearner) -> None:
-        """Note whose log it is."""
+        """Store the learner."""
         self.learner = learner
 
     def __call__(self, part: Callable[..., Result], *arguments: Any) -> Result:
-        """Run one part: work of the device alone, in which nothing is asked of it."""
+        """Run one part: only work on the device, of which nothing is read back."""
         return part(*arguments)
 
     def note(self, name: str, value: Tensor) -> None:
-        """Log the mean of a figure of shape ``()`` over updates."""
+        """Log the mean over updates of a figure of shape ``()``."""
         self.learner.logger.record_mean(name, value.item())
 
     def scalar(self, name: str, value: float) -> float | Tensor:
-        """A setting that changes while the learner learns, as a part is to read it."""
+        """A setting that changes during training, in the form that parts read."""
         return value
 
     def hold(self, optimizer: Optimizer) -> None:
-        """Take an optimizer, whose learning rate has just been set, as a part is to use it."""
+        """Prepare an optimizer, whose learning rate has just been set, for use in parts."""
 
     def log(self) -> None:
-        """Hand over to the log what has not been yet."""
+        """Log the figures that have not been logged yet."""
 
     def forget(self) -> None:
-        """Forget all that depends on where parameters lie."""
+        """Discard everything that depends on where parameters are in memory."""
 
 
 class Graphs(Eager):
-    """Replays the parts of an update as CUDA graphs: one call each, where there were hundreds.
+    """Replays the parts of an update as CUDA graphs: one call per part instead of hundreds.
 
-    A part is captured once for each combination of shapes and settings, after `WARM_UP` calls as
-    it is, which are updates like all others. From then on its batches are copied to where the
-    graph reads them, and what it returns lies where it lay before. Figures for the log are summed
-    up on the device and read when the log is written; η and learning rates are numbers on the
-    device, so that schedules go on.
+    A part is captured once per combination of shapes and settings, after `WARM_UP` eager calls,
+    which are ordinary updates. From then on, batches are copied to the graph's inputs, and results
+    are always at the same place in memory. Figures for the log are summed on the device and read
+    when the log is written; η and learning rates are tensors on the device, so that schedules keep
+    working.
 
     Args:
-        learner: Whose updates they are.
+        learner: The learner that is updated.
 
     Raises:
-        LearnerSettingError: The learner is on no GPU, or its optimizer cannot be captured.
+        LearnerSettingError: The learner is not on a GPU, or its optimizer cannot be captured.
     """
 
     def __init__(self, learner: MacroLearner) -> None:
-        """Check that there is something to be captured."""
+        """Check that updates can be captured."""
         super().__init__(learner)
         self._require_cuda()
         if type(learner.policy.optimizer) not in (Adam, AdamW):
@@ -92,7 +92,7 @@ class Graphs(Eager):
         self.forget()
 
     def _require_cuda(self) -> None:
-        """Refuse a learner on another device."""
+        """Reject a learner on another device."""
         if self.learner.device.type != "cuda":
             raise LearnerSettingError(
                 f"cuda_graph=True needs a GPU, but the learner is on {self.learner.device}; leave "
@@ -101,7 +101,7 @@ class Graphs(Eager):
         self._stream = th.cuda.Stream(self.learner.device)  # type: ignore[no-untyped-call]
 
     def __call__(self, part: Callable[..., Result], *arguments: Any) -> Result:
-        """Replay one part, or run it as it is while it warms up."""
+        """Replay one part, or run it eagerly during warm-up."""
         key = (part, self.learner._device_settings(), *map(_kind, arguments))
         captured = self._captured.get(key)
         if captured is None or not captured.fits(arguments):
@@ -116,7 +116,7 @@ class Graphs(Eager):
         return result
 
     def note(self, name: str, value: Tensor) -> None:
-        """Add a figure of shape ``()`` to those whose mean will be logged."""
+        """Add a figure of shape ``()`` to the mean that `log` writes."""
         if name not in self._figures:
             self._figures[name] = (th.zeros_like(value), th.zeros_like(value))
         total, count = self._figures[name]
@@ -124,7 +124,7 @@ class Graphs(Eager):
         count.add_(1)
 
     def scalar(self, name: str, value: float) -> Tensor:
-        """A number on the device; it is set whenever it is asked for outside of a capture."""
+        """A number on the device, updated at every call outside a capture."""
         if name not in self._scalars:
             self._scalars[name] = th.zeros((), device=self.learner.device)
         if not self.capturing and self._values.get(name) != value:
@@ -133,7 +133,7 @@ class Graphs(Eager):
         return self._scalars[name]
 
     def hold(self, optimizer: Optimizer) -> None:
-        """Let torch's fused kernel do the step, with all that it reads on the device."""
+        """Use torch's fused kernel for the step, with all that it reads on the device."""
         for index, group in enumerate(optimizer.param_groups):
             group["fused"], group["foreach"] = True, None
             if not isinstance(group["lr"], Tensor):
@@ -142,7 +142,7 @@ class Graphs(Eager):
             state["step"] = state["step"].to(parameter.device)
 
     def log(self) -> None:
-        """Log the means, and begin anew."""
+        """Log the means, and reset them."""
         for name, (total, count) in self._figures.items():
             if number := float(count):
                 self.learner.logger.record(name, float(total) / number)
@@ -150,12 +150,12 @@ class Graphs(Eager):
             count.zero_()
 
     def forget(self) -> None:
-        """Capture everything anew."""
+        """Discard all captures."""
         self._captured: dict[Any, Captured] = {}
         self._calls: dict[Any, int] = {}
 
     def _aside(self, part: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
-        """Run a part on the stream on which it will be captured."""
+        """Run a part on the stream that will capture it."""
         here = th.cuda.current_stream()
         self._stream.wait_stream(here)
         with th.cuda.stream(self._stream):
@@ -164,7 +164,7 @@ class Graphs(Eager):
         return result
 
     def _record(self, part: Callable[[], Result]) -> Callable[[], Result]:
-        """Capture a part; returns what replays it and gives its result, the same each time."""
+        """Capture a part; return a function that replays it and returns its result."""
         graph = th.cuda.CUDAGraph()
         parameters = [p for o in self._optimizers() for g in o.param_groups for p in g["params"]]
         before = [parameter.grad for parameter in parameters]
@@ -178,7 +178,7 @@ class Graphs(Eager):
 
         def replay() -> Result:
             graph.replay()
-            # Another graph may have left its own.
+            # Another graph may have set its own gradients.
             for parameter, gradient in gradients:
                 parameter.grad = gradient
             return result
@@ -187,7 +187,7 @@ class Graphs(Eager):
 
     @contextmanager
     def _capturable(self) -> Iterator[None]:
-        """While capturing; torch wants optimizers to know."""
+        """Context for a capture, in which torch requires capturable optimizers."""
         groups = [group for optimizer in self._optimizers() for group in optimizer.param_groups]
         before = [group["capturable"] for group in groups]
         self.capturing = True
@@ -201,7 +201,7 @@ class Graphs(Eager):
                 group["capturable"] = capturable
 
     def _optimizers(self) -> list[Optimizer]:
-        """The optimizers that take steps in parts."""
+        """The optimizers that step inside parts."""
         return self.learner._optimizers()
 
 
@@ -209,23 +209,23 @@ class Captured(NamedTuple):
     """A captured part.
 
     Args:
-        arguments: Those that it was captured with: batches of its own, which it reads at every
-            replay, and what must be the same object each time.
-        run: Replays it and gives its result.
+        arguments: Those that it was captured with: its own copies of batches, which every replay
+            reads, and objects that must be the same each time.
+        run: Replays it and returns its result.
     """
 
     arguments: tuple[Any, ...]
     run: Callable[[], Any]
 
     def fits(self, arguments: tuple[Any, ...]) -> bool:
-        """Whether a replay would use these arguments."""
+        """Whether a replay is valid for these arguments."""
         return all(
             new is held or _is_batch(new) or isinstance(new, SETTINGS)
             for new, held in zip(arguments, self.arguments, strict=True)
         )
 
     def replay(self, arguments: tuple[Any, ...]) -> Any:
-        """Put batches where they are read, and run it."""
+        """Copy batches to the graph's inputs, and run it."""
         for new, held in zip(arguments, self.arguments, strict=True):
             if _is_batch(new):
                 for to, tensor in zip(_tensors(held), _tensors(new), strict=True):
@@ -234,7 +234,7 @@ class Captured(NamedTuple):
 
 
 def _is_batch(argument: Any) -> bool:
-    """Whether an argument is drawn anew at every call."""
+    """Whether an argument is a batch, drawn anew for every call."""
     return isinstance(argument, (MacroReplaySamples, ReplayBufferSamples))
 
 
@@ -245,7 +245,7 @@ def _tensors(batch: Any) -> list[Tensor]:
 
 
 def _copy(batch: Any) -> Any:
-    """A batch of the same kind and shapes in memory of its own."""
+    """A copy of a batch."""
     return type(batch)(
         *(
             {key: tensor.clone() for key, tensor in part.items()}
@@ -259,7 +259,7 @@ def _copy(batch: Any) -> Any:
 
 
 def _kind(argument: Any) -> Any:
-    """What another capture is needed for: shapes of a batch, or the value of a setting."""
+    """What a capture depends on: shapes of a batch, or the value of a setting."""
     if _is_batch(argument):
         return tuple((tensor.shape, tensor.dtype) for tensor in _tensors(argument))
     return argument if isinstance(argument, SETTINGS) else type(argument)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 Reduction = Literal["mean", "sum"]
 
 Mixer = Callable[[Tensor], Tensor]
-"""``x ↦ Σx`` for each row x, ``(batch, actions)`` to the same, by the matrix or without it."""
+"""Maps each row x of a tensor, shape ``(batch, actions)``, to ``Σx``, by a matrix or not."""
 
 
 def similarity_penalty(q_values: Tensor, mix: Mixer, reduction: Reduction = "mean") -> Tensor:
@@ -19,11 +19,11 @@ def similarity_penalty(q_values: Tensor, mix: Mixer, reduction: Reduction = "mea
     Args:
         q_values: Action values, shape ``(batch, actions)``.
         mix: ``Q ↦ ΣQ``: `Similarity.mixer`, or `matrix_mixer` of a matrix.
-        reduction: Over actions. ``"mean"`` makes a weight η mean the same for any number of
+        reduction: Over actions. ``"mean"`` keeps the scale of η the same for any number of
             actions; ``"sum"`` is the equation as printed. The batch is always averaged.
 
     Returns:
-        The penalty, shape ``()``. Gradients reach Q, and what ``mix`` has a graph to.
+        The penalty, shape ``()``. Gradients reach Q and, if ``mix`` has a graph, Σ.
 
     Source: arXiv 2506.13690, section 3.2; the mean over actions is ours.
     """
@@ -42,18 +42,18 @@ def similarity_penalty_tangent(
         reduction: As for `similarity_penalty`.
 
     Returns:
-        The directional derivative, shape ``()``. Gradients reach Q, Q̇ and what ``mix``
-        has a graph to, which is the one that matters: Σ.
+        The directional derivative, shape ``()``. Gradients reach Q, Q̇ and, through ``mix``,
+        Σ, which is the one that matters.
     """
     products = (q_values - mix(q_values)) * (q_tangents - mix(q_tangents))
     return 2 * _over_actions(products, reduction).mean()
 
 
 def matrix_mixer(similarity: Tensor) -> Mixer:
-    """Return ``x ↦ Σx`` of a matrix.
+    """Return ``x ↦ Σx`` for a matrix.
 
     Args:
-        similarity: Σ, shape ``(actions, actions)``, or Σ(s), one for each row that is to be mixed,
+        similarity: Σ, shape ``(actions, actions)``, or Σ(s), one for each row to be mixed,
             ``(batch, actions, actions)``.
     """
     if similarity.ndim == 3:
@@ -68,14 +68,14 @@ def td_target(
     next_q_values: Tensor,
     selection_q_values: Tensor | None = None,
 ) -> Tensor:
-    """Return of a decision and what follows it: ``R + γ^τ max_a Q⁻(s′, a)``.
+    """TD target of a decision: ``R + γ^τ max_a Q⁻(s′, a)``.
 
     Args:
         rewards: R, the discounted rewards within the decisions, shape ``(batch, 1)``.
         dones: 1 where the episode terminated, shape ``(batch, 1)``.
         discounts: γ^τ, shape ``(batch, 1)``, or γ where every decision lasts one step.
         next_q_values: Q⁻(s′, ·) of the target network, shape ``(batch, actions)``.
-        selection_q_values: Values whose maximum picks a′, same shape: those of the online
+        selection_q_values: Values whose argmax is a′, same shape: those of the online
             network for double Q-learning (arXiv 1509.06461); ``next_q_values`` if omitted.
 
     Returns:
@@ -93,7 +93,7 @@ def td_loss(values: Tensor, targets: Tensor, weights: Tensor | None = None) -> T
 
     Args:
         values: Q(s, a), shape ``(batch, 1)``.
-        targets: What they should be, same shape.
+        targets: TD targets, same shape.
         weights: Importance weights of prioritised replay, same shape; ones if omitted.
 
     Returns:
@@ -111,9 +111,9 @@ def quantile_target(
     next_quantiles: Tensor,
     selection_quantiles: Tensor | None = None,
 ) -> Tensor:
-    """Return of a decision and the quantiles of what follows: ``R + γ^τ Z⁻(s′, a*)``.
+    """Target quantiles of a decision: ``R + γ^τ Z⁻(s′, a*)``.
 
-    The action a* is the one of the highest expected value, the mean over quantiles.
+    The action a* has the highest expected value, the mean over quantiles.
 
     Args:
         rewards: R, the discounted rewards within the decisions, shape ``(batch, 1)``.
@@ -140,7 +140,7 @@ def quantile_losses(quantiles: Tensor, targets: Tensor) -> Tensor:
     Args:
         quantiles: θ, estimates at the levels (i + 1/2)/quantiles, shape ``(batch, quantiles)``.
         targets: y, samples of the target's distribution, shape ``(batch, targets)``; no gradient
-            reaches them through which side of a quantile they lie on.
+            passes through the indicator of which side of a quantile they are on.
 
     Returns:
         The losses, shape ``(batch, targets)``; QR-DQN's loss is their mean.
@@ -157,5 +157,5 @@ def quantile_losses(quantiles: Tensor, targets: Tensor) -> Tensor:
 
 
 def _over_actions(values: Tensor, reduction: Reduction) -> Tensor:
-    """Reduce the last axis."""
+    """Reduce over actions, the last axis."""
     return values.mean(dim=1) if reduction == "mean" else values.sum(dim=1)

@@ -1,4 +1,4 @@
-"""What every learner of decisions that last shares: its replay, its environments, its loop."""
+"""MacroLearner: the replay, environments and training loop that all value learners share."""
 
 import io
 import pathlib
@@ -21,19 +21,18 @@ from sb3_masp.speed import channels_last, drop_vanishing, fuse
 from sb3_masp.train_freq import TrainsByDecisions
 
 UPDATES_TO_VANISH = 100
-"""Updates from one look for vanishing moments to the next; in so many 1e-30 becomes 1e-35."""
+"""Updates between two checks for vanishing moments; over so many, 1e-30 decays to 1e-35."""
 
 
 class TDLoss(NamedTuple):
-    """A batch's TD loss, and what else its computation gave.
+    """A batch's TD loss, and by-products of its computation.
 
     Args:
         loss: Shape ``()``.
         q_values: Expected values Q(s, ·) with their graph, shape ``(batch, actions)``.
-        td_errors: What prioritised replay goes by: TD errors or, where values are
-            distributions, losses; without a graph, shape ``(batch,)``.
-        targets: Expected values that Q(s, a) was drawn towards, without a graph, shape
-            ``(batch, 1)``.
+        td_errors: What prioritised replay uses: TD errors, or the losses of distributional
+            learners; detached, shape ``(batch,)``.
+        targets: Expected TD targets of Q(s, a), detached, shape ``(batch, 1)``.
     """
 
     loss: Tensor
@@ -43,27 +42,27 @@ class TDLoss(NamedTuple):
 
 
 class MacroLearner(MacroModel, TrainsByDecisions, ABC):
-    """Makes an SB3 value learner one of decisions: SMDP returns, n-step or prioritised replay.
+    """Makes an SB3 value learner learn from decisions: SMDP returns, n-step and prioritised replay.
 
-    Subclasses put it before the learner (``class Rainbow(MacroLearner, DQN)``) and say what their
-    networks and their TD loss are. Positional arguments, and those not named here, go on to the
-    learner behind it.
+    Subclasses list it before the learner (``class Rainbow(MacroLearner, DQN)``) and define their
+    networks and their TD loss. Positional arguments, and those not named here, are passed on to
+    that learner.
 
     Args:
-        args: As the learner's.
+        args: As for the learner.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
-        prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
+        prioritized_replay: Sample by TD error (arXiv 1511.05952), with annealed importance weights.
         cuda_graph: Replay updates as CUDA graphs.
-        overlap_updates: Take updates while the environments step.
-        kwargs: As the learner's.
+        overlap_updates: Run updates while the environments step.
+        kwargs: As for the learner.
     """
 
-    max_grad_norm: Any  # DQN has a number, QR-DQN None too
+    max_grad_norm: Any  # a number in DQN; in QR-DQN it may be None
     replay_buffer: MacroReplayBuffer
     _run: Eager
-    """Runs the parts of an update that are the device's."""
+    """Runs the device parts of an update."""
 
     _owed_updates = 0
     _is_learning = False
@@ -79,7 +78,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         overlap_updates: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Note what the buffer needs, and let the learner build the rest."""
+        """Store what the buffer needs, then build the learner."""
         self.clip_rewards = clip_rewards
         self.double_q = double_q
         self.prioritized_replay = prioritized_replay
@@ -89,7 +88,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
 
     @property
     def _is_sb3s(self) -> bool:
-        """Whether it is to equal the learner of SB3 behind it to the last bit."""
+        """Whether it must match the underlying SB3 learner to the last bit."""
         return True
 
     @property
@@ -104,12 +103,12 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
 
     @abstractmethod
     def _td_loss(self, batch: MacroReplaySamples) -> TDLoss:
-        """The learner's TD loss at its present parameters."""
+        """The learner's TD loss at its current parameters."""
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
-        """Take ``gradient_steps`` updates; after a rollout, as often as it makes due.
+        """Take ``gradient_steps`` updates for each training that the last rollout made due.
 
-        While `learn` overlaps updates, they are owed until the environments step again.
+        While `learn` overlaps updates, they are deferred until the environments step again.
         """
         updates = gradient_steps * self._take_trainings_due()
         if self.overlap_updates and self._is_learning:
@@ -118,7 +117,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
             self._take_updates(updates, batch_size)
 
     def collect_rollouts(self, env: VecEnv, *args: Any, **kwargs: Any) -> RolloutReturn:
-        """Let every environment take decisions, up to the next updates; arguments as SB3's."""
+        """Collect decisions until the next updates are due; arguments as in SB3."""
         if self.overlap_updates:
             if self._stepping is None or self._stepping.venv is not env:
                 self._stepping = WhileStepping(env, self._pay_updates)
@@ -126,7 +125,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         return super().collect_rollouts(env, *args, **kwargs)
 
     def _pay_updates(self) -> None:
-        """Take the updates that are owed; a model that came without its replay owes none."""
+        """Take the deferred updates; a model that was loaded without its replay takes none."""
         owed, self._owed_updates = self._owed_updates, 0
         if self.replay_buffer.size():
             self._take_updates(owed, self.batch_size)
@@ -148,7 +147,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def _begin_update(self) -> None:
-        """Draw what an update holds fixed from its first evaluation to its last: nothing here."""
+        """Draw what stays fixed throughout an update: nothing here."""
 
     def _update(self, batch_size: int) -> None:
         """Take one step along the gradient of the TD loss."""
@@ -156,14 +155,14 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         self._learned_from(batch, self._run(self._td_step, batch))
 
     def _td_step(self, batch: MacroReplaySamples) -> Tensor:
-        """The part of `_update` that is the device's; returns the TD errors."""
+        """The device part of `_update`; returns the TD errors."""
         td = self._td_loss(batch)
         self._step(td.loss)
         self._run.note("train/loss", td.loss)
         return td.td_errors
 
     def _sample(self, batch_size: int) -> MacroReplaySamples:
-        """Draw a batch of decisions from the replay buffer."""
+        """Sample a batch of decisions from the replay buffer."""
         batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
         return batch if self._is_sb3s else channels_last(batch)
 
@@ -171,7 +170,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         """Take one optimizer step along the clipped gradient.
 
         Returns:
-            The gradient's norm before clipping, shape ``()``; None if it is not to be clipped.
+            The gradient's norm before clipping, shape ``()``; None without clipping.
         """
         self.policy.optimizer.zero_grad()
         th.autograd.backward(loss)
@@ -182,20 +181,20 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         return norm
 
     def _learned_from(self, batch: MacroReplaySamples, td_errors: Tensor) -> None:
-        """Tell prioritised replay what was surprising in the batch."""
+        """Update the priorities of the batch, if replay is prioritised."""
         if self.prioritized_replay:
             self.replay_buffer.update_priorities(batch.indices, td_errors)
 
     def _optimizers(self) -> list[Optimizer]:
-        """The optimizers that take steps in updates."""
+        """The optimizers that step during updates."""
         return [self.policy.optimizer]
 
     def _device_settings(self) -> tuple[Any, ...]:
-        """What the parts of an update that are the device's read of the learner's settings."""
+        """Settings that the device parts of an update read."""
         return self.max_grad_norm, self.gamma, self.double_q, self.prioritized_replay
 
     def _anneal(self) -> None:
-        """Let the importance weights of prioritised replay grow to their full strength."""
+        """Anneal the exponent of prioritised replay's importance weights to 1."""
         if self.prioritized_replay:
             start = self.replay_buffer_kwargs.get("importance_exponent", 0.4)
             remaining = self._current_progress_remaining
@@ -205,8 +204,8 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         """Recognise the environment, choose the buffer, and build it and the networks."""
         self._recognise()
         self._choose_buffer()
-        # What was asked for is kept as it was, so that a model loaded with another gamma gets a
-        # buffer with it, and SB3 is not told of n_steps, which its own buffers would take.
+        # The arguments are restored below, so that a model loaded with another gamma gets a buffer
+        # with it; and SB3 does not see n_steps, for which it would choose its own buffers.
         asked = self.n_steps, self.replay_buffer_kwargs
         self.n_steps, self.replay_buffer_kwargs = 1, self._buffer_settings() | asked[1]
         super()._setup_model()
@@ -218,10 +217,10 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
             print(self.replay_buffer.memory_statement())
 
     def _choose_buffer(self) -> None:
-        """Take the buffer that knows durations unless told not to.
+        """Choose `MacroReplayBuffer` unless another class was given.
 
         Raises:
-            LearnerSettingError: Another buffer was asked for than can do what was asked for.
+            LearnerSettingError: The given class does not support a setting.
         """
         if self.replay_buffer_class is None:
             self.replay_buffer_class = MacroReplayBuffer
@@ -243,7 +242,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
             )
 
     def _buffer_settings(self) -> dict[str, Any]:
-        """Arguments of the buffer that are this learner's."""
+        """Buffer arguments that follow from the learner's settings."""
         if not issubclass(self.replay_buffer_class or MacroReplayBuffer, MacroReplayBuffer):
             return {}
         if self.clip_rewards is None and self.env is not None:
@@ -258,15 +257,15 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
     def load_replay_buffer(
         self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True
     ) -> None:
-        """Take a saved replay buffer, and draw returns of the model's own ``n_steps`` from it.
+        """Load a saved replay buffer, and sample returns of the model's own ``n_steps`` from it.
 
         Args:
-            path: As SB3's.
-            truncate_last_traj: As SB3's.
+            path: As in SB3.
+            truncate_last_traj: As in SB3.
 
         Raises:
-            LearnerSettingError: What it holds was discounted, clipped or to be drawn otherwise than
-                the model has it; the model keeps the buffer that it has.
+            LearnerSettingError: The saved buffer discounts, clips or samples in another way than
+                the model, which then keeps its buffer.
         """
         before = self.replay_buffer
         super().load_replay_buffer(path, truncate_last_traj)
@@ -296,12 +295,12 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         """Learn for ``total_timesteps`` *decisions*.
 
         Args:
-            total_timesteps: Decisions, over all environments; 1e6 will do.
-            callback: As SB3's.
-            log_interval: As SB3's.
-            tb_log_name: As SB3's; the name of the class if None.
-            reset_num_timesteps: As SB3's.
-            progress_bar: As SB3's.
+            total_timesteps: Decisions, over all environments; may be a float such as 1e6.
+            callback: As in SB3.
+            log_interval: As in SB3.
+            tb_log_name: As in SB3; the name of the class if None.
+            reset_num_timesteps: As in SB3.
+            progress_bar: As in SB3.
         """
         self._is_learning = True
         try:
@@ -322,10 +321,10 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         super().dump_logs()
 
     def set_parameters(self, *args: Any, **kwargs: Any) -> None:
-        """Take a model's parameters; arguments as SB3's."""
+        """Load parameters into the model; arguments as in SB3."""
         super().set_parameters(*args, **kwargs)
         self._run.forget()
 
     def _excluded_save_params(self) -> list[str]:
-        """What is not saved."""
+        """Attributes that are not saved."""
         return [*super()._excluded_save_params(), "_run", "_stepping", "_is_learning"]

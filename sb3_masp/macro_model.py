@@ -1,4 +1,4 @@
-"""What every algorithm of ours shares: it knows its environments, and whose macros they have."""
+"""MacroModel: an SB3 algorithm that knows its environments' macros."""
 
 import io
 import pathlib
@@ -19,40 +19,41 @@ from sb3_masp.vec_env import GymnasiumVecEnv
 
 
 def require_setting(name: str, value: object, fits: bool, allowed: str) -> None:
-    """Refuse a setting that does not fit.
+    """Reject a setting that is out of range.
 
     Raises:
-        LearnerSettingError: It does not; the message says what is allowed.
+        LearnerSettingError: ``fits`` is False; the message says what is allowed.
     """
     if not fits:
         raise LearnerSettingError(f"{name} is {value!r}; it must be {allowed}")
 
 
 def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, from its ``locals()``, to be passed on by name.
+    """A constructor's arguments, from its ``locals()``, to be passed on by name.
 
-    Users read each learner's whole signature, and the classes behind it each take what is theirs.
+    Each learner can then spell out its whole signature for users, while its base classes take
+    their own arguments from it.
     """
     return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
 
 
 class MacroModel(BaseAlgorithm):
-    """Knows its environments' macros, takes Gymnasium's vectors, and keeps to the same macros.
+    """Keeps its environments' macros, rejects others, and accepts Gymnasium's vector environments.
 
-    Subclasses put it before an algorithm of SB3's, and call `_recognise` before they are built.
+    Subclasses list it before an SB3 algorithm, and call `_recognise` before the model is built.
     """
 
     macro_set: MacroSet | None
 
     kept_at_loading: ClassVar[tuple[str, ...]] = ()
-    """Arguments of the constructor that cannot be changed by `load`."""
+    """Constructor arguments that `load` cannot change."""
 
     def _recognise(self) -> None:
-        """Take over the environments' macros.
+        """Record the environments' macros.
 
         Raises:
-            MacroSetMismatchError: They are not those that a loaded model was trained with.
-            FrameSkipError: An environment repeats decisions.
+            MacroSetMismatchError: They differ from those that a loaded model was trained with.
+            FrameSkipError: A wrapper repeats an environment's decisions.
         """
         found = None if self.env is None else macro_set_of(self.env)
         # A loaded model brings the macro set that it was trained with.
@@ -62,22 +63,22 @@ class MacroModel(BaseAlgorithm):
             require_no_skip_outside(self.env)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """Take progress by what callbacks make of the total, in on-policy learners as in others."""
+        """Compute progress from the total that callbacks set, in on-policy learners too."""
         super()._update_current_progress_remaining(num_timesteps, self._total_timesteps)
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """What SB3 does, and for Gymnasium's vector environments, too."""
+        """Wrap as SB3 does, including Gymnasium's vector environments."""
         if isinstance(env, VectorEnv):
             env = VecMonitor(GymnasiumVecEnv(env)) if monitor_wrapper else GymnasiumVecEnv(env)
         return BaseAlgorithm._wrap_env(env, verbose, monitor_wrapper)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """Go on with another environment of the same actions.
+        """Switch to another environment with the same actions.
 
         Raises:
             MacroSetMismatchError: Its macros are not those that the model was built for.
-            FrameSkipError: It repeats decisions.
+            FrameSkipError: A wrapper repeats its decisions.
         """
         wrapped = self._wrap_env(env, self.verbose)
         require_same_macros(self.macro_set, macro_set_of(wrapped))
@@ -95,11 +96,11 @@ class MacroModel(BaseAlgorithm):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> Self:
-        """Load a model; arguments as SB3's.
+        """Load a model; arguments as in SB3.
 
         Raises:
             MacroSetMismatchError: ``env`` has other macros than the model was trained with.
-            LearnerSettingError: An argument would change what the model consists of.
+            LearnerSettingError: An argument would change the model's structure.
         """
         for name in cls.kept_at_loading:
             allowed = "left out at loading, where a model keeps its own; build a new one with it"
@@ -113,7 +114,7 @@ class MacroModel(BaseAlgorithm):
             env = cls._wrap_env(env)
             require_same_macros(saved.get("macro_set"), macro_set_of(env))
         if "policy_kwargs" in kwargs:
-            # SB3 refuses others than those saved, to which constructors added some of their own.
+            # SB3 requires those that were saved, to which constructors added some of their own.
             kwargs["policy_kwargs"] = saved["policy_kwargs"] | kwargs["policy_kwargs"]
         return super().load(
             path, env, device, custom_objects, print_system_info, force_reset, **kwargs

@@ -18,16 +18,16 @@ def make_macro_vec_env(
 ) -> VecEnv:
     """Make ``n_envs`` environments of a game with macros, for SB3's learners and ours.
 
-    `macro_gym.vector.MacroVectorEnv` steps them side by side, where SB3's ``make_vec_env`` of the
-    same id steps one after the other; learners see the same.
+    `macro_gym.vector.MacroVectorEnv` steps them in parallel, whereas SB3's ``make_vec_env`` of the
+    same id steps them one after the other; learners see the same.
 
     Args:
         game: ``"Breakout"``, ``"breakout"``, ``"ALE/Breakout-v5"`` or ``"MacroALE/Breakout-v5"``;
             for stable-retro ``"Airstriker-Genesis"`` or ``"MacroRetro/Airstriker-Genesis-v0"``.
-        n_envs: Environments.
-        seed: Of the first; the others have the following ones. A learner with a seed sets its own.
+        n_envs: Number of environments.
+        seed: Seed of the first; the others get the following ones. A learner's seed overrides it.
         monitor: Report returns and lengths (in decisions) of episodes, as SB3's ``Monitor`` does.
-        kwargs: What ``gym.make_vec`` takes for the game: ``k``, ``macros``, ``obs_type``,
+        kwargs: Arguments of ``gym.make_vec`` for the game: ``k``, ``macros``, ``obs_type``,
             ``num_workers``, ...
 
     Raises:

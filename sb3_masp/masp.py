@@ -1,4 +1,4 @@
-"""What every MASP learner shares: the penalty, Σ, and when Σ is learned."""
+"""MASP: the penalty, Σ, and when Σ is learned, which all MASP learners share."""
 
 import copy
 import math
@@ -43,37 +43,37 @@ from sb3_masp.similarity_learning import (
 class MASP(MacroLearner):
     """Adds the similarity penalty and the learned Σ to a value learner.
 
-    Subclasses put it before the learner (``class MASPDQN(MASP, DQN)``) and say what their
-    networks and their TD loss are. What is not named here goes on to the learner behind it.
+    Subclasses list it before the learner (``class MASPDQN(MASP, DQN)``) and define their networks
+    and their TD loss. Arguments not named here are passed on to that learner.
 
     Args:
         policy: Name or class of a policy.
         env: The environment, or its id.
-        policy_kwargs: Of the policy.
-        eta: η, weight of the penalty; may be a schedule.
-        meta_learning_rate: β of Σ's Adam; may be a schedule.
-        meta_interval: Updates for one outer step.
+        policy_kwargs: Arguments of the policy.
+        eta: η, weight of the penalty, or a schedule.
+        meta_learning_rate: β, learning rate of Σ's Adam, or a schedule.
+        meta_interval: Updates per outer step.
         meta_average: Outer steps whose gradients are averaged into one step of Σ.
         outer_batch_size: Decisions in an outer batch; as in an inner one if None.
         meta_gradient: ``"exact"`` or ``"last_layer"``.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ, or a `Similarity`, which is copied.
-        similarity_start: What a named form starts from.
-        similarity_frozen: Keep Σ as it starts.
-        similarity_learning: How Σ is found, or a `SimilarityLearning`, which is copied.
+        similarity_start: Initial Σ of a named form.
+        similarity_frozen: Keep the initial Σ.
+        similarity_learning: How Σ is learned, or a `SimilarityLearning`, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"`` or ``"dense"``.
-        kwargs: As the learner's.
+        kwargs: As for the learner.
 
     Raises:
         LearnerSettingError: A setting is out of range.
     """
 
     conditioned_policies: ClassVar[Mapping[type[BasePolicy], type[ConditionedPolicy]]]
-    """The learner's own policies and ours that stand for them, where a script names the class."""
+    """Maps SB3's policy classes to the conditioned ones that replace them when given as a class."""
 
     value_parts: ClassVar[tuple[str, ...]]
-    """Names of the network's parts that end in the values."""
+    """Names of the network's modules that output the values."""
 
     kept_at_loading: ClassVar[tuple[str, ...]] = (
         "similarity",
@@ -112,7 +112,7 @@ class MASP(MacroLearner):
         embedding: Embedding,
         **kwargs: Any,
     ) -> None:
-        """Note what is ours, and let the learner build the rest."""
+        """Store the settings of MASP, then build the learner."""
         self.eta = eta
         self.meta_learning_rate = meta_learning_rate
         self.meta_interval = meta_interval
@@ -146,10 +146,10 @@ class MASP(MacroLearner):
             self._require_start_that_counts(similarity, similarity_start)
 
     def _require_settings(self) -> None:
-        """Refuse settings that are out of range.
+        """Reject settings that are out of range.
 
         Raises:
-            LearnerSettingError: One is.
+            LearnerSettingError: A setting is out of range.
         """
         for name in ("eta", "meta_learning_rate"):
             value = getattr(self, name)
@@ -168,10 +168,10 @@ class MASP(MacroLearner):
             require_setting(name, value, value in allowed, " or ".join(map(repr, allowed)))
 
     def _require_start_that_counts(self, similarity: str | Similarity, start: Start) -> None:
-        """Refuse a start that what learns Σ would write over without having looked at it.
+        """Reject an initial Σ that the way of learning Σ would overwrite unread.
 
         Raises:
-            LearnerSettingError: It would.
+            LearnerSettingError: It would be overwritten.
         """
         way = self.similarity_learning
         allowed = f"left out, since {type(way).__name__} writes Σ anew; or freeze it"
@@ -186,12 +186,12 @@ class MASP(MacroLearner):
 
     @property
     def learns_similarity(self) -> bool:
-        """Whether Σ is to change at this point of the run."""
+        """Whether Σ is learned at this point of the run."""
         return self.current_eta != 0 and self.similarity.is_learned and not self.similarity_frozen
 
     @property
     def _is_sb3s(self) -> bool:
-        """Whether there is neither penalty nor conditioning, nor anything else of ours."""
+        """Whether there is no penalty, no conditioning and no other addition to SB3's learner."""
         conditioned = hasattr(self._network, "similarity_embedding")
         return super()._is_sb3s and not self.current_eta and not conditioned
 
@@ -205,10 +205,10 @@ class MASP(MacroLearner):
         )
 
     def trunk_features(self, observations: PyTorchObs) -> Tensor:
-        """What the network's last layers are given, without a graph, ``(batch, features)``.
+        """Inputs of the network's last layers, detached, shape ``(batch, features)``.
 
-        Where those are its first layers too, as with images, it is the state's features alone: e_Σ
-        is the same in every state.
+        Where the last layers are also the first ones, as with images, these are the state's
+        features alone: e_Σ is the same in every state.
         """
         network = cast(BaseModel, self._network)
         extractor = cast(BaseFeaturesExtractor, network.features_extractor)
@@ -224,15 +224,15 @@ class MASP(MacroLearner):
             )
 
     def _value_layers(self) -> list[nn.Sequential]:
-        """The network's parts that end in the values, as layers."""
+        """The modules in `value_parts`, as layers."""
         return [getattr(self._network, p) for p in self.value_parts if hasattr(self._network, p)]
 
     def _expected_values(self, outputs: Tensor) -> Tensor:
-        """Q(s, ·), shape ``(batch, actions)``, of what the network gives for observations."""
+        """Q(s, ·), shape ``(batch, actions)``, from the network's outputs."""
         return outputs
 
     def _update(self, batch_size: int) -> None:
-        """Take an inner step, and one of Σ where it is due."""
+        """Take an inner step, and a step of Σ if due."""
         way = self.similarity_learning
         is_due = self.learns_similarity and way.is_due(self)
         inner = way.inner_batch(self, batch_size)
@@ -248,7 +248,7 @@ class MASP(MacroLearner):
         return step
 
     def _penalised_step(self, inner: MacroReplaySamples, keep: bool) -> InnerStep:
-        """The part of `_inner_step` that is the device's."""
+        """The device part of `_inner_step`."""
         td, outputs = self.similarity_learning.evaluate(self, inner, note=keep)
         loss, eta, features = td.loss, self.current_eta, None
         if eta:
@@ -265,29 +265,29 @@ class MASP(MacroLearner):
         return InnerStep(inner, td.targets, features, before, norm, outputs, td.td_errors)
 
     def _device_settings(self) -> tuple[Any, ...]:
-        """What the parts of an update that are the device's read of the learner's settings."""
+        """Settings that the device parts of an update read."""
         ours = self.penalty_reduction, self.meta_gradient, self.meta_average
         return *super()._device_settings(), bool(self.current_eta), *ours
 
     def _optimizers(self) -> list[Optimizer]:
-        """The optimizers that take steps in updates."""
+        """The optimizers that step during updates."""
         of_similarity = getattr(self.similarity_learning, "optimizer", None)
         return [*super()._optimizers(), *([of_similarity] if of_similarity else [])]
 
     def _anneal(self) -> None:
-        """Log where the schedule of η has come to."""
+        """Anneal as the learner does, and log the current η."""
         super()._anneal()
         self._run.scalar("eta", self.current_eta)
         self.logger.record("train/eta", self.current_eta)
 
     def _show_similarity(self) -> None:
-        """Tell the conditioned network, if it is one, which Σ is in force."""
+        """Show the current Σ to the network, if it is conditioned."""
         embedding = getattr(self._network, "similarity_embedding", None)
         if embedding is not None:
             embedding.show(self.similarity)
 
     def dump_logs(self) -> None:
-        """Write the log, with figures that tell how Σ fares, and warn of each trouble once."""
+        """Write the log with diagnostics of Σ, and warn of each problem once."""
         self._run.log()  # the warnings below read what is logged
         actions = rows_to_look_at(self.similarity.n_actions).to(self.device)
         with th.no_grad():
@@ -307,7 +307,7 @@ class MASP(MacroLearner):
         super().dump_logs()
 
     def _warn(self, collapsed: Collapse | None, at_start: Collapse | None) -> None:
-        """Warn of what the log shows and was not warned of yet."""
+        """Warn of problems in the log that have not been warned of yet."""
         figures = self.logger.name_to_value
         self._similarity_has_moved |= collapsed is None or collapsed != at_start
         remedies = self.similarity_learning.remedies
@@ -324,7 +324,7 @@ class MASP(MacroLearner):
                 warnings.warn(f"after {self._n_updates} updates, {text}.", stacklevel=2)
 
     def _setup_model(self) -> None:
-        """Build the learner's parts, then Σ, what learns it, and its way to the target network."""
+        """Build the learner, then Σ, what learns it, and its copy to the target network."""
         n_actions = int(cast(spaces.Discrete, self.action_space).n)
         if self.policy_kwargs.get("embedding") == "dense":
             warn_of_dense_embedding(n_actions, self.policy_kwargs["embedding_dim"])
@@ -333,14 +333,14 @@ class MASP(MacroLearner):
             self.similarity_form, self.similarity_start, n_actions, self.macro_set, self.seed
         )
         warn_of_matrix(similarity)
-        # Files are done with: they need not be there to load the model.
+        # A file has been read by now, and need not be there to load the model.
         self.similarity_start = "uniform"
         if self.similarity_form not in SIMILARITIES:
             self.similarity_form = copy.deepcopy(similarity)
         self.similarity = similarity.to(self.device)
         if self.similarity.reads_features:
             self.similarity.read(self.n_trunk_features)
-        self.similarity.keep_start()  # a file's Σ, or one given, may have begun elsewhere
+        self.similarity.keep_start()  # a Σ from a file or an argument may have another start
         self.similarity_learning = make_similarity_learning(self.similarity_way)
         self.similarity_learning.set_up(self)
         self._show_similarity()
@@ -349,13 +349,13 @@ class MASP(MacroLearner):
             for network in (self._network, self._target_network)
         )
         if online is not None and target is not None:
-            # SB3 copies these, as it does running statistics, at every target update.
+            # SB3 copies these at every target update, as it does running statistics.
             self.batch_norm_stats.append(online.shown)
             self.batch_norm_stats_target.append(target.shown)
             target.shown.copy_(online.shown)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        """What is saved as state dicts and as tensors."""
+        """Names of what is saved as state dicts, and as tensors."""
         state_dicts, tensors = super()._get_torch_save_params()
         parts = (f"similarity_learning.{part}" for part in self.similarity_learning.parts)
         return [*state_dicts, "similarity", *parts], tensors

@@ -1,4 +1,4 @@
-"""How much memory there is, and how to say it."""
+"""Available memory, and sizes as text."""
 
 import importlib
 import os
@@ -6,7 +6,7 @@ import warnings
 
 
 def available_memory() -> int | None:
-    """Memory in bytes that can be had without swapping; None where the system does not tell."""
+    """Memory in bytes that is available without swapping; None if unknown."""
     try:
         return int(importlib.import_module("psutil").virtual_memory().available)
     except ImportError:
@@ -38,13 +38,13 @@ def readable(nbytes: float) -> str:
 
 
 def beside_what_is_free(statement: str) -> str:
-    """``statement``, and how much memory is free where that is known."""
+    """``statement``, followed by the free memory if it is known."""
     free = available_memory()
     return statement if free is None else f"{statement}; {readable(free)} free"
 
 
 def warn_if_more_than_free(nbytes: int, statement: str) -> None:
-    """Say before it happens that learning would end in a full memory."""
+    """Warn in advance if learning would run out of memory."""
     free = available_memory()
     if free is not None and nbytes > free:
         warnings.warn(

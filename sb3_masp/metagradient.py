@@ -27,17 +27,17 @@ def meta_loss(
 
     Args:
         network: Q(s, ·) of the *inner* batch as a function of the parameters, to shape
-            ``(batch, actions)``; what else it reads, e_Σ above all, is held.
+            ``(batch, actions)``; its other inputs, above all e_Σ, are held fixed.
         parameters: θ, before the inner step.
         cotangents: v, the outer loss's gradient pulled back to the gradient before clipping.
-        mix: ``Q ↦ ΣQ``, as for `similarity_penalty`, with a graph to Σ's parameters.
+        mix: ``Q ↦ ΣQ``, as for `similarity_penalty`, differentiable in Σ's parameters.
         eta: η of the inner step.
-        reduction: That of the penalty in the inner step.
-        outputs: What the network's linear maps gave in the inner step, if noted; see
+        reduction: Reduction of the penalty in the inner step.
+        outputs: Outputs of the network's linear maps in the inner step, if recorded; see
             `network_tangent`.
 
     Returns:
-        η times the derivative of the penalty along v, shape ``()``; its value means nothing.
+        η times the derivative of the penalty along v, shape ``()``; only its gradient matters.
 
     Source: arXiv 2506.13690, algorithm 1, lines 13-18, by forward mode.
     """

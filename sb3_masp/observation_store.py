@@ -1,4 +1,4 @@
-"""ObservationStore: each observation once, though two transitions show it."""
+"""ObservationStore: stores each observation once, although two transitions contain it."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -23,13 +23,13 @@ WHOLE = ""
 
 
 class ObservationStore:
-    """Observations before and after each entry of a ring, with no observation held twice.
+    """Observations before and after each entry of a ring, each stored once.
 
     Args:
-        space: A Dict space, whose keys are kept, or any other.
-        shape: What SB3's ``get_obs_shape`` says of it; by key for a Dict space.
+        space: Observation space; the keys of a Dict space are kept.
+        shape: Its shape by SB3's ``get_obs_shape``; by key for a Dict space.
         capacity: Rows of the ring.
-        n_envs: Entries in a row, one of each environment.
+        n_envs: Entries per row, one per environment.
         compress: Whether observations are compressed; None compresses images only.
     """
 
@@ -41,7 +41,7 @@ class ObservationStore:
         n_envs: int,
         compress: bool | None = None,
     ) -> None:
-        """Make room for places; observations take memory as they come."""
+        """Allocate places; observations take memory as they are added."""
         self._rings = {
             key: ObservationRing(part, own_shape, capacity, n_envs, compress)
             for key, (part, own_shape) in parts_by_key(space, shape).items()
@@ -49,28 +49,28 @@ class ObservationStore:
 
     @property
     def compressed(self) -> bool:
-        """Whether anything is compressed, so that its size is known only when it is held."""
+        """Whether anything is compressed, so that its size is known only once it is stored."""
         return any(ring.compressed for ring in self._rings.values())
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes once full, if what is to come takes as much as what is held.
+        """Memory in bytes once full, extrapolated from what is stored.
 
-        While nothing is held, as if nothing could be shared or compressed.
+        If empty, it is computed as if nothing could be shared or compressed.
         """
         return sum(ring.nbytes for ring in self._rings.values())
 
     def add(
         self, obs: Mapping[str, ArrayLike], next_obs: Mapping[str, ArrayLike]
     ) -> NDArray[np.bool_]:
-        """Write the next row of the ring, over the oldest one if it is full.
+        """Write the next row of the ring, overwriting the oldest if it is full.
 
         Args:
-            obs: Observations before the decision, by key, one of each environment.
-            next_obs: Observations after it; of an episode that ended, the last one.
+            obs: Observations before the decision, by key, one per environment.
+            next_obs: Observations after it; the final one where an episode ended.
 
         Returns:
-            Whether each environment went on from where the row before left it, shape
+            Whether each environment continued from where the previous row left it, shape
             ``(environments,)``.
         """
         parts = (ring.add(obs[key], next_obs[key]) for key, ring in self._rings.items())
@@ -80,7 +80,7 @@ class ObservationStore:
         """Observations before ``entries``, by key, shape ``(batch, *shape)``.
 
         Args:
-            entries: Which ones, counting round the ring: ``row · n_envs + environment``.
+            entries: Flat indices ``row · n_envs + environment``, which wrap around.
         """
         return {key: ring.before(entries) for key, ring in self._rings.items()}
 
@@ -89,25 +89,25 @@ class ObservationStore:
         return {key: ring.after(entries) for key, ring in self._rings.items()}
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Discard all entries."""
         for ring in self._rings.values():
             ring.clear()
 
 
 class ObservationRing:
-    """The store of a space that is no Dict: places of pieces of observations.
+    """The store of a space that is not a Dict: places of pieces of observations.
 
-    The observation after an entry and the one before the next have the same places, as long as the
-    environment went on from it. Where it did not (the episode ended, or someone reset the
-    environment), they are two. What no entry refers to any more is written over.
+    The observation after an entry and the one before the next entry have the same places, as long
+    as the environment continued from it. Otherwise (the episode ended, or the environment was reset
+    from outside) both are stored. Pieces that no entry refers to any more are overwritten.
 
-    A row is written without Python code for each environment, however many there are.
+    Writing a row runs no Python code per environment, however many there are.
 
     Args:
-        space: The observations'.
-        shape: What SB3's ``get_obs_shape`` says of it.
+        space: Observation space.
+        shape: Its shape by SB3's ``get_obs_shape``.
         capacity: Rows of the ring.
-        n_envs: Entries in a row, one of each environment.
+        n_envs: Entries per row, one per environment.
         compress: Whether observations are compressed; None compresses images only.
     """
 
@@ -119,7 +119,7 @@ class ObservationRing:
         n_envs: int,
         compress: bool | None,
     ) -> None:
-        """Make room for places and for the newest row's observations."""
+        """Allocate places and the newest row's observations."""
         self.capacity = capacity
         self.n_envs = n_envs
         self.newest = -1
@@ -143,7 +143,7 @@ class ObservationRing:
 
     @property
     def nbytes(self) -> int:
-        """Memory in bytes once full, as `ObservationStore.nbytes` says."""
+        """Memory in bytes once full, as in `ObservationStore.nbytes`."""
         shown = sum(map(getsizeof, self._shown))
         fixed = self._before.nbytes + self._after.nbytes + self._left.nbytes + shown
         if not self.filled:
@@ -153,7 +153,7 @@ class ObservationRing:
         return fixed + self._slabs.nbytes
 
     def add(self, obs: ArrayLike, next_obs: ArrayLike) -> NDArray[np.bool_]:
-        """Write the next row; returns which environments went on from the row before."""
+        """Write the next row; return which environments continued from the previous one."""
         begun, left = self._words(obs), self._words(next_obs)
         went_on: NDArray[np.bool_] = (self.newest >= 0) & (begun == self._left).all(axis=1)
         before = self._after[self.newest].copy()
@@ -177,7 +177,7 @@ class ObservationRing:
         return self._unpacked(self._after, entries)
 
     def clear(self) -> None:
-        """Forget all entries."""
+        """Discard all entries."""
         self.newest = -1
         self.filled = 0
         self._slabs = Slabs()
@@ -186,18 +186,17 @@ class ObservationRing:
     def _words(self, obs: ArrayLike) -> Array:
         """Each environment's observation in the store's dtype and shape, as a row of integers.
 
-        Integers because an observation that is not a number equals itself here; wide ones because
-        they are compared faster.
+        As integers, NaNs equal themselves; wide integers are compared faster.
         """
         array = np.asarray(obs, dtype=self._dtype, order="C").reshape(self.n_envs, *self._shape)
         return array.reshape(self.n_envs, -1).view(self._word)
 
     def _places(self, words: Array, known: dict[bytes, Place]) -> tuple[Array, dict[bytes, Place]]:
-        """The places of observations' pieces; those that are equal have one place.
+        """Places of observations' pieces, in which equal pieces share one.
 
         Args:
             words: As `_words` gives them, shape ``(batch, ...)``.
-            known: The pieces whose places are known, to which those of ``words`` are added.
+            known: Pieces with known places, to which those of ``words`` are added.
 
         Returns:
             The places, shape ``(batch, pieces)``; and all of these pieces with their places.
@@ -210,20 +209,20 @@ class ObservationRing:
         return np.array(found, PLACE).reshape(len(words), -1), dict(zip(pieces, found, strict=True))
 
     def _in_use(self, known: Mapping[bytes, Place]) -> Iterator[Array]:
-        """Numbers of the slabs that entries refer to, or ``known`` does."""
+        """Numbers of the slabs that entries or ``known`` refer to."""
         yield self._before["slab"][: self.filled]
         yield self._after["slab"][: self.filled]
         yield np.fromiter(map(itemgetter(0), known.values()), np.int64, len(known))
 
     def _unpacked(self, places: Array, entries: NDArray[np.int64]) -> Array:
-        """What is at ``places`` of ``entries``, as an array of its own."""
+        """The observations at ``places`` of ``entries``, as a new array."""
         rows = places.reshape(-1, places.shape[-1])
         packed = self._slabs.get(rows.take(entries, axis=0, mode="wrap").ravel())
         whole = bytearray().join(self._packing.unpack(packed))
         return np.frombuffer(whole, self._dtype).reshape(len(entries), *self._shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, without the rows that were never written."""
+        """The state, without rows that were never written."""
         filled = {name: getattr(self, name)[: self.filled] for name in ("_before", "_after")}
         return self.__dict__ | filled
 
@@ -237,19 +236,19 @@ class ObservationRing:
 def parts_by_key(
     space: spaces.Space[Any], shape: Any
 ) -> dict[str, tuple[spaces.Space[Any], tuple[int, ...]]]:
-    """A Dict space's parts, or the whole of another, each with what `get_obs_shape` says of it."""
+    """A Dict space's subspaces, or the whole of another, each with its `get_obs_shape`."""
     if isinstance(space, spaces.Dict):
         return {key: (part, tuple(shape[key])) for key, part in space.spaces.items()}
     return {WHOLE: (space, tuple(shape))}
 
 
 def by_key(obs: ArrayLike | Mapping[str, ArrayLike]) -> Mapping[str, ArrayLike]:
-    """Observations by key, of Dict spaces or not."""
+    """Observations by key, whether of a Dict space or not."""
     return obs if isinstance(obs, Mapping) else {WHOLE: obs}
 
 
 def padded(array: Array, rows: int) -> Array:
-    """``array`` at the head of ``rows`` rows that are empty, and cost no memory until written."""
+    """``array`` padded with zeros to ``rows`` rows, which take no memory until written."""
     whole = np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
     whole[: len(array)] = array
     return whole

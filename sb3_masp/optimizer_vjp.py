@@ -1,7 +1,7 @@
-"""Back through one step of an optimizer: cotangents of θ′ become cotangents of the gradient.
+"""Vector-Jacobian products of an optimizer's step: cotangents of θ′ to cotangents of the gradient.
 
-With the optimizer's state held, the step θ′ = θ + u(g) acts entry by entry, so its Jacobian is a
-diagonal that is written down here rather than traced.
+With the optimizer's state held fixed, the step θ′ = θ + u(g) acts elementwise, so its Jacobian is
+diagonal and is written out here rather than traced.
 """
 
 import functools
@@ -16,7 +16,7 @@ from macro_gym.errors import MacroGymError
 
 
 class UnsupportedOptimizerError(MacroGymError, TypeError):
-    """An optimizer through whose step the meta-gradient cannot go."""
+    """An optimizer whose step the meta-gradient cannot be pulled back through."""
 
 
 def sgd_vjp(
@@ -28,7 +28,7 @@ def sgd_vjp(
         cotangent: c, the gradient of some loss with respect to θ′.
         lr: Learning rate.
         momentum: μ.
-        nesterov: Whether the step looks ahead along the new buffer.
+        nesterov: Whether to use Nesterov momentum.
 
     Returns:
         The cotangent of g, of the same shape.
@@ -49,15 +49,15 @@ def adam_vjp(
 ) -> Tensor:
     """``(∂u/∂g)ᵀ c`` for Adam: ``u = −lr m̂ / (√v̂ + ε)``.
 
-    Where v is zero, g has been zero for ever (a dead ReLU is enough) and the root has no
-    derivative, but the quotient has: its limit, (1 − β₁)/ε, is taken.
+    Where v is zero, g has always been zero (a dead ReLU is enough). The root has no derivative
+    there, but the quotient has: its limit, (1 − β₁)/ε, is used.
 
     Args:
         cotangent: c, the gradient of some loss with respect to θ′.
         gradient: g, as the optimizer saw it.
         first: m *after* the step.
         second: v *after* the step.
-        step: Number of the step, from one; a tensor, shape ``()``, where the device counts.
+        step: Number of the step, from 1; a tensor of shape ``()`` if counted on the device.
         lr: Learning rate.
         betas: Decay rates of m and v.
         eps: ε.
@@ -85,7 +85,7 @@ def rmsprop_vjp(
     Args:
         cotangent: c, the gradient of some loss with respect to θ′.
         gradient: g, as the optimizer saw it.
-        second: v *after* the step; where it is zero the limit is taken, as for `adam_vjp`.
+        second: v *after* the step; where it is zero the limit is used, as in `adam_vjp`.
         lr: Learning rate.
         alpha: Decay rate of v.
         eps: ε.
@@ -102,13 +102,13 @@ def rmsprop_vjp(
 def clip_vjp(
     cotangents: Sequence[Tensor], clipped: Sequence[Tensor], norm: Tensor, max_norm: float
 ) -> list[Tensor]:
-    """Back through clipping by global norm, ``g ↦ c g`` with ``c = max/(‖g‖ + 1e-6)``.
+    """Pull cotangents back through clipping by norm, ``g ↦ c g``, ``c = max/(‖g‖ + 1e-6)``.
 
     Args:
         cotangents: Cotangents of the clipped gradients.
         clipped: The gradients after clipping.
         norm: ‖g‖ before clipping, shape ``()``.
-        max_norm: The limit; nothing happens if ``c ≥ 1``.
+        max_norm: The limit; nothing is clipped if ``c ≥ 1``.
 
     Returns:
         Cotangents of the gradients before clipping.
@@ -125,14 +125,14 @@ def clip_vjp(
 
 
 class TakenStep(NamedTuple):
-    """What the step of one parameter was made of.
+    """A step of one parameter.
 
     Args:
         optimizer: Class of the optimizer.
-        settings: Of the parameter's group.
-        gradient: As the optimizer saw it; None if it saw none, and nothing moved.
-        state: The optimizer's, after the step.
-        before: The parameter's value before it.
+        settings: Settings of the parameter's group.
+        gradient: As the optimizer saw it; None if there was none, so that nothing moved.
+        state: The optimizer's state of the parameter, after the step.
+        before: Value of the parameter before the step.
     """
 
     optimizer: type[Optimizer]
@@ -147,11 +147,11 @@ def taken_steps(
 ) -> list[TakenStep]:
     """The steps that ``optimizer`` has just taken.
 
-    They hold its state and the parameters' gradients themselves, which the next step changes.
+    They refer to its state and to the gradients, which the next step overwrites.
 
     Args:
-        optimizer: One that `require_supported` lets pass, with the gradients of the step still
-            in place.
+        optimizer: One that passes `require_supported`, with the gradients of the step still in
+            place.
         parameters: Some or all of its parameters.
         before: Their values before the step.
     """
@@ -168,30 +168,30 @@ def optimizer_vjp(
     cotangents: Sequence[Tensor],
     before: Sequence[Tensor],
 ) -> list[Tensor]:
-    """Back through the step that ``optimizer`` has just taken.
+    """Pull cotangents back through the step that ``optimizer`` has just taken.
 
     Args:
         optimizer: As for `taken_steps`.
         parameters: As for `taken_steps`.
-        cotangents: Gradient of some loss with respect to each, after the step.
+        cotangents: Gradients of some loss with respect to the parameters after the step.
         before: As for `taken_steps`.
 
     Returns:
-        Cotangents of the gradients that the optimizer saw, one for each parameter.
+        Cotangents of the gradients that the optimizer saw, one per parameter.
     """
     steps = taken_steps(optimizer, parameters, before)
     return [step_vjp(step, cotangent) for step, cotangent in zip(steps, cotangents, strict=True)]
 
 
 def require_supported(optimizer: Optimizer, otherwise: str) -> None:
-    """Refuse, before any training, an optimizer that `optimizer_vjp` cannot go through.
+    """Reject an optimizer that `optimizer_vjp` does not support, before any training.
 
     Args:
         optimizer: The optimizer.
-        otherwise: Setting of the learner with which it would do.
+        otherwise: Setting of the learner that would allow it, for the error message.
 
     Raises:
-        UnsupportedOptimizerError: See there.
+        UnsupportedOptimizerError: The optimizer, or an option of it, is not supported.
     """
     supported = type(optimizer) in (SGD, Adam, AdamW, RMSprop)
     options = ("amsgrad", "dampening", "maximize", "centered")
@@ -208,7 +208,7 @@ def require_supported(optimizer: Optimizer, otherwise: str) -> None:
 
 
 def step_vjp(step: TakenStep, cotangent: Tensor) -> Tensor:
-    """Back through the step of one parameter, to the gradient that the optimizer saw."""
+    """Pull a cotangent back through a step, to the gradient that the optimizer saw."""
     if step.gradient is None:
         return th.zeros_like(cotangent)
     vjp, moments = _settled_vjp(step)
@@ -222,7 +222,7 @@ def step_vjp(step: TakenStep, cotangent: Tensor) -> Tensor:
 
 
 def coupled_decay(step: TakenStep) -> float:
-    """The weight decay that is added to the gradient; that of AdamW is not."""
+    """Weight decay that is added to the gradient, unlike AdamW's."""
     decoupled = issubclass(step.optimizer, AdamW) or step.settings.get("decoupled_weight_decay")
     return 0.0 if decoupled else step.settings["weight_decay"]
 
@@ -243,18 +243,18 @@ def _settled_vjp(step: TakenStep) -> tuple[Callable[..., Tensor], list[Tensor]]:
 
 
 def step_count(state: Mapping[str, Tensor]) -> float | Tensor:
-    """Number of Adam's step, from one."""
-    # A device that counts steps would have to be waited for; torch counts in float32.
+    """Number of Adam's step, from 1."""
+    # Reading a count on the device would wait for it; torch counts in float32.
     return float(state["step"]) if state["step"].is_cpu else state["step"].double()
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut flattened tensors of one size side by side: on a processor, into what its cache holds."""
+    """Split flattened tensors of one size alike; on the CPU, into pieces that fit its cache."""
     length = 2**16 if tensors[0].is_cpu else max(tensors[0].numel(), 1)
     flat = (tensor.reshape(-1) for tensor in tensors)
     return zip(*(th.split(entries, length) for entries in flat), strict=True)
 
 
 def positive_root(second: Tensor) -> Tensor:
-    """``√v``, or next to nothing where v is zero, of which processors are slow to take a root."""
+    """``√v``, or almost zero where v is zero, since CPUs are slow to take the root of zero."""
     return second.clamp(min=th.finfo(second.dtype).tiny).sqrt_()

@@ -1,4 +1,4 @@
-"""WhileStepping: work for the learner while environments in other processes step."""
+"""WhileStepping: lets the learner work while environments in other processes step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,14 +8,14 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 
 class WhileStepping(VecEnvWrapper):
-    """Calls ``work`` in every step, after the environments have begun and before they are awaited.
+    """Calls ``work`` in every step, between starting the environments and waiting for them.
 
-    SB3's loop gives an environment its actions and waits for it in one call, ``step``, of whose two
-    halves a wrapper can come in between.
+    SB3's loop sends actions and waits for the results in a single call of ``step``; a wrapper can
+    come in between.
 
     Args:
         venv: The environments.
-        work: What to do meanwhile.
+        work: Function to call meanwhile.
     """
 
     def __init__(self, venv: VecEnv, work: Callable[[], None]) -> None:
@@ -24,11 +24,11 @@ class WhileStepping(VecEnvWrapper):
         self.work = work
 
     def reset(self) -> Any:
-        """Begin an episode in every environment."""
+        """Start an episode in every environment."""
         return self.venv.reset()
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Work, then wait; also where the work was interrupted, so that others can step."""
+        """Work, then wait, even if the work was interrupted, so that other steps can follow."""
         try:
             self.work()
         except BaseException:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 def learning_curve(
     path: str | os.PathLike[str], runs: Mapping[str, Sequence[Episode]], title: str = ""
 ) -> None:
-    """Draw scores of training episodes over emulator frames, one colour a run.
+    """Draw scores of training episodes over emulator frames, one colour per run.
 
     Dots are episodes; a line is the mean of the last 30 (fewer at first).
 
     Args:
-        path: The image to write.
+        path: Image to write.
         runs: Episodes of each run, by its name in the legend.
-        title: Of the plot.
+        title: Title of the plot.
     """
     figure = _figure(8, 4.5)
     axes = figure.add_subplot()
@@ -48,10 +48,10 @@ def action_usage(
     """Draw how often each of the most used actions was chosen in training.
 
     Args:
-        path: The image to write.
-        counts: Decisions for each action.
+        path: Image to write.
+        counts: Decisions per action.
         names: Names of the actions.
-        most: How many actions to show.
+        most: Number of actions to show.
     """
     order = np.argsort(-counts, kind="stable")[:most]
     figure = _figure(7, 1.5 + 0.18 * len(order))
@@ -80,12 +80,12 @@ def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
 
 
 def _thousands(value: float, _position: float = 0.0) -> str:
-    """``600k``, ``1.5M``: frames beside an axis."""
+    """Frames as an axis label, such as ``600k`` or ``1.5M``."""
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
 
 
 def _figure(width: float, height: float) -> "Figure":
-    """A figure that needs no screen, in inches."""
+    """A figure without a display; sizes in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -94,6 +94,6 @@ def _figure(width: float, height: float) -> "Figure":
 
 
 def _write(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write the image, whole or not at all."""
+    """Write the image, atomically."""
     with replacing(path) as file:
         figure.savefig(file, dpi=130, format=Path(path).suffix[1:] or "png")

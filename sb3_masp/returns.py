@@ -1,4 +1,4 @@
-"""Returns over decisions that last: ``R = Σ_{i<τ} γ^i r_i``, bootstrapped with ``γ^τ``."""
+"""Returns over decisions of several steps: ``R = Σ_{i<τ} γ^i r_i``, bootstrapped with ``γ^τ``."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,8 @@ def decision_returns(
     Args:
         primitive_rewards: Reward of each primitive, shape ``(batch, longest)``; entries from
             ``durations`` on are ignored.
-        durations: τ, primitives that each decision ran, shape ``(batch,)``.
-        gamma: Discount of one primitive.
+        durations: τ, primitive steps of each decision, shape ``(batch,)``.
+        gamma: Discount per primitive step.
 
     Returns:
         Returns, shape ``(batch,)``.
@@ -27,10 +27,10 @@ def decision_returns(
 
 
 def window_lengths(goes_on: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Decisions of each n-step window, up to and including the first after which it stops.
+    """Length of each n-step window in decisions, up to the first that it may not continue past.
 
     Args:
-        goes_on: Whether a window may go beyond a decision, for all but its last one, shape
+        goes_on: Whether a window may continue past each decision but its last one, shape
             ``(batch, n_steps - 1)``.
 
     Returns:
@@ -46,20 +46,20 @@ def n_step_returns(
     lengths: NDArray[np.int64],
     gamma: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return of each window of decisions and its bootstrap's discount.
+    """Return of each window of decisions, and the discount of its bootstrap.
 
     ``R = Σ_j γ^(τ_0 + … + τ_{j−1}) R_j`` and ``γ^(τ_0 + … + τ_last)``: the same as the n-step
-    return over the windows' primitives.
+    return over the windows' primitive steps.
 
     Args:
         returns: Return within each decision, shape ``(batch, n_steps)``.
         durations: τ of each decision, shape ``(batch, n_steps)``.
         lengths: Decisions that count in each window, shape ``(batch,)``.
-        gamma: Discount of one primitive.
+        gamma: Discount per primitive step.
 
     Returns:
-        Returns and discounts, each of shape ``(batch, 1)``. In float32 throughout and in the
-        order of SB3's ``NStepReplayBuffer``, whose values these are when no decision lasts.
+        Returns and discounts, each of shape ``(batch, 1)``, computed in float32 and in the order of
+        SB3's ``NStepReplayBuffer``, whose values they equal if every decision is one step.
     """
     within = np.arange(returns.shape[1]) < lengths[:, None]
     counted = durations * within

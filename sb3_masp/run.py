@@ -1,8 +1,8 @@
-"""A training run: a folder that holds its settings, its log, and what came out of it.
+"""A training run: a folder with its settings, its log and its results.
 
 ``config.json``, ``macro_set.json``, ``episodes.csv``, ``actions.csv``, ``model.zip``,
 ``similarity.safetensors`` or ``weights.safetensors``, ``tensorboard/``, ``plots/``;
-``transfer.json`` where the similarity came from a file; and, while it is under way,
+``transfer.json`` if the similarity came from a file; and, until the run ends,
 ``checkpoint.pkl``.
 """
 
@@ -66,13 +66,13 @@ __all__ = [
 def train(
     config: TrainConfig, *, progress_bar: bool = True, label: str = "", line: int = 0
 ) -> MacroModel:
-    """Start a run and see it through.
+    """Start a run and train to the end.
 
     Args:
-        config: Its settings.
-        progress_bar: Whether to show one.
-        label: What to write before the bar.
-        line: Line of the screen for it, where several runs share one.
+        config: Settings of the run.
+        progress_bar: Whether to show a progress bar.
+        label: Text before the bar.
+        line: Screen line of the bar, where several runs share the screen.
 
     Raises:
         RunError: The folder holds a run already.
@@ -89,9 +89,9 @@ def train(
 def resume(
     folder: Path, *, progress_bar: bool = True, label: str = "", line: int = 0
 ) -> MacroModel:
-    """Go on with a run that was stopped, exactly as if it had not been; arguments as `train`'s.
+    """Resume a run that was stopped, exactly as if it had not been; arguments as for `train`.
 
-    A run that was stopped before its first checkpoint is started again.
+    A run that was stopped before its first checkpoint starts over.
 
     Raises:
         RunError: The folder holds no run that can be continued.
@@ -111,7 +111,7 @@ def resume(
 
 
 def _start(config: TrainConfig, budget: FrameBudget) -> MacroModel:
-    """Write what the run is, and learn from the beginning."""
+    """Write what the run consists of, and train from the start."""
     if config.threads is not None:
         th.set_num_threads(config.threads)
     env = make_env(config)
@@ -136,13 +136,13 @@ def _learn(
     budget: FrameBudget,
     extra: Mapping[str, Any] | None = None,
 ) -> MacroModel:
-    """Learn to the end of the budget, with checkpoints, and write what came out.
+    """Train to the end of the budget, with checkpoints, and write the results.
 
     Args:
-        config: The run's settings.
-        model: Its learner.
+        config: Settings of the run.
+        model: The run's learner.
         budget: Counts the frames.
-        extra: What the checkpoint held beside the model, if the run is resumed.
+        extra: The checkpoint's ``extra``, if the run is resumed.
     """
     folder = config.folder
     log = EpisodeLog(budget)
@@ -174,7 +174,7 @@ def _learn(
         own_log = {"log_interval": None}
     try:
         with _stopping_at_interrupt(checkpoints):
-            # A decision takes a frame at least, so the budget ends before SB3's count does.
+            # A decision takes at least one frame, so the budget ends before SB3's count does.
             model.learn(
                 config.frames,
                 callback=callbacks,
@@ -191,14 +191,14 @@ def _learn(
 
 
 def _not_yet_written(logger: Logger) -> dict[str, Any]:
-    """The values, and of means their counts, that the next line of the log will show."""
+    """Values that the next line of the log will show, with the counts behind means."""
     names = ("name_to_value", "name_to_count", "name_to_excluded")
     return {name: getattr(logger, name) for name in names}
 
 
 @contextmanager
 def _stopping_at_interrupt(checkpoints: Checkpoints) -> Iterator[None]:
-    """Let the first Ctrl-C save and stop, and the second one stop at once."""
+    """Make the first Ctrl-C save and stop, and the second one stop at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -239,7 +239,7 @@ def _about(config: TrainConfig) -> dict[str, Any]:
 
 
 def digests(config: TrainConfig) -> dict[str, str]:
-    """SHA-256 of every file that a run is given, by setting; of those only that are there."""
+    """SHA-256 of every file that a run is given and that exists, by setting."""
     learner = config.learner
     given = {
         "macros": config.macros,
@@ -255,12 +255,12 @@ def digests(config: TrainConfig) -> dict[str, str]:
 
 
 def read_digests(folder: Path) -> dict[str, str]:
-    """What `digests` said when the run in ``folder`` was begun; nothing of runs without it."""
+    """The `digests` from when the run in ``folder`` started; empty for runs without them."""
     content = json.loads((folder / "config.json").read_text())
     return cast(dict[str, str], content.get("files", {}))
 
 
 def _write_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all; schedules and the like as the calls that make them."""
+    """Write JSON, atomically, with schedules and the like as the calls that make them."""
     with replacing(path) as file:
         file.write((json.dumps(content, indent=2, default=str) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Settings of a training run, as the command line takes them and ``config.json`` keeps them."""
+"""Settings of a training run, for the command line and ``config.json``."""
 
 import json
 import math
@@ -24,21 +24,21 @@ from sb3_masp.similarity_learning import AuxiliaryHead, MetaLearning, SharedMeta
 from sb3_masp.train_freq import DECISION
 
 Option = int | float | bool | str
-"""What an argument of ``gym.make`` may be on the command line."""
+"""Types that arguments of ``gym.make`` may have on the command line."""
 
 AlgorithmName = Literal["masp-dqn", "masp-qrdqn", "masp-rainbow", "rainbow", "dqn", "pairwise-a2c"]
 
 
 class RunError(MacroGymError, ValueError):
-    """A run's folder or settings that cannot be used for what was asked."""
+    """A run's folder or settings that cannot be used as requested."""
 
 
 class Algorithm(NamedTuple):
-    """What ``--algorithm`` stands for.
+    """A choice of ``--algorithm``.
 
     Args:
-        learner: The class.
-        fixed: Its arguments that make it what the name says.
+        learner: Class of the learner.
+        fixed: Arguments that the name fixes.
     """
 
     learner: type[MacroModel]
@@ -46,10 +46,10 @@ class Algorithm(NamedTuple):
 
 
 def _require(config: object, name: str, fits: Callable[[Any], bool], allowed: str) -> None:
-    """Refuse a setting that does not fit; None, a default of someone else's, always does.
+    """Reject a setting that is out of range; None, which leaves a default in place, never is.
 
     Raises:
-        RunError: It does not; the message says what is allowed.
+        RunError: It is out of range; the message says what is allowed.
     """
     value = getattr(config, name)
     if value is not None and not fits(value):
@@ -62,7 +62,7 @@ ALGORITHMS: dict[AlgorithmName, Algorithm] = {
     "masp-qrdqn": Algorithm(MASPQRDQN, {}),
     "masp-rainbow": Algorithm(MASPRainbow, {}),
     "rainbow": Algorithm(Rainbow, {}),
-    # Without penalty and conditioning it is SB3's DQN, and knows how long decisions last.
+    # Without penalty and conditioning it is SB3's DQN, and accounts for durations of decisions.
     "dqn": Algorithm(MASPDQN, {"eta": 0.0, "embedding_dim": 0, "similarity_frozen": True}),
     "pairwise-a2c": Algorithm(PairwiseA2C, {}),
 }
@@ -74,24 +74,24 @@ ARGUMENTS = {
     "auxiliary_prior": "similarity_learning",
     "replay_on_device": "replay_buffer_class",
 }
-"""Settings that become part of a learner's argument of another name."""
+"""Settings that set a learner's argument of another name."""
 
 
 FLAGS = (
     *("similarity_frozen", "replay_on_device", "cuda_graph", "overlap_updates"),
     *("weights_frozen", "inner_resets", "redistribute_rewards", "normalize_advantage"),
 )
-"""Settings that are given or not."""
+"""Settings that are flags, without a value."""
 
 
 META_SETTINGS = {"outer_batch_size", "meta_learning_rate", "meta_learning_rate_final"} | {
     f"meta_{name}" for name in ("interval", "average", "gradient")
 }
-"""Settings of meta-learning, which other ways to find Σ have no use for."""
+"""Settings of meta-learning, which other ways of learning Σ do not use."""
 
 
 def _defaults(name: str) -> str:
-    """What a learner's argument is by default, learner by learner where they differ."""
+    """Default of a learner's argument, for each learner where they differ."""
     learners: dict[str, list[str]] = {}
     for algorithm, (learner, fixed) in ALGORITHMS.items():
         parameter = signature(learner).parameters.get(name)
@@ -107,7 +107,7 @@ def _defaults(name: str) -> str:
 
 
 def _telling_defaults(config: type[Any]) -> type[Any]:
-    """Let the command line's help tell the learners' own defaults of what is None here."""
+    """Show the learners' own defaults in the command line's help for what is None here."""
     for name, hint in config.__annotations__.items():
         if name not in FLAGS:
             told = tyro.conf.arg(help_behavior_hint=_defaults(name))
@@ -118,66 +118,67 @@ def _telling_defaults(config: type[Any]) -> type[Any]:
 @dataclass(frozen=True)
 @_telling_defaults
 class LearnerConfig:
-    """Arguments of the learner, whose own defaults hold for those that are left out.
+    """Arguments of the learner; those left out have the learner's own defaults.
 
     Args:
         learning_rate: Learning rate of the network.
         buffer_size: Decisions kept for replay.
         learning_starts: Decisions before the first update.
         batch_size: Decisions in a batch.
-        gamma: Discount of one step.
+        gamma: Discount of one primitive step.
         train_freq: Decisions between updates, over all environments.
-        gradient_steps: Updates each time that some are due.
-        n_steps: Decisions in a return; of pairwise-a2c, of each environment in a rollout.
+        gradient_steps: Updates each time that training is due.
+        n_steps: Decisions in an n-step return; for pairwise-a2c, per environment in a rollout.
         target_update_interval: Decisions between updates of the target network.
         exploration_fraction: Share of the frames over which exploration falls.
         exploration_final_eps: Share of random decisions afterwards.
         max_grad_norm: Norm that gradients are clipped to.
         eta: Weight of the similarity penalty; 0 for none.
-        eta_final: Weight of the penalty at the end, reached in a straight line over the frames.
-        meta_learning_rate: Learning rate of the similarity, or of pairwise-a2c's weights of credit.
-        meta_learning_rate_final: That learning rate at the end, reached likewise.
-        meta_interval: Updates for one outer step of the similarity.
-        meta_average: Outer steps averaged in one step of the similarity.
-        outer_batch_size: Decisions in an outer batch; as batch_size by default.
-        meta_gradient: The similarity's gradient: exact, or the last layer's part of it.
+        eta_final: Weight of the penalty at the end, reached linearly over the frames.
+        meta_learning_rate: Learning rate of the similarity, or of pairwise-a2c's credit weights.
+        meta_learning_rate_final: That learning rate at the end, reached linearly over the frames.
+        meta_interval: Updates per outer step of the similarity.
+        meta_average: Outer steps averaged into one step of the similarity.
+        outer_batch_size: Decisions in an outer batch; batch_size by default.
+        meta_gradient: Meta-gradient of the similarity: exact, or only the last layer's part.
         penalty_reduction: Whether the penalty is the mean or the sum over actions.
         similarity: Form of the similarity: softmax, softmax_diagonal, sigmoid, unconstrained,
             low_rank, kernel, group_kernel, state; or a control: fixed, uniform, identity, overlap,
-            permuted; or a similarity file, of any game, which is carried over to the actions. Of
-            thousands of actions: low_rank or group_kernel.
-        similarity_start: What the similarity starts from: uniform, overlap, identity, permuted,
-            random, or a similarity file of the same actions.
-        similarity_frozen: Keep the similarity as it starts.
+            permuted; or a similarity file of any game, which is transferred to the actions. For
+            thousands of actions, use low_rank or group_kernel.
+        similarity_start: Initial similarity: uniform, overlap, identity, permuted, random, or a
+            similarity file of the same actions.
+        similarity_frozen: Keep the initial similarity.
         similarity_learning: How the similarity is learned: meta, meta_shared, auxiliary.
-        auxiliary_prior: Weight of handcrafted overlap in the auxiliary way; 0.5 suits it.
-        embedding_dim: Numbers that tell the network of the similarity; 0 for none.
-        embedding: How these numbers are made of the similarity.
+        auxiliary_prior: Weight of handcrafted overlap in auxiliary learning; 0.5 is a good value.
+        embedding_dim: Length of the similarity's embedding, on which the network is conditioned; 0
+            for none.
+        embedding: How the similarity is embedded.
         clip_rewards: Clip each step's reward to [-1, 1] for learning; by default for MacroALE and
             MacroRetro only, not for ALE's own ids.
         double_q: Double Q-learning.
         prioritized_replay: Prioritised replay.
-        dueling: Give values and advantages streams of their own.
+        dueling: Use separate streams for values and advantages.
         noisy: Explore by noise in the network.
         distributional: Learn distributions of returns.
         n_atoms: Number of atoms of the distributions of returns.
-        v_min: The lowest atom: returns below it are taken for it.
-        v_max: The highest atom.
-        noise_scale: Scale at which the noisy layers' noise starts.
-        replay_on_device: Hold the replay where the network is, if it fits there.
+        v_min: Lowest atom; returns below it are clipped to it.
+        v_max: Highest atom.
+        noise_scale: Initial scale of the noisy layers' noise.
+        replay_on_device: Keep the replay buffer on the network's device, if it fits there.
         cuda_graph: Replay updates as CUDA graphs; needs a GPU.
-        overlap_updates: Take updates while environments step.
-        gae_lambda: λ of regular advantages, by which weights of credit are judged.
+        overlap_updates: Run updates while the environments step.
+        gae_lambda: λ of regular advantages, by which credit weights are judged.
         ent_coef: Weight of the policy's entropy.
-        vf_coef: Weight of the loss of values.
-        normalize_advantage: Give the advantages of a rollout mean zero and deviation one.
-        advantage: What weights of credit sum: pwtd, TD errors; or pwr, rewards.
-        weights: Form of the weights of credit: table, for numbered states; embedding; or a control:
-            geometric, state_lambda, sequence; or a file of weights, which is where they start.
-        weights_frozen: Keep the weights of credit as they start.
-        inner_steps: Updates of the policy for one of the weights of credit.
-        inner_resets: Begin the policy anew after each update of the weights.
-        redistribute_rewards: Sum rewards as a predictor of returns moves them: a control.
+        vf_coef: Weight of the value loss.
+        normalize_advantage: Normalise the advantages of a rollout to mean 0 and deviation 1.
+        advantage: What credit weights sum: pwtd, TD errors; or pwr, rewards.
+        weights: Form of the credit weights: table, for numbered states; embedding; or a control:
+            geometric, state_lambda, sequence; or a file of weights to start from.
+        weights_frozen: Keep the initial credit weights.
+        inner_steps: Updates of the policy per update of the credit weights.
+        inner_resets: Initialise the policy anew after each update of the credit weights.
+        redistribute_rewards: Sum rewards as redistributed by a predictor of returns: a control.
     """
 
     learning_rate: float | None = None
@@ -233,7 +234,7 @@ class LearnerConfig:
     redistribute_rewards: bool = False
 
     def __post_init__(self) -> None:
-        """Check what SB3 would take and fail on later."""
+        """Check what SB3 would accept and fail on later."""
         for name in ("buffer_size", "batch_size", "train_freq", "n_steps", "inner_steps"):
             _require(self, name, lambda value: value >= 1, "at least 1")
         _require(self, "target_update_interval", lambda value: value >= 1, "at least 1")
@@ -254,29 +255,29 @@ class LearnerConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A run's settings.
+    """Settings of a run.
 
     Args:
-        env: Id of the environment.
+        env: Environment id.
         algorithm: The learner; dqn is MASPDQN without penalty and conditioning, pairwise-a2c is A2C
-            that learns to whom credit goes across time.
+            with learned credit across time.
         frames: Budget in emulator frames (steps, where there is no emulator).
-        k: Macros; by default 128 of the game's bank. 0 for primitives only.
+        k: Number of macros; by default 128 from the game's bank. 0 for primitives only.
         macros: File of a macro set, of this game or another, to use instead of the game's bank; or
-            the folder of a run, for its macros.
-        macros_unmapped: What to do with macros of which the game lacks a primitive: refuse, or
-            leave them out.
-        obs_type: What the agent sees of a game: its screens by default, or the console's memory.
-        options: Other arguments of ``gym.make``, name and value in turn, such as screen_size 42.
-        n_envs: Environments; games with macros are stepped side by side, others in turn.
-        seed: Seed of all that is drawn at random.
+            folder of a run whose macros to use.
+        macros_unmapped: What to do with macros that need a primitive which the game lacks: raise an
+            error, or drop them.
+        obs_type: Observations of a game: its screens by default, or the console's memory.
+        options: Other arguments of ``gym.make``, names and values in turn, such as screen_size 42.
+        n_envs: Number of environments; games with macros are stepped in parallel, others in turn.
+        seed: Seed of all random numbers.
         net_arch: Sizes of the hidden layers; SB3's by default.
-        threads: Threads of torch; as many as it chooses by default.
+        threads: Threads of torch, which chooses their number by default.
         device: cpu, cuda or auto.
-        similarity_unmapped: What to do with actions to which a file of a similarity cannot be
-            carried over: refuse, or let them be similar to all, or to what they overlap with.
+        similarity_unmapped: What to do if a similarity file cannot be transferred to an action:
+            raise an error, or make the action similar to all others, or to those it overlaps with.
         similarity_unfreeze_at: Frames after which a frozen similarity learns.
-        run: Folder for the run; by default one in runs/ named after it.
+        run: Folder of the run; by default named after its settings, in runs/.
         checkpoint_every: Decisions between checkpoints; None for none.
         learner: Arguments of the learner.
     """
@@ -301,7 +302,7 @@ class TrainConfig:
     learner: Annotated[LearnerConfig, tyro.conf.arg(name="")] = field(default_factory=LearnerConfig)
 
     def __post_init__(self) -> None:
-        """Check what would fail later, or do nothing."""
+        """Check what would fail later, or have no effect."""
         for name in ("frames", "n_envs", "threads", "checkpoint_every", "similarity_unfreeze_at"):
             _require(self, name, lambda value: value >= 1, "at least 1")
         if self.similarity_unfreeze_at is not None and not self.learner.similarity_frozen:
@@ -323,16 +324,16 @@ class TrainConfig:
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
-        """What ``gym.make`` is given beside the id."""
+        """Arguments of ``gym.make`` besides the id."""
         chosen = {"k": self.k, "macros": self.macros, "obs_type": self.obs_type}
         return self.options | {name: value for name, value in chosen.items() if value is not None}
 
     @property
     def learner_kwargs(self) -> dict[str, Any]:
-        """What the learner is given beside policy, environment, seed and device.
+        """Arguments of the learner besides policy, environment, seed and device.
 
         Raises:
-            RunError: A setting is not one of this learner's, or goes with another one.
+            RunError: The learner does not have a setting, or a setting requires another one.
         """
         learner, fixed = ALGORITHMS[self.algorithm]
         chosen = {
@@ -370,7 +371,7 @@ class TrainConfig:
 
 
 def read_config(folder: Path) -> TrainConfig:
-    """The settings of the run in ``folder``.
+    """Read the settings of the run in ``folder``.
 
     Raises:
         RunError: There is no run.

@@ -1,4 +1,4 @@
-"""What a run's settings stand for: its environments and its learner."""
+"""Builds a run's environments and its learner from its settings."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -32,18 +32,18 @@ from sb3_masp.similarity.forms import is_file
 MACRO_SET = "macro_set.json"
 
 SMALLEST_IMAGE = 36
-"""Pixels that each side must have for SB3's convolutions; smaller images are read as numbers."""
+"""Pixels that each side must have for SB3's convolutions; smaller images are flattened."""
 
 gym.register_envs(ale_py)  # for baselines on ALE's own ids
 gym.register_envs(problems)
 
 
 class Parts(NamedTuple):
-    """What the run's environment is made of, besides its id.
+    """How to make the run's environment, besides its id.
 
     Args:
         kwargs: Arguments of ``gym.make``.
-        wrapper: What is put around it, if anything.
+        wrapper: Wrapper around it, if any.
     """
 
     kwargs: dict[str, Any]
@@ -51,11 +51,11 @@ class Parts(NamedTuple):
 
 
 def parts(config: TrainConfig) -> Parts:
-    """How the run's macros come to its environment.
+    """How to give the run's macros to its environment.
 
     Raises:
-        RunError: The settings of a game were given for another environment, or an option that the
-            environment does not take.
+        RunError: Settings of games are given for another environment, or an option that the
+            environment does not accept.
         RemapError: A macro needs a primitive that the environment lacks.
     """
     macros = None if config.macros is None else _macros(config, config.macros)
@@ -75,7 +75,7 @@ def parts(config: TrainConfig) -> Parts:
 
 
 def _macros(config: TrainConfig, path: Path) -> MacroSet | Path:
-    """The macros that were asked for, a run's among them, without those to be dropped."""
+    """The requested macros, which may be a run's, without those to be dropped."""
     path = path / MACRO_SET if path.is_dir() else path
     if config.macros_unmapped == "error":
         return path
@@ -92,10 +92,10 @@ def _macros(config: TrainConfig, path: Path) -> MacroSet | Path:
 
 
 def _primitives(config: TrainConfig) -> Sequence[str] | None:
-    """Names of the primitives that macros can be made of; None if the environment names none."""
+    """Names of the primitives that macros can consist of; None if the environment has no names."""
     kwargs: dict[str, Any] = dict(config.options)
     if config.env.startswith("MacroRetro/") and kwargs.get("buttons") is None:
-        # Without macros, the environment would have those of the bank only.
+        # Without macros, the environment would only have the primitives of the bank.
         allowed = integration(config.env).combinations(kwargs.get("scenario"))
         return joint(allowed, kwargs.get("players", 1))
     if config.env.startswith("Macro"):
@@ -109,7 +109,7 @@ def _primitives(config: TrainConfig) -> Sequence[str] | None:
 
 @contextmanager
 def _options_named(config: TrainConfig) -> Iterator[None]:
-    """Say so where an environment does not take one of the run's options."""
+    """Name the option in the error, if an environment does not accept one of the run's options."""
     try:
         yield
     except TypeError as error:
@@ -123,7 +123,7 @@ def _options_named(config: TrainConfig) -> Iterator[None]:
 
 
 def split_macros(macro_set: MacroSet, names: Sequence[str]) -> tuple[MacroSet, tuple[str, ...]]:
-    """Return the macros that can be had of some primitives, and the names of the others.
+    """Return the macros that consist of some primitives, and the names of the others.
 
     Args:
         macro_set: The macros.
@@ -140,10 +140,11 @@ def split_macros(macro_set: MacroSet, names: Sequence[str]) -> tuple[MacroSet, t
 
 
 def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
-    """The run's environments, with SB3's Monitor; raises as `parts` does.
+    """Make the run's environments, with SB3's Monitor; raises as `parts` does.
 
-    Several of a game are stepped side by side, in processes, and even one of stable-retro, of which
-    a process can run one only: this process's is left to whoever evaluates or films.
+    Several environments of a game are stepped in parallel, in other processes. So is even a single
+    one of stable-retro: a process can run only one, and this process's is left for evaluating and
+    filming.
     """
     n_envs = config.n_envs if n_envs is None else n_envs
     kwargs, wrapper = parts(config)
@@ -151,25 +152,25 @@ def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
     with _options_named(config):
         if retro or (n_envs > 1 and config.env.startswith("MacroALE/")):
             return make_macro_vec_env(config.env, n_envs, config.seed, **kwargs)
-        # SB3's type asks for a class, and its code for whatever makes one environment of another.
+        # SB3's annotation asks for a class, but its code accepts any function that wraps.
         return make_vec_env(
             config.env, n_envs, config.seed, env_kwargs=kwargs, wrapper_class=cast(Any, wrapper)
         )
 
 
 def make_film_env(config: TrainConfig) -> gym.Env[Any, Any]:
-    """One of the run's environments, whose ``render`` returns a picture of every primitive."""
+    """Make one of the run's environments, whose ``render`` returns a picture per primitive step."""
     kwargs, wrapper = parts(config)
     env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array_list", **kwargs)
     return env if wrapper is None else wrapper(env)
 
 
 def carried_similarity(config: TrainConfig, env: VecEnv) -> tuple[Similarity, Transfer] | None:
-    """The similarity of the file that the run names, over the environment's actions; None if none.
+    """The run's similarity file, transferred to the environment's actions; None if there is none.
 
     Raises:
-        RunError: Another start was asked for as well.
-        SimilarityError: It cannot be carried over.
+        RunError: A start is given as well.
+        SimilarityError: It cannot be transferred.
     """
     file, macro_set = config.learner.similarity, macro_set_of(env)
     if file is None or macro_set is None or not is_file(file):
@@ -183,7 +184,7 @@ def carried_similarity(config: TrainConfig, env: VecEnv) -> tuple[Similarity, Tr
 
 
 def image_sides(shape: tuple[int, ...]) -> list[int]:
-    """Height and width of images: all but their fewest, the channels, as SB3 tells them."""
+    """Height and width of images: all but the smallest dimension, which SB3 takes for channels."""
     return sorted(shape)[1:]
 
 
@@ -193,13 +194,13 @@ def make_model(
     """The run's learner, untrained.
 
     Args:
-        config: The run.
-        env: Its environments.
-        similarity: What `carried_similarity` has given, if it has been asked.
+        config: Settings of the run.
+        env: The run's environments.
+        similarity: The result of `carried_similarity`, if it has been called.
 
     Raises:
-        RunError: The environment's actions are not Discrete, or a similarity that is to be unfrozen
-            has nothing to learn.
+        RunError: The environment's actions are not Discrete, or a similarity to be unfrozen has
+            nothing to learn.
         SimilarityError: The similarity does not fit the actions.
         WeightsFileError: Weights from a file do not fit the observations.
     """

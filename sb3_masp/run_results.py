@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder: tables, model, what was meta-learned, and plots."""
+"""What a finished run writes to its folder: tables, model, meta-learned parameters and plots."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def write_results(folder: Path, env: str, model: MacroModel, log: EpisodeLog) -> None:
-    """Write what a finished run on ``env`` leaves; the model last, which marks it as finished."""
+    """Write the results of a run on ``env``; the model last, which marks it as finished."""
     names = action_names(model)
     _write_csv(folder / "episodes.csv", Episode._fields, log.episodes)
     _write_csv(
@@ -44,7 +44,7 @@ def write_results(folder: Path, env: str, model: MacroModel, log: EpisodeLog) ->
 
 
 def similarity_about(model: MASP, env: str, frames: int) -> SimilarityAbout:
-    """What is to be said of a model's Σ.
+    """Metadata of a model's Σ.
 
     Args:
         model: The learner.
@@ -75,14 +75,14 @@ def _draw(plots: Path, model: MacroModel, log: EpisodeLog, names: Sequence[str])
 
 
 def action_names(model: MacroModel) -> tuple[str, ...]:
-    """Names of the model's actions; their numbers where the environment has no names."""
+    """Names of the model's actions; their numbers if the environment has no names."""
     if model.macro_set is not None:
         return model.macro_set.names
     return tuple(map(str, range(int(cast(spaces.Discrete, model.action_space).n))))
 
 
 def read_episodes(folder: Path) -> list[Episode]:
-    """The training episodes of the finished run in ``folder``."""
+    """Read the training episodes of the finished run in ``folder``."""
     with (folder / "episodes.csv").open() as file:
         return [
             Episode(
@@ -93,7 +93,7 @@ def read_episodes(folder: Path) -> list[Episode]:
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table, atomically."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

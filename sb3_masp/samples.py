@@ -1,4 +1,4 @@
-"""MacroReplaySamples: what a replay buffer that knows durations draws."""
+"""MacroReplaySamples: a batch from a replay buffer that knows how long decisions last."""
 
 from typing import Any, NamedTuple
 
@@ -11,15 +11,16 @@ class MacroReplaySamples(NamedTuple):
     """A batch of decisions; the first six fields are those of SB3's ``ReplayBufferSamples``.
 
     Args:
-        observations: Before the decision, shape ``(batch, *shape)``; by key for Dict spaces.
+        observations: Observations before the decision, shape ``(batch, *shape)``; by key for Dict
+            spaces.
         actions: Shape ``(batch, 1)``.
-        next_observations: After the last decision of the n-step window.
+        next_observations: Observations after the last decision of the n-step window.
         dones: Whether the episode terminated there (1) or may be bootstrapped (0),
             shape ``(batch, 1)``.
         rewards: Discounted return within the window, ``R``, shape ``(batch, 1)``.
-        discounts: ``γ^τ`` over the window, what to bootstrap with, shape ``(batch, 1)``.
-        weights: Importance weights over the batch's highest; ones if uniform; ``(batch, 1)``.
-        indices: The decisions, for `MacroReplayBuffer.update_priorities`, shape ``(batch,)``.
+        discounts: ``γ^τ`` over the window, the bootstrap's discount, shape ``(batch, 1)``.
+        weights: Importance weights over the batch's largest; ones if uniform; ``(batch, 1)``.
+        indices: Indices of the decisions, for `MacroReplayBuffer.update_priorities`, ``(batch,)``.
     """
 
     observations: Any
@@ -33,12 +34,12 @@ class MacroReplaySamples(NamedTuple):
 
 
 def sent(array: NDArray[Any], device: th.device) -> th.Tensor:
-    """``array`` as a tensor on the device; where that is a GPU, on its way there.
+    """``array`` as a tensor on the device; copies to a GPU are asynchronous.
 
-    torch keeps the pinned memory until the copy is done, so that nobody need wait for it.
+    torch keeps the pinned memory until the copy is done, so that nothing needs to wait for it.
     """
     tensor = th.from_numpy(array)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
-    # Half as long as SB3's to_torch where there is nothing to move.
+    # Takes half as long as SB3's to_torch where there is nothing to move.
     return tensor if device.type == "cpu" else tensor.to(device)

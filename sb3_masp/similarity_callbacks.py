@@ -1,4 +1,4 @@
-"""A callback that keeps how Σ moves while it is learned."""
+"""SimilarityHistory: a callback that records how Σ changes while it is learned."""
 
 import os
 from importlib.util import find_spec
@@ -20,21 +20,21 @@ from sb3_masp.similarity_report.history import MEANINGS, Movement, write_history
 from sb3_masp.similarity_report.measures import value_agreement
 
 HISTORY = "similarity.csv"
-"""Its table in a run's folder."""
+"""Name of its table in a run's folder."""
 
 
 class SimilarityHistory(BaseCallback):
-    """Describes Σ every so many decisions, in a table and in the log (TensorBoard's).
+    """Records figures of Σ at regular intervals, in a table and in the log (TensorBoard's).
 
-    Nothing that learning draws from is touched: a run with it is the run without it. The table
-    is written anew with each row, so that a run that was resumed has each row once.
+    It leaves the random generators as they are: a run with it equals the run without it. The table
+    is rewritten with each row, so that a resumed run has each row once.
 
     Args:
-        path: The table to write, such as ``similarity.csv``; None for none.
+        path: Table to write, such as ``similarity.csv``; None for none.
         every: Decisions between two rows.
         pictures_every: Decisions between two heat maps in the log, which need matplotlib and
             SciPy and are left out without them; None for none.
-        states: Replayed states over which distances of values are averaged.
+        states: Number of replayed states over which distances of values are averaged.
 
     Raises:
         LearnerSettingError: A number is below 1.
@@ -47,7 +47,7 @@ class SimilarityHistory(BaseCallback):
         pictures_every: int | None = 50_000,
         states: int = 128,
     ) -> None:
-        """Start without a row."""
+        """Start without rows."""
         super().__init__()
         for name, value in (("every", every), ("states", states)):
             require_setting(name, value, value >= 1, "at least 1")
@@ -60,10 +60,10 @@ class SimilarityHistory(BaseCallback):
         self._states = states
 
     def _init_callback(self) -> None:
-        """Refuse learners without Σ.
+        """Reject learners without Σ.
 
         Raises:
-            ArgumentTypeError: The model is one.
+            ArgumentTypeError: The model has none.
         """
         if not isinstance(self.model, MASP):
             raise ArgumentTypeError(
@@ -72,20 +72,20 @@ class SimilarityHistory(BaseCallback):
             )
 
     def _on_training_start(self) -> None:
-        """Describe the start, unless the run goes on from an earlier row."""
+        """Record the start, unless the run continues from an earlier row."""
         if self.rows and self.rows[-1].decisions > self.num_timesteps:
             self.rows = []  # counted anew
         if not self.rows:
             self._describe()
 
     def _on_step(self) -> bool:
-        """Describe Σ when it is time."""
+        """Record Σ if due."""
         if self.num_timesteps // self._every > self.rows[-1].decisions // self._every:
             self._describe()
         return True
 
     def _on_training_end(self) -> None:
-        """Describe the end."""
+        """Record the end."""
         if self.rows[-1].decisions < self.num_timesteps:
             self._describe()
 
@@ -94,7 +94,7 @@ class SimilarityHistory(BaseCallback):
         return {"rows": self.rows}
 
     def _describe(self) -> None:
-        """Add a row, and tell the log."""
+        """Add a row to the table and to the log."""
         learner, before = cast(MASP, self.model), self.rows[-1].decisions if self.rows else 0
         row = movement(learner.similarity, learner.macro_set, self.num_timesteps)
         row = row._replace(agreement=self._agreement())
@@ -109,7 +109,7 @@ class SimilarityHistory(BaseCallback):
             self._draw()
 
     def _agreement(self) -> float:
-        """How Σ agrees with distances of values in states spread evenly over the replay buffer."""
+        """Agreement of Σ with distances of values, in states spread over the replay buffer."""
         learner = cast(MASP, self.model)
         buffer = learner.replay_buffer
         if buffer.size() == 0:
@@ -126,7 +126,7 @@ class SimilarityHistory(BaseCallback):
         return value_agreement(learner.similarity.rows(actions).detach(), q_values, actions)
 
     def _draw(self) -> None:
-        """Show the heat map in the log."""
+        """Add the heat map to the log."""
         if not (find_spec("matplotlib") and find_spec("scipy")):
             return
         from sb3_masp.similarity_report.pictures import heat_map

@@ -1,4 +1,4 @@
-"""Slabs: byte strings of all sizes, one after the other in a few large pieces of memory."""
+"""Slabs: byte strings of any size, packed one after the other into a few large blocks of memory."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,29 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 PLACE = np.dtype([("slab", np.uint32), ("start", np.uint32), ("length", np.uint32)])
-"""Where a byte string is."""
+"""Location of a byte string."""
 Place = tuple[int, int, int]
 
 LARGEST = 4 * 2**20
 SMALLEST = 16 * 2**10
 SHARE = 64
-"""A slab takes a 64th of what all slabs take, so that little is lost where two are half empty."""
+"""A new slab is 1/64 of the size of all slabs, so that little is lost if two are half empty."""
 
 InUse = Callable[[], Iterable[NDArray[Any]]]
 
 
 class Slabs:
-    """Byte strings by their places, in memory that is written through and then written again.
+    """Byte strings by their places, in memory that is reused once nothing in it is in use.
 
-    A slab in which nothing is in use any more is written again, so that a ring that is full takes
-    hardly any new memory while its strings are of about the same sizes; none is given back before
-    the whole is. One string in use keeps its slab. There is no object for each string, of which
-    millions, made and freed among an update's tensors, leave the heap in holes (docs/decisions.md,
+    A slab in which nothing is in use any more is overwritten, so that a full ring takes hardly any
+    new memory as long as its strings have about the same sizes; no slab is freed before the whole
+    is. A single string in use keeps its slab. There is no object for each string: millions of them,
+    allocated and freed among an update's tensors, would fragment the heap (docs/decisions.md,
     "Memory of an hour's learning").
     """
 
     def __init__(self) -> None:
-        """Hold nothing."""
+        """Start empty."""
         self._slabs = [memoryview(bytearray())]
         self._newest = 0
         self._used = 0
@@ -44,15 +44,15 @@ class Slabs:
         return sum(map(len, self._slabs))
 
     def put(self, strings: Sequence[bytes], in_use: InUse) -> list[Place]:
-        """Write byte strings down.
+        """Store byte strings.
 
         Args:
-            strings: One or several, or none.
-            in_use: Called where a slab is full: the numbers of slabs that are in use, which are
+            strings: Any number of byte strings.
+            in_use: Called when a slab is full: the numbers of slabs that are in use, which are
                 left as they are, in arrays of any shape.
 
         Returns:
-            Their places, as `PLACE` has them. No Python code runs for each string.
+            Their places, as in `PLACE`. No Python code runs for each string.
         """
         lengths = list(map(len, strings))
         ends = list(accumulate(lengths, initial=0))
@@ -69,9 +69,9 @@ class Slabs:
         return places
 
     def get(self, places: NDArray[Any]) -> Iterator[memoryview]:
-        """The byte strings at ``places``, shape ``(strings,)``; good until they are written over.
+        """The byte strings at ``places``, shape ``(strings,)``; valid until they are overwritten.
 
-        No Python code runs for each of them.
+        No Python code runs for each string.
         """
         ends = places["start"] + places["length"]
         parts = map(slice, places["start"].tolist(), ends.tolist())
@@ -79,22 +79,22 @@ class Slabs:
         return map(memoryview.__getitem__, slabs, parts)
 
     def _room(self) -> int:
-        """Bytes that are left of the newest slab."""
+        """Bytes that are left in the newest slab."""
         return len(self._slabs[self._newest]) - self._used
 
     def _write(self, string: bytes) -> None:
-        """Write on in the newest slab."""
+        """Append to the newest slab."""
         end = self._used + len(string)
         self._slabs[self._newest][self._used : end] = string
         self._used = end
         self.written += len(string)
 
     def _begin(self, least: int, wanted: int, taken: Iterable[NDArray[Any]]) -> None:
-        """Go on in the largest slab that is not in use.
+        """Continue in the largest slab that is not in use.
 
         Args:
             least: Bytes that it must have room for; if there is none such, one is made.
-            wanted: Bytes that one which is made has room for, if not for more.
+            wanted: Least size of a new slab, in bytes.
             taken: Numbers of the slabs that are in use.
         """
         sizes = np.fromiter(map(len, self._slabs), np.int64)
@@ -107,13 +107,13 @@ class Slabs:
             self._slabs.append(memoryview(bytearray(size)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, without copies, and without what of the newest slab was never written."""
+        """The state, without copies, and without the unwritten end of the newest slab."""
         slabs: list[Any] = [slab.obj for slab in self._slabs]
         slabs[self._newest] = slabs[self._newest][: self._used]
         return self.__dict__ | {"_slabs": slabs, "room": self._room()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the slabs in their sizes."""
+        """Restore the slabs at their full sizes."""
         room = state.pop("room")
         self.__dict__.update(state)
         slabs: list[bytearray] = state["_slabs"]

@@ -1,4 +1,4 @@
-"""Faster ways to the same updates, to rounding: taken where no learner of SB3 is to be equalled."""
+"""Faster updates, the same to rounding, for learners that need not equal one of SB3's."""
 
 from typing import Any, TypeVar
 
@@ -9,13 +9,13 @@ from torch.optim import Adam, AdamW, Optimizer
 from sb3_masp.samples import MacroReplaySamples
 
 VANISHING = 1e-30
-"""Moments of Adam below are taken for zero; numbers are denormal below 1e-38."""
+"""Adam's moments below this are set to zero; numbers are denormal below 1e-38."""
 
 Samples = TypeVar("Samples", MacroReplaySamples, ReplayBufferSamples)
 
 
 def channels_last(batch: Samples) -> Samples:
-    """The same batch, with images laid out channels last, as processors convolve them faster."""
+    """The same batch with images in channels-last layout, which CPUs convolve faster."""
     return batch._replace(
         observations=_channels_last(batch.observations),
         next_observations=_channels_last(batch.next_observations),
@@ -23,7 +23,7 @@ def channels_last(batch: Samples) -> Samples:
 
 
 def fuse(optimizer: Optimizer) -> None:
-    """Let Adam step by torch's fused kernel, one pass over memory, unless a choice was made."""
+    """Make Adam use torch's fused kernel, one pass over memory, unless configured otherwise."""
     if type(optimizer) in (Adam, AdamW):
         for group in optimizer.param_groups:
             chosen = group["foreach"] is not None or group["fused"] is not None
@@ -34,10 +34,10 @@ def fuse(optimizer: Optimizer) -> None:
 def drop_vanishing(optimizer: Optimizer) -> None:
     """Set moments of Adam to zero where they are below 1e-30, on the CPU.
 
-    Those of weights that get no gradient any more, as of units that are dead, shrink until they are
-    denormal, and processors take many times as long to compute with such numbers: within a thousand
-    updates on Breakout a third of the moments were, and an update took a fifth longer. So small
-    ones move no weight, but for rounding.
+    Moments of weights that no longer get gradients, such as those of dead units, shrink until they
+    are denormal, and CPUs take many times as long to compute with such numbers: within a thousand
+    updates on Breakout a third of the moments were denormal, and an update took a fifth longer.
+    Moments this small move no weight by more than rounding.
     """
     for state in optimizer.state.values():
         for name in ("exp_avg", "exp_avg_sq"):
@@ -47,7 +47,7 @@ def drop_vanishing(optimizer: Optimizer) -> None:
 
 
 def _channels_last(observations: Any) -> Any:
-    """The same for observations; those on a device, and what is no image, stay as they are."""
+    """The same for observations; those on a device, and other than images, stay unchanged."""
     if isinstance(observations, dict):
         return {key: _channels_last(part) for key, part in observations.items()}
     if not observations.is_cpu or observations.ndim != 4:

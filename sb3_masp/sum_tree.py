@@ -3,18 +3,18 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# NumPy's cost is by the call, so wide nodes are cheap and levels are dear: a million leaves are
+# NumPy costs by the call, so wide nodes are cheap and levels are expensive: a million leaves are
 # 2 levels of rows and one list on top, where a binary tree would have 20 levels.
 FANOUT = 32
 TOP = 1024
 
 
 class SumTree:
-    """Priorities whose sums are kept up to date, so that ``P(i) = p_i / Σ_k p_k`` is quick.
+    """Priorities with up-to-date sums, for fast sampling by ``P(i) = p_i / Σ_k p_k``.
 
     Every level is an array of rows of ``FANOUT`` nodes, and each node of the next level is the sum
-    of a row; the top is one list of at most ``TOP`` nodes. Sums are always taken anew from their
-    terms, so rounding does not pile up.
+    of a row; the top is one list of at most ``TOP`` nodes. Sums are always recomputed from their
+    terms, so that rounding errors do not accumulate.
 
     Args:
         size: Number of leaves; all start at priority zero, which is never drawn.
@@ -51,7 +51,7 @@ class SumTree:
         return self._top.nbytes + sum(rows.nbytes for rows in self._rows)
 
     def update(self, indices: ArrayLike, priorities: ArrayLike) -> None:
-        """Set priorities; where an index is repeated, its last one holds.
+        """Set priorities; if an index is repeated, its last priority holds.
 
         Args:
             indices: Leaves, shape ``(batch,)``.
@@ -66,7 +66,7 @@ class SumTree:
         self._top[nodes] = sums
 
     def find(self, masses: ArrayLike) -> NDArray[np.int64]:
-        """Return the leaves that hold ``masses`` of the running sum of priorities.
+        """Return the leaves at ``masses`` in the running sum of priorities.
 
         Args:
             masses: Positions within ``0..total``, shape ``(batch,)``; ``total`` must be positive.
@@ -90,9 +90,9 @@ class SumTree:
         return nodes
 
     def sample(self, batch_size: int) -> NDArray[np.int64]:
-        """Draw leaves in proportion to their priority, one from each equal slice of the total.
+        """Sample leaves in proportion to their priority, one from each equal slice of the total.
 
-        The randomness is NumPy's global one, which is the one that SB3 seeds.
+        It draws from NumPy's global generator, which SB3 seeds.
 
         Source: arXiv 1511.05952, section 3.3 and appendix B.2.1.
         """
@@ -103,5 +103,5 @@ class SumTree:
 def _short_of(
     total: NDArray[np.float64] | np.float64, masses: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """``masses`` below ``total``, which rounding may have carried them past."""
+    """``masses`` kept below ``total``, which rounding may have carried them past."""
     return np.minimum(masses, np.nextafter(total, 0.0))

@@ -1,4 +1,4 @@
-"""Back through several steps of an optimizer, which reach each other through its moments too."""
+"""Vector-Jacobian products of several optimizer steps, which are also linked by its moments."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
@@ -21,16 +21,16 @@ Moments = Mapping[str, Tensor]
 """Cotangents of an optimizer's moments, by their names in its state; missing ones are zero."""
 
 MOMENTS = ("momentum_buffer", "square_avg", "exp_avg", "exp_avg_sq")
-"""What optimizers keep for each entry of a parameter."""
+"""Names of what optimizers keep for each entry of a parameter."""
 
 
 class Cotangents(NamedTuple):
-    """Of what went into a step.
+    """Cotangents of the inputs of a step.
 
     Args:
-        gradient: Of the gradient that the optimizer saw.
-        before: Of the parameter before the step.
-        moments: Of the moments before the step.
+        gradient: Cotangent of the gradient that the optimizer saw.
+        before: Cotangent of the parameter before the step.
+        moments: Cotangents of the moments before the step.
     """
 
     gradient: Tensor
@@ -39,11 +39,11 @@ class Cotangents(NamedTuple):
 
 
 def require_unrollable(optimizer: Optimizer, otherwise: str) -> None:
-    """Refuse, before any training, an optimizer of which `step_of_all` cannot be gone back through.
+    """Reject an optimizer whose `step_of_all` cannot be pulled back through, before any training.
 
     Args:
         optimizer: The optimizer.
-        otherwise: Setting of the learner with which it would do.
+        otherwise: Setting of the learner that would allow it, for the error message.
 
     Raises:
         UnsupportedOptimizerError: As for `require_supported`, or it has several groups of
@@ -62,12 +62,12 @@ def require_unrollable(optimizer: Optimizer, otherwise: str) -> None:
 def step_of_all(
     optimizer: Optimizer, parameters: Sequence[Tensor], gradient: Tensor, before: Tensor
 ) -> TakenStep:
-    """The step just taken, as one of all parameters' entries, which later steps do not change.
+    """The step just taken, as one step of all entries, which later steps do not change.
 
     Args:
-        optimizer: One that `require_unrollable` lets pass.
-        parameters: Those that moved.
-        gradient: As the optimizer saw it, all entries one after the other.
+        optimizer: One that passes `require_unrollable`.
+        parameters: Parameters that moved.
+        gradient: As the optimizer saw it, all entries concatenated.
         before: Their values before the step, likewise.
     """
     group = optimizer.param_groups[0]
@@ -81,26 +81,26 @@ def step_of_all(
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
-    """All entries, one tensor after the other, in a new vector."""
+    """All entries, concatenated in a new vector."""
     return th.cat([tensor.flatten() for tensor in tensors])
 
 
 def parts(vector: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors, of the shapes of ``like``, that `flat` would make the vector of: views of it."""
+    """Inverse of `flat`: views of a vector in the shapes of ``like``."""
     pieces = vector.split_with_sizes([tensor.numel() for tensor in like])
     return [piece.view_as(tensor) for piece, tensor in zip(pieces, like, strict=True)]
 
 
 def unrolled_vjp(step: TakenStep, cotangent: Tensor, moments: Moments) -> Cotangents:
-    """Back through one of several steps of a parameter.
+    """Pull cotangents back through one of several steps of a parameter.
 
     Args:
         step: The step, which had a gradient.
         cotangent: c, the gradient of some loss with respect to the parameter after the step.
-        moments: Its gradient with respect to the moments after the step, by way of later steps.
+        moments: Its gradient with respect to the moments after the step, through later steps.
 
     Returns:
-        Cotangents of what went in; with no ``moments``, that of the gradient is `step_vjp`'s.
+        Cotangents of the inputs; without ``moments``, that of the gradient is `step_vjp`'s.
     """
     gradient = cast(Tensor, step.gradient)
     decay, settings = coupled_decay(step), step.settings
@@ -114,7 +114,7 @@ def unrolled_vjp(step: TakenStep, cotangent: Tensor, moments: Moments) -> Cotang
 def _through_moments(
     step: TakenStep, seen: Tensor, cotangent: Tensor, moments: Moments
 ) -> tuple[Tensor, Moments]:
-    """What later steps' moments add to the gradient's cotangent; and the moments' before it."""
+    """What later steps' moments add to the gradient's cotangent; and the moments' cotangents."""
     settings, state = step.settings, step.state
     if issubclass(step.optimizer, SGD):
         if not settings["momentum"]:
@@ -153,7 +153,7 @@ def _through_adam(
 
 
 def _joined_states(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The moments of all, and how many steps were taken; SB3's optimizers step all together."""
+    """The moments of all parameters, and the number of steps, which they share in SB3."""
     first = states[0]
     # SGD without momentum keeps None.
     moments = [name for name in MOMENTS if first.get(name) is not None]

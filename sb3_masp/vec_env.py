@@ -1,4 +1,4 @@
-"""GymnasiumVecEnv: Gymnasium's vector environments as SB3's."""
+"""GymnasiumVecEnv: wraps Gymnasium's vector environments for SB3."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -18,7 +18,7 @@ from macro_gym.errors import EnvironmentAccessError, VectorEnvError
 from sb3_masp.batched import ResetMask, equal, infos_of_each, of, share_memory
 
 STATISTICS = {"episode"}
-"""What wrappers of the vector put into infos of a step that ends an episode, not of the reset."""
+"""What vector wrappers add to the infos of a step that ends an episode, not of the reset."""
 
 SINGLE = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
 
@@ -28,28 +28,28 @@ Observations = NDArray[Any] | dict[str, NDArray[Any]]
 class GymnasiumVecEnv(VecEnv):
     """Any of Gymnasium's vector environments, for SB3's learners and ours.
 
-    Episodes that end are followed by the next one's first observation in the same step, as SB3
-    needs it, whatever the vector environment does by itself: of one whose ``autoreset_mode`` is not
+    When an episode ends, the first observation of the next one is returned in the same step, as SB3
+    needs it, whatever the vector environment does by itself: if its ``autoreset_mode`` is not
     ``SAME_STEP``, the environments that ended are reset at once, by
-    ``reset(options={"reset_mask": ...})``, so that no step of theirs is wasted and no transition
-    from an end to a beginning reaches a learner.
+    ``reset(options={"reset_mask": ...})``, so that no step is wasted and no transition from an end
+    to a beginning reaches a learner.
 
-    ``infos`` are those that SB3's ``DummyVecEnv`` gives: of a step that ends an episode its own,
-    with ``terminal_observation``, ``TimeLimit.truncated`` and, from Gymnasium's vector
-    ``RecordEpisodeStatistics`` or with SB3's ``VecMonitor`` around this, ``episode``. What the
-    reset said is in ``reset_infos``.
+    ``infos`` are those of SB3's ``DummyVecEnv``: a step that ends an episode has its own info, with
+    ``terminal_observation``, ``TimeLimit.truncated`` and, from Gymnasium's vector
+    ``RecordEpisodeStatistics`` or with SB3's ``VecMonitor`` around this, ``episode``. Infos of
+    resets are in ``reset_infos``.
 
-    Single environments can be asked and told things (`get_attr`, `set_attr`, `env_method`) where
-    they are in this process (``SyncVectorEnv``), and all at once where the vector environment has
-    ``call`` and ``set_attr`` (``AsyncVectorEnv``, `MacroVectorEnv`), which reads a method by
-    calling it; elsewhere only what the vector environment itself says can be read.
+    `get_attr`, `set_attr` and `env_method` reach single environments that are in this process
+    (``SyncVectorEnv``), and all at once if the vector environment has ``call`` and ``set_attr``
+    (``AsyncVectorEnv``, `MacroVectorEnv`), where reading a method calls it. Otherwise, only
+    attributes of the vector environment itself can be read.
 
     Args:
         env: The vector environment; all of its environments take part in every step.
 
     Raises:
-        VectorEnvError: While stepping, if the vector environment cannot reset some environments
-            alone, or leaves out an episode's last observation.
+        VectorEnvError: While stepping, if the vector environment cannot reset only some
+            environments, or leaves out an episode's last observation.
 
     Example:
         >>> import gymnasium as gym
@@ -68,7 +68,7 @@ class GymnasiumVecEnv(VecEnv):
         self.env = env
         self._mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         self._actions: NDArray[Any] = np.zeros(0)
-        # Wrappers of the vector have no such halves, and must not be passed by.
+        # Vector wrappers have no such halves, and must not be bypassed.
         self._in_halves = hasattr(env, "step_async") and not isinstance(
             env, gym.vector.VectorWrapper
         )
@@ -81,13 +81,13 @@ class GymnasiumVecEnv(VecEnv):
         return getattr(self.env.unwrapped, "envs", [])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, if the vector environment can be pickled, as `MacroVectorEnv` can."""
+        """The state; the vector environment must allow pickling, as `MacroVectorEnv` does."""
         return vars(self) | {"_returned": None}
 
     def reset(self) -> Any:
-        """Begin an episode in every environment, with the seeds and options that were set."""
+        """Start an episode in every environment, with the seeds and options that were set."""
         seeds, first = self._seeds, self._seeds[0]
-        # Most vector environments take no list, but count from the first themselves.
+        # Most vector environments take no list, but count on from the first seed themselves.
         counted = first is None or seeds == list(range(first, first + self.num_envs))
         observations, infos = self.env.reset(
             seed=first if counted else list(seeds),  # type: ignore[arg-type]
@@ -100,13 +100,13 @@ class GymnasiumVecEnv(VecEnv):
         return deepcopy(observations)
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Take the actions, with which environments in processes of their own begin at once."""
+        """Send the actions; environments in processes of their own start at once."""
         self._actions = actions
         if self._in_halves:
             self.env.step_async(actions)  # type: ignore[attr-defined]
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Take a decision in every environment, and begin anew those whose episode it ended."""
+        """Complete the step of every environment, and reset those whose episode it ended."""
         stepped = self.env.step_wait() if self._in_halves else self.env.step(self._actions)  # type: ignore[attr-defined]
         observations, rewards, terminations, truncations, infos = stepped
         observations = self._fresh(observations)
@@ -125,7 +125,7 @@ class GymnasiumVecEnv(VecEnv):
     def _same_step(
         self, infos: Mapping[str, Any], ended: NDArray[np.int64]
     ) -> list[dict[str, Any]]:
-        """Infos of the step, where episodes that ended have been followed by others already."""
+        """Infos of the step, if environments whose episodes ended have reset themselves."""
         rest = {
             name: value
             for name, value in infos.items()
@@ -140,7 +140,7 @@ class GymnasiumVecEnv(VecEnv):
             )
         for index in ended.tolist():
             if "final_info" in infos:
-                # What a wrapper of the vector has put in is of the step, all else of the reset.
+                # Entries of vector wrappers belong to the step, all others to the reset.
                 step = {name: each[index].pop(name) for name in STATISTICS & each[index].keys()}
                 self.reset_infos[index], each[index] = each[index], finals[index] | step
             each[index]["terminal_observation"] = of(infos["final_obs"], index)
@@ -149,7 +149,7 @@ class GymnasiumVecEnv(VecEnv):
     def _reset_now(
         self, observations: Observations, infos: Mapping[str, Any], dones: NDArray[np.bool_]
     ) -> tuple[Observations, list[dict[str, Any]]]:
-        """Observations after resetting the environments that ended, and infos of the step.
+        """Reset the environments that ended; return observations, and infos of the step.
 
         Raises:
             VectorEnvError: Others were reset as well.
@@ -173,7 +173,7 @@ class GymnasiumVecEnv(VecEnv):
         return observations, each
 
     def _fresh(self, observations: Observations) -> Observations:
-        """``observations`` in memory of their own: learners keep the ones before."""
+        """``observations`` in new memory if needed: learners keep the previous ones."""
         before, self._returned = self._returned, observations
         reused = before is None or share_memory(before, observations)
         return deepcopy(observations) if reused else observations
@@ -182,7 +182,7 @@ class GymnasiumVecEnv(VecEnv):
         """The options of all environments.
 
         Raises:
-            VectorEnvError: They differ, for which Gymnasium's vector environments have no way.
+            VectorEnvError: They differ, which Gymnasium's vector environments do not support.
         """
         first, *others = self._options
         if any(options is not first and options != first for options in others):
@@ -204,14 +204,14 @@ class GymnasiumVecEnv(VecEnv):
         return list(pictures)
 
     def render(self, mode: str | None = None) -> NDArray[Any] | None:
-        """One picture of all environments side by side; otherwise whatever they render."""
+        """One picture of all environments side by side; otherwise let them render."""
         if self.render_mode in (None, "rgb_array"):
             return super().render(mode)
         self.env.render()
         return None
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """An attribute of the environments chosen.
+        """Return an attribute of the chosen environments.
 
         Raises:
             EnvironmentAccessError: Neither they nor the vector environment have it.
@@ -226,7 +226,7 @@ class GymnasiumVecEnv(VecEnv):
         raise EnvironmentAccessError(f"neither {self.env} nor its environments have {attr_name!r}")
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute of the environments chosen: on the layer that has it, if one has.
+        """Set an attribute of the chosen environments: on the layer that has it, if one has.
 
         Raises:
             EnvironmentAccessError: The vector environment gives no access to them.
@@ -251,10 +251,10 @@ class GymnasiumVecEnv(VecEnv):
         indices: VecEnvIndices = None,
         **method_kwargs: Any,
     ) -> list[Any]:
-        """Call a method of the environments chosen.
+        """Call a method of the chosen environments.
 
         Raises:
-            EnvironmentAccessError: The vector environment gives no access to them, or to all only.
+            EnvironmentAccessError: The vector environment gives no access to them, or only to all.
         """
         chosen = list(self._get_indices(indices))
         if self.envs:
@@ -271,10 +271,10 @@ class GymnasiumVecEnv(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """Whether the environments chosen are seen to be in a wrapper.
+        """Whether the chosen environments are known to be in a wrapper.
 
-        Gymnasium's vector ``RecordEpisodeStatistics`` counts as SB3's ``Monitor``, whose work it
-        does. Wrappers of environments that are not in this process are not seen.
+        Gymnasium's vector ``RecordEpisodeStatistics`` counts as SB3's ``Monitor``, since it does
+        the same. Wrappers of environments that are not in this process are not seen.
         """
         recorded = issubclass(wrapper_class, Monitor) and any(
             isinstance(layer, RecordEpisodeStatistics) for layer in self._layers()
@@ -285,13 +285,13 @@ class GymnasiumVecEnv(VecEnv):
         ]
 
     def _of_each(self, name: str) -> Sequence[Any] | None:
-        """An attribute of every single environment; None if they cannot be asked, or lack it."""
+        """An attribute of every single environment; None if they lack it or are inaccessible."""
         if self.envs:
             if all(env.has_wrapper_attr(name) for env in self.envs):
                 return [env.get_wrapper_attr(name) for env in self.envs]
             return None
         call: Callable[..., Sequence[Any]] | None = getattr(self.env.unwrapped, "call", None)
-        # Asked first: a process of AsyncVectorEnv ends at an attribute that is not there.
+        # Asked first: a process of AsyncVectorEnv ends at a missing attribute.
         return call(name) if call and all(call("has_wrapper_attr", name)) else None
 
     def _vector_method(self, name: str, task: str) -> Callable[..., Any]:
@@ -305,7 +305,7 @@ class GymnasiumVecEnv(VecEnv):
         return method
 
     def _layers(self) -> Iterator[VectorEnv[Any, Any, Any]]:
-        """The vector environment's wrappers, from the outside, and it."""
+        """The vector environment's wrappers, outermost first, and then itself."""
         layer = self.env
         while isinstance(layer, gym.vector.VectorWrapper):
             yield layer

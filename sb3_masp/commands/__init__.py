@@ -1,1 +1,1 @@
-"""The subcommands of ``masp``, one a file; `sb3_masp.cli` collects them."""
+"""The subcommands of ``masp``, one per file; `sb3_masp.cli` collects them."""

@@ -25,21 +25,21 @@ def evaluate(
     """Play episodes with a run's trained model and with random actions.
 
     Args:
-        folder: The run.
-        episodes: How many, of each.
+        folder: Folder of the run.
+        episodes: Episodes to play with each.
         epsilon: Share of random decisions of the trained model.
-        seed: Of the episodes.
-        video: Folder for a video of one episode more.
+        seed: Seed of the episodes.
+        video: Folder for a video of one more episode.
     """
     config = run.read_config(folder)
     if not (folder / "model.zip").exists():
         raise run.RunError(f"the run in {folder} is not finished: masp train --resume {folder}")
     if (folder / run.MACRO_SET).exists():
-        # The macros it was trained with, whatever has become of the file or the bank.
+        # The macros it was trained with, even if the file or the bank has changed since.
         config = replace(config, macros=folder / run.MACRO_SET, k=None)
     env = run.make_env(config, n_envs=1)
     learner = ALGORITHMS[config.algorithm].learner
-    # Nothing is learned, so that a machine without a GPU will do.
+    # Nothing is learned, so no GPU is needed.
     changed: dict[str, Any] = {"cuda_graph": False} if issubclass(learner, MacroLearner) else {}
     model = learner.load(folder / "model.zip", env=env, device=config.device, **changed)
     results = {
@@ -54,7 +54,7 @@ def evaluate(
 
 
 def film(config: run.TrainConfig, model: MacroModel, folder: Path, seed: int) -> None:
-    """Film one episode, with a picture of every primitive, to ``folder``."""
+    """Record a video of one episode to ``folder``, with a picture per primitive step."""
     from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
 
     env = run.make_film_env(config)
@@ -64,7 +64,7 @@ def film(config: run.TrainConfig, model: MacroModel, folder: Path, seed: int) ->
         action, _ = model.predict(observation, deterministic=False)
         observation, _, terminated, truncated, _ = env.step(int(action))
         over = terminated or truncated
-    # Not RecordVideo, which keeps one picture of each decision.
+    # Not RecordVideo, which keeps only one picture per decision.
     pictures: Any = env.render()
     save_video(
         pictures,
@@ -77,7 +77,7 @@ def film(config: run.TrainConfig, model: MacroModel, folder: Path, seed: int) ->
 
 
 def _write_evaluation(path: Path, results: dict[str, Evaluation]) -> None:
-    """Write every score."""
+    """Write the scores and decisions of every episode."""
     content = {
         name: {
             "mean": result.mean,

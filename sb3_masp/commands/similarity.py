@@ -1,4 +1,4 @@
-"""``masp similarity``: what a run has learned of which actions are similar; one a file."""
+"""``masp similarity``: export, measure and show similarities, one subcommand per file."""
 
 from typing import Annotated, Any
 
@@ -18,4 +18,4 @@ def similarity(
         ]
     ],
 ) -> None:
-    """Export a run's similarity, look at it, or measure one in the emulator."""
+    """Export a run's similarity, show it, or measure one in the emulator."""

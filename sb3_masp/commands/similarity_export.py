@@ -1,4 +1,4 @@
-"""``masp similarity export``: a run's Σ as a file to train others with."""
+"""``masp similarity export``: write a run's Σ to a file to train others with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,14 @@ from sb3_masp.similarity import Similarity, SimilarityAbout, load_similarity, sa
 def export(folder: Path, /, output: Path | None = None) -> None:
     """Write a run's similarity to a file, for masp train ENV --similarity FILE.
 
-    Of a run that is under way it is the similarity of the last checkpoint.
+    For an unfinished run, this is the similarity of its last checkpoint.
 
     Args:
-        folder: The run.
-        output: The file to write; by default the run's name, here.
+        folder: Folder of the run.
+        output: File to write; by default named after the run, in the current folder.
 
     Raises:
-        RunError: The run has no similarity, or no penalty to learn one by.
+        RunError: The run has no similarity, or no penalty to learn one with.
     """
     config = run.read_config(folder)
     similarity, about = similarity_of(folder)
@@ -50,10 +50,10 @@ def export(folder: Path, /, output: Path | None = None) -> None:
 
 
 def similarity_of(folder: Path) -> tuple[Similarity, SimilarityAbout]:
-    """Σ of the run in ``folder``, or of its last checkpoint, and whose it is.
+    """Σ of the run in ``folder`` or of its last checkpoint, with its metadata.
 
     Raises:
-        RunError: There is no run, or its learner has no Σ, or there is no checkpoint yet.
+        RunError: There is no run or no checkpoint yet, or the learner has no Σ.
     """
     config = run.read_config(folder)
     if (folder / SIMILARITY).exists():

@@ -1,4 +1,4 @@
-"""``masp similarity outcomes``: Σ measured in the emulator, before any learning."""
+"""``masp similarity outcomes``: measure Σ in the emulator, before any learning."""
 
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -25,25 +25,24 @@ def outcomes(
     reward_weight: float = 0.0,
     duration_weight: float = 0.0,
 ) -> None:
-    """Measure a similarity: every action is tried from the same states of random play.
+    """Measure a similarity by trying every action from the same states of random play.
 
-    Similar are those that lead to the same.
+    Actions are similar if their outcomes are. Sticky actions are turned off for this.
 
-    The file serves as masp train ENV --similarity FILE, which keeps it as it is, and as
-    --similarity softmax --similarity-start FILE, which learns on from there. Sticky actions are
-    off for this.
+    The file can be used as masp train ENV --similarity FILE, which keeps the similarity fixed, and
+    as --similarity softmax --similarity-start FILE, which continues to learn it.
 
     Args:
-        env: Id of the environment: a MacroALE game, or any that can be copied.
-        output: The file to write.
-        k: Macros; by default 128 of the game's bank.
-        macros: File of a macro set to use instead, or the folder of a run, for its macros.
-        macros_unmapped: What to do with macros of which the game lacks a primitive.
-        states: From how many states; it takes states times actions decisions.
-        seed: Of the play.
-        temperature: Of the softmax, in mean distances.
-        reward_weight: Of the reward's part of the distance.
-        duration_weight: Of the duration's part.
+        env: Environment id: a MacroALE game, or any environment that can be copied.
+        output: File to write.
+        k: Number of macros; by default 128 from the game's bank.
+        macros: File of a macro set to use instead, or folder of a run whose macros to use.
+        macros_unmapped: What to do with macros that need a primitive which the game lacks.
+        states: Number of states; takes states times actions decisions.
+        seed: Seed of the random play.
+        temperature: Temperature of the softmax, in units of the mean distance.
+        reward_weight: Weight of the reward in the distance.
+        duration_weight: Weight of the duration in the distance.
     """
     made = _made(TrainConfig(env, k=k, macros=macros, macros_unmapped=macros_unmapped))
     similarity = outcome_similarity(
@@ -64,7 +63,7 @@ def outcomes(
 
 
 def _made(config: TrainConfig) -> gym.Env[Any, Any]:
-    """The environment; of a game, what can be tried fast."""
+    """Make the environment; games get RAM observations, which are fast, and no sticky actions."""
     kwargs, wrapper = parts(config)
     if config.env.startswith("MacroALE"):
         kwargs = kwargs | {"obs_type": "ram", "repeat_action_probability": 0.0}
@@ -73,7 +72,7 @@ def _made(config: TrainConfig) -> gym.Env[Any, Any]:
 
 
 def _about(env: gym.Env[Any, Any], name: str, origin: str) -> SimilarityAbout:
-    """What is to be said of the similarity."""
+    """Metadata of the similarity."""
     if env.has_wrapper_attr("macro_set"):
         return SimilarityAbout.of(env.get_wrapper_attr("macro_set"), env=name, origin=origin)
     names = tuple(map(str, range(int(cast(spaces.Discrete, env.action_space).n))))

@@ -1,4 +1,4 @@
-"""``masp similarity show``: a similarity, as text, as pictures and as a page."""
+"""``masp similarity show``: show a similarity as text, pictures and an HTML page."""
 
 from pathlib import Path
 
@@ -17,16 +17,15 @@ def show(
     top: int = 20,
     neighbours: int = 5,
 ) -> None:
-    """Show a similarity: which actions it holds for alike, and how it moved during training.
+    """Show a similarity: which actions it considers alike, and how it changed during training.
 
     Args:
-        path: Folder of a run, or a similarity file; of a run under way the last checkpoint's is
-            shown.
+        path: Folder of a run (its last checkpoint, if unfinished), or a similarity file.
         output: Folder for pictures (PNG and SVG): the heat map, each action's nearest
-            neighbours and, for a run, how the similarity moved.
-        html: A page to write; it opens from disk and fetches nothing.
-        top: How many actions to list as text.
-        neighbours: How many nearest neighbours of each action to show.
+            neighbours and, for a run, how the similarity changed.
+        html: HTML page to write; it is self-contained.
+        top: Number of actions to list as text.
+        neighbours: Number of nearest neighbours to show for each action.
     """
     from sb3_masp import similarity_report as report
 
@@ -34,7 +33,7 @@ def show(
     require_setting("neighbours", neighbours, neighbours >= 1, "at least 1")
     similarity, about = similarity_of(path) if path.is_dir() else load_similarity(path)
     folder = path if path.is_dir() else path.parent
-    # A file by another name beside a run's table need not be that run's.
+    # A file of another name beside a run's table need not belong to that run.
     of_run = path.is_dir() or path.name == SIMILARITY
     history = report.read_history(folder / HISTORY) if of_run else ()
     contents = report.make_report(similarity, about, history)

@@ -1,4 +1,4 @@
-"""``masp sweep``: many runs from one declaration, and how they compare."""
+"""``masp sweep``: train many runs from one declaration and compare them."""
 
 import math
 import sys
@@ -19,16 +19,16 @@ def sweep(
 ) -> None:
     """Run every arm on every game with every seed, and compare the arms.
 
-    The same command goes on with a sweep that was stopped or killed, and tries again what failed.
+    The same command resumes a sweep that was stopped or killed, and retries failed runs.
 
     Args:
-        file: The declaration, in TOML; examples/sweep.toml is one.
-        output: Folder of the sweep; by default one in runs/ named after the file.
-        workers: Runs side by side on this machine; as many as it has cores by default.
+        file: Declaration of the sweep, in TOML; see examples/sweep.toml.
+        output: Folder of the sweep; by default named after the file, in runs/.
+        workers: Parallel runs on this machine; by default one per core.
         ray: Address of a Ray cluster to run on instead, HOST:PORT or auto; its nodes must share
             the output folder.
-        gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
-        dry_run: Only list the runs and the frames that they take.
+        gpus_per_run: GPUs, or the share of one, that each run gets on the cluster.
+        dry_run: Only list the runs and their frames.
     """
     if not 0 <= gpus_per_run < math.inf:
         raise SweepError(f"--gpus-per-run is {gpus_per_run}; it must be at least 0, and finite")

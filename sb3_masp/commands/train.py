@@ -1,4 +1,4 @@
-"""``masp train``: train a learner, or go on with a run."""
+"""``masp train``: train a learner, or resume a run."""
 
 import sys
 from pathlib import Path
@@ -13,11 +13,11 @@ def train(
     config: Annotated[run.TrainConfig, tyro.conf.arg(name="")],
     resume: Path | None = None,
 ) -> None:
-    """Train a learner; a run that was stopped or killed goes on with --resume FOLDER, exactly.
+    """Train a learner, or resume a stopped or killed run exactly with --resume FOLDER.
 
     Args:
         config: Settings of the run.
-        resume: Folder of a run to go on with; its own settings are used and no others.
+        resume: Folder of a run to resume; its own settings are used and no others.
     """
     folder = config.folder if resume is None else resume
     try:

@@ -1,4 +1,4 @@
-"""``masp weights``: what a run of pairwise-a2c has learned of credit across time."""
+"""``masp weights``: export and show the credit weights that a run of pairwise-a2c learned."""
 
 from typing import Annotated, Any
 
@@ -16,4 +16,4 @@ def weights(
         ]
     ],
 ) -> None:
-    """Export a run's pairwise weights, or look at them."""
+    """Export or show a run's pairwise weights."""

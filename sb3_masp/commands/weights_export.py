@@ -1,4 +1,4 @@
-"""``masp weights export``: a run's pairwise weights as a file to train others with."""
+"""``masp weights export``: write a run's pairwise weights to a file to train others with."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class FoundWeights(NamedTuple):
-    """Weights that a file holds.
+    """Weights found in a file.
 
     Args:
-        source: The file that they are from.
-        said: What it says of them.
-        maps: What can be drawn of them, by title.
+        source: The file.
+        said: Its content.
+        maps: Heat maps of the weights, by title.
     """
 
     source: Path
@@ -36,11 +36,11 @@ class FoundWeights(NamedTuple):
 def export(folder: Path, /, output: Path | None = None) -> None:
     """Write a run's pairwise weights to a file, for masp train ENV --weights FILE.
 
-    Of a run that is under way they are those of the last checkpoint.
+    For an unfinished run, these are the weights of its last checkpoint.
 
     Args:
-        folder: The run.
-        output: The file to write; by default the run's name, here.
+        folder: Folder of the run.
+        output: File to write; by default named after the run, in the current folder.
     """
     found = weights_in(folder)
     output = output or Path(f"{folder.resolve().name}.safetensors")
@@ -49,11 +49,11 @@ def export(folder: Path, /, output: Path | None = None) -> None:
 
 
 def weights_in(path: Path) -> FoundWeights:
-    """The weights in a file, of a run, or of a run's last checkpoint.
+    """Return the weights in a file, of a run, or of a run's last checkpoint.
 
     Raises:
         RunError: A folder holds no run with pairwise weights.
-        WeightsFileError: A file holds none.
+        WeightsFileError: The file holds no weights.
         FileNotFoundError: There is no such file.
     """
     from sb3_masp.pairwise.pictures import maps_of, table_map

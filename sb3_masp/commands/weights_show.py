@@ -1,4 +1,4 @@
-"""``masp weights show``: pairwise weights, as text and as a picture."""
+"""``masp weights show``: show pairwise weights as text and as a picture."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +15,13 @@ FORMATS = (".png", ".svg", ".pdf")
 def show(path: Path, /, output: Path | None = None) -> None:
     """Show pairwise weights: their form, settings and sizes, and a heat map of tables.
 
-    Of a run under way the last checkpoint's are shown; those that a network makes of states are
-    drawn on its last rollout.
+    For an unfinished run, its last checkpoint's are shown; weights that a network computes from
+    states are drawn for its last rollout.
 
     Args:
-        path: Folder of a run, or a weights.safetensors.
-        output: Picture to write (PNG, SVG or PDF): a heat map, rows credited for what comes with
-            columns.
+        path: Folder of a run, or a weights.safetensors file.
+        output: Picture to write (PNG, SVG or PDF): a heat map whose rows get credit for the rewards
+            of its columns.
     """
     fits = output is None or output.suffix in FORMATS
     require_setting("output", str(output), fits, f"a file that ends in {', '.join(FORMATS)}")
@@ -41,7 +41,7 @@ def show(path: Path, /, output: Path | None = None) -> None:
 
 
 def described(shown: FoundWeights) -> Iterator[str]:
-    """Lines on what weights are."""
+    """Lines that describe weights."""
     form, settings, tensors = shown.said
     yield f"file      {shown.source}"
     yield f"form      {form}"

@@ -1,4 +1,4 @@
-"""MASP on deep Q-learning."""
+"""Deep Q-learning with the similarity penalty."""
 
 from sb3_masp.dqn.dqn import MASPDQN
 from sb3_masp.dqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy

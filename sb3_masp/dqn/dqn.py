@@ -26,31 +26,31 @@ from sb3_masp.similarity_learning import SimilarityLearning
 class MASPDQN(MASP, DQN):
     """SB3's DQN plus the Macro-Action Similarity Penalty ``η‖Q(s,·) − ΣQ(s,·)‖²``.
 
-    Σ is meta-learned: after an inner step on TD loss plus penalty, the TD loss on a held-out
-    batch is differentiated, exactly, through that step (optimizer and clipping included) into Σ.
-    With ``eta=0`` and ``embedding_dim=0`` it is SB3's DQN, weight for weight. It runs on any
-    environment with a Discrete action space; on macro environments rewards within a decision are
-    discounted step by step and the bootstrap by γ^τ.
+    Σ is meta-learned: after an inner step on TD loss plus penalty, the TD loss on a held-out batch
+    is differentiated exactly through that step, including optimizer and clipping, with respect to
+    Σ. With ``eta=0`` and ``embedding_dim=0`` it equals SB3's DQN, weight for weight. It runs on any
+    environment with a Discrete action space; on macro environments, rewards within a decision are
+    discounted per primitive step and the bootstrap by γ^τ.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for DQN.
-        buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
+        buffer_size: Capacity in decisions; a million take 0.7 GiB on Breakout, compressed.
         learning_starts: Decisions before the first update.
         batch_size: Decisions in a batch.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: When to train: ``(4, "decision")`` after every 4 decisions, however many
-            environments take them; ``4`` or ``(4, "step")``, as for DQN, after 4 vectorised steps,
-            in each of which every environment takes one decision.
+        train_freq: When to train: ``(4, "decision")`` is every 4 decisions, over all environments;
+            ``4`` or ``(4, "step")`` is every 4 vectorised steps, as for DQN, in each of which every
+            environment takes a decision.
         gradient_steps: As for DQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.
-        optimize_memory_usage: Changes nothing: each observation is stored once anyway.
-        n_steps: Decisions in a return.
+        optimize_memory_usage: Has no effect: each observation is stored once anyway.
+        n_steps: Decisions in an n-step return.
         target_update_interval: Decisions between updates of the target network, which keeps
-            the Σ of its own time.
+            the Σ of its last update.
         exploration_fraction: As for DQN.
         exploration_initial_eps: As for DQN.
         exploration_final_eps: As for DQN.
@@ -58,40 +58,41 @@ class MASPDQN(MASP, DQN):
         stats_window_size: As for DQN.
         tensorboard_log: As for DQN.
         policy_kwargs: As for DQN.
-        verbose: As for DQN; from 1 on, the buffer's memory is stated before learning starts.
-        seed: As for DQN; also of a random start of Σ.
+        verbose: As for DQN; from 1 on, also prints the buffer's memory before learning starts.
+        seed: As for DQN; also of a random initial Σ.
         device: As for DQN.
-        eta: η, weight of the penalty. The paper swept 0.1..1 for its sum over actions; with the
-            mean over actions 0.3 is ours. May be a schedule of the progress remaining.
-        meta_learning_rate: β of Σ's Adam; may be a schedule. The paper swept 0.001..0.01.
-        meta_interval: Updates for one outer step; 4 is ours.
-        meta_average: Outer steps, each on batches of its own, whose gradients are averaged into
-            one step of Σ.
+        eta: η, weight of the penalty, or a schedule of the remaining progress. The paper swept 0.1
+            to 1 for its sum over actions; 0.3, for the mean over actions, is ours.
+        meta_learning_rate: β, learning rate of Σ's Adam, or a schedule. The paper swept 0.001 to
+            0.01.
+        meta_interval: Updates per outer step; 4 is ours.
+        meta_average: Outer steps, each on its own batches, whose gradients are averaged into one
+            step of Σ.
         outer_batch_size: Decisions in an outer batch; ``batch_size`` if None.
-        meta_gradient: ``"exact"``, or ``"last_layer"``: only that layer's part of it, with
-            the Nature CNN at less than half the extra cost.
+        meta_gradient: ``"exact"``, or ``"last_layer"`` for only that layer's part, which has less
+            than half the extra cost with the Nature CNN.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
             ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"group_kernel"``, ``"state"``; the
             controls ``"fixed"``, ``"uniform"``, ``"identity"``, ``"overlap"``, ``"permuted"``; or a
-            `Similarity`, which is copied. Of thousands of actions: one that holds no matrix,
+            `Similarity`, which is copied. For thousands of actions, use a form without a matrix:
             ``"low_rank"`` or ``"group_kernel"``.
-        similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
+        similarity_start: Initial Σ of a named form: ``"uniform"``, ``"overlap"``,
             ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
-        similarity_frozen: Keep Σ as it starts: the fixed controls.
-        similarity_learning: How Σ is found: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
+        similarity_frozen: Keep the initial Σ, as in the fixed controls.
+        similarity_learning: How Σ is learned: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
             `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
-        prioritized_replay: Draw by TD error (arXiv 1511.05952), importance weights annealed.
-        cuda_graph: Replay updates as CUDA graphs: the same updates with one call to the GPU where
-            there were hundreds. Needs a GPU, and Adam or AdamW. Not yet tried on one.
-        overlap_updates: Take updates while the environments step, as those of `make_macro_vec_env`
-            do in processes of their own; decisions then lack the newest updates. Those of the last
-            step are owed, and taken when `learn` goes on.
+        prioritized_replay: Sample by TD error (arXiv 1511.05952), with annealed importance weights.
+        cuda_graph: Replay updates as CUDA graphs: the same updates with one call to the GPU instead
+            of hundreds. Needs a GPU, and Adam or AdamW. Not yet tested on a GPU.
+        overlap_updates: Run updates while the environments step, as those of `make_macro_vec_env`
+            do in their own processes. Decisions then lack the newest updates; those of the last
+            step run when `learn` continues.
 
     Source: arXiv 2506.13690, algorithm 1, on DQN.
     """
@@ -157,7 +158,7 @@ class MASPDQN(MASP, DQN):
         cuda_graph: bool = False,
         overlap_updates: bool = False,
     ) -> None:
-        """Let `MASP`, `MacroLearner` and DQN each take what is theirs."""
+        """Pass the arguments on to `MASP`, `MacroLearner` and DQN."""
         super().__init__(**given(locals()))
 
     @property

@@ -1,4 +1,4 @@
-"""DQN policies whose Q-network can be told which Σ is in force."""
+"""DQN policies whose Q-network can be conditioned on Σ."""
 
 from stable_baselines3.dqn import policies as sb3
 
@@ -13,15 +13,15 @@ class MlpPolicy(ConditionedPolicy, sb3.DQNPolicy):
     """SB3's DQN policy, conditioned on Σ unless ``embedding_dim`` is 0."""
 
     def make_q_net(self) -> sb3.QNetwork:
-        """Return a network of its own, for values or for targets."""
+        """Return a new Q-network, for values or for targets."""
         if self.embedding_dim == 0:
             return super().make_q_net()
         return self._conditioned(SimilarityQNetwork)
 
 
 class CnnPolicy(MlpPolicy, sb3.CnnPolicy):
-    """The same for images."""
+    """`MlpPolicy` for images."""
 
 
 class MultiInputPolicy(MlpPolicy, sb3.MultiInputPolicy):
-    """The same for Dict observations."""
+    """`MlpPolicy` for Dict observations."""

@@ -1,4 +1,4 @@
-"""What pairwise weights make of a trajectory: sums, and what is taken off them."""
+"""Credit that pairwise weights assign along a trajectory: weighted sums, and their baseline."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from sb3_masp.pairwise.weights import CreditWeights, weighted_sum
 
 
 class Credit(NamedTuple):
-    """What weights make of a trajectory, each of shape ``(envs, time)``.
+    """Weighted sums along a trajectory and what belongs to them, each of shape ``(envs, time)``.
 
     Args:
-        credited: What they sum: TD errors or rewards.
-        sums: The weighted sums, with a graph to η if the weights are learned.
-        baseline: What is taken off them.
-        losses: Of what predicts returns, by name; ``()`` each.
+        credited: What the weights sum: TD errors or rewards.
+        sums: The weighted sums, differentiable in η if the weights are learned.
+        baseline: What is subtracted from them.
+        losses: Losses of the return predictors, by name; ``()`` each.
     """
 
     credited: Tensor
@@ -30,13 +30,13 @@ class Credit(NamedTuple):
 def credit_of(
     trajectory: Trajectory, weights: CreditWeights, learned: bool, returns: WeightedReturns | None
 ) -> Credit:
-    """Sum what follows each decision by the weights.
+    """Compute the weighted sums of what follows each decision.
 
     Args:
         trajectory: The decisions.
         weights: f_η.
-        learned: Whether the sums are to have a graph to η.
-        returns: What predicts sums of rewards; TD errors are summed if None.
+        learned: Whether the sums are to be differentiable in η.
+        returns: Predictors for sums of rewards; if None, TD errors are summed.
     """
     of_rewards: Mapping[str, Tensor] = {}
     if returns is None:

@@ -1,4 +1,4 @@
-"""The inner step: A2C's losses, and the gradients that optimizers are given."""
+"""The inner step: A2C's losses, and the gradients for the optimizers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -14,11 +14,11 @@ from sb3_masp.unrolled_vjp import flat, parts
 
 
 class InnerLosses(NamedTuple):
-    """What A2C's loss is made of, each of shape ``()``.
+    """The terms of A2C's loss, each of shape ``()``.
 
     Args:
         policy: −mean(Ψ log π).
-        entropy: Minus the entropy, or what stands for it.
+        entropy: Minus the entropy, or mean log π where there is no formula for it.
         value: Mean squared error of the values.
     """
 
@@ -27,12 +27,12 @@ class InnerLosses(NamedTuple):
     value: Tensor
 
     def total(self, ent_coef: float, vf_coef: float) -> Tensor:
-        """Their sum, of so much of the entropy's and the values'."""
+        """Their sum, with the coefficients of the entropy and of the values."""
         return self.policy + ent_coef * self.entropy + vf_coef * self.value
 
 
 def inner_losses(evaluated: Evaluated, trajectory: Trajectory, advantages: Tensor) -> InnerLosses:
-    """A2C's losses, of the advantages Ψ, shape ``(envs * time,)``; gradients reach all."""
+    """A2C's losses for advantages Ψ, shape ``(envs * time,)``; gradients reach Ψ too."""
     values, log_probs, entropy = evaluated
     randomness = log_probs.neg() if entropy is None else entropy
     return InnerLosses(
@@ -50,11 +50,11 @@ def give_gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> tuple[Tensor, Tensor]:
-    """Clip gradients, which all parameters must have, by global norm, as torch does.
+    """Clip the gradients of parameters, which must all have one, by global norm, as torch does.
 
     Returns:
-        The clipped gradients, one after the other in a vector, which parameters' gradients are
-        then views of; and the norm before, shape ``()``.
+        The clipped gradients, concatenated in a vector of which the parameters' gradients are then
+        views; and the norm before, shape ``()``.
     """
     # A new vector: gradients that `give_gradients` set may share their memory.
     vector = flat([cast(Tensor, parameter.grad) for parameter in parameters])
@@ -66,10 +66,10 @@ def clip_gradients(parameters: Sequence[nn.Parameter], max_norm: float) -> tuple
 
 
 def step_together(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:
-    """Let RMSprop step all parameters by a few calls instead of one by one, unless told not to.
+    """Make RMSprop step all parameters in a few calls, unless configured otherwise.
 
     Returns:
-        The parameters that are to have gradients.
+        The parameters that require gradients.
     """
     groups = [(type(each), group) for each in optimizers for group in each.param_groups]
     for kind, group in groups:

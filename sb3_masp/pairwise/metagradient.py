@@ -1,10 +1,10 @@
-"""The outer step's gradient with respect to pairwise weights, exact, through one update or several.
+"""The exact outer gradient with respect to pairwise weights, through one update or several.
 
-The weights enter an inner step only through the advantages Ψ_η, and in those linearly. So
+The weights enter an inner step only through the advantages Ψ_η, and these linearly. So
 ∇_η L_outer(θ′) = ∇_η ⟨v, ∇_θ L_inner(θ, η)⟩ = −∇_η mean(Ψ_η · d log π/dv), where v is ∇_θ′ L_outer
 pulled back through the optimizer and the clipping: one forward-mode pass of the policy, and one
-backward pass through the weights. Through several updates, v also goes back through the Hessian of
-each inner loss and through the optimizer's moments.
+backward pass through the weights. With several updates, v is also pulled back through the Hessian
+of each inner loss and through the optimizer's moments.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -25,17 +25,17 @@ from sb3_masp.unrolled_vjp import Cotangents, flat, parts, unrolled_vjp
 
 @dataclass(frozen=True, slots=True)
 class InnerStep:
-    """An update of the policy, as the outer step goes back through it.
+    """An update of the policy, as the outer step needs it.
 
     Args:
-        trajectory: What it was taken on.
+        trajectory: The rollout that it was taken on.
         credited: What the pairwise weights sum: TD errors or rewards, ``(envs, time)``.
-        baseline: What was taken off the sums, ``(envs, time)``.
-        advantages: Ψ as the loss had it, ``(envs * time,)``, without a graph.
+        baseline: What was subtracted from the sums, ``(envs, time)``.
+        advantages: Ψ as used in the loss, ``(envs * time,)``, detached.
         before: θ, by name: all parameters that had a gradient.
-        step: What the optimizer did with them, one after the other.
-        gradient_norm: Of all gradients, before clipping, ``()``.
-        max_grad_norm: What it was clipped to.
+        step: The optimizer's step of all of them, concatenated.
+        gradient_norm: Norm of all gradients before clipping, ``()``.
+        max_grad_norm: Norm that they were clipped to.
     """
 
     trajectory: Trajectory
@@ -49,23 +49,23 @@ class InnerStep:
 
 
 Evaluated = tuple[Tensor, Tensor, Tensor | None]
-"""Values, log-probabilities and, if there is a formula for it, entropy, of each decision."""
+"""Values, log-probabilities and, if there is a formula for it, entropy of each decision."""
 
 InnerLoss = Callable[[Evaluated, Trajectory, Tensor], Tensor]
-"""The loss of an inner step: of what `Evaluation` gives, the trajectory and the advantages."""
+"""The loss of an inner step: a function of `Evaluation`'s output, trajectory and advantages."""
 
 
 class Evaluation(nn.Module):
-    """What a policy makes of decisions, as a function of its parameters.
+    """Evaluates a policy's decisions, as a function of its parameters.
 
     Args:
-        policy: An actor-critic policy of SB3's.
+        policy: An actor-critic policy of SB3.
     """
 
     policy: ActorCriticPolicy
 
     def __init__(self, policy: ActorCriticPolicy) -> None:
-        """Hold it."""
+        """Store the policy."""
         super().__init__()
         self.policy = policy
 
@@ -83,13 +83,13 @@ class Evaluation(nn.Module):
     ) -> Evaluated:
         """Evaluate a trajectory's actions at other parameters."""
         inputs = trajectory.decided, trajectory.actions, log_probs_alone
-        # Tied by name, modules that actor and critic share are left with the wrong parameters.
+        # With tied weights, modules that actor and critic share get the wrong parameters.
         found: Evaluated = functional_call(self, dict(point), inputs, tie_weights=False)
         return found
 
 
 def normalized(advantages: Tensor) -> Tensor:
-    """Advantages of mean zero and deviation one, as SB3's A2C makes them."""
+    """Advantages normalised to mean zero and standard deviation one, as in SB3's A2C."""
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
 
@@ -99,10 +99,10 @@ def policy_loss(advantages: Tensor, log_probs: Tensor) -> Tensor:
 
 
 def gradient_and_reach(loss: Tensor, parameters: Parameters) -> tuple[Tensor, list[str]]:
-    """Gradient of a loss, whose graph stays, and names of the parameters that it depends on.
+    """Gradient of a loss, whose graph is kept, and names of the parameters that it depends on.
 
     Returns:
-        All entries one after the other, zero where the loss does not depend on them; and the names.
+        All entries, concatenated, zero where the loss does not depend on them; and the names.
     """
     variables = list(parameters.values())
     gradients = th.autograd.grad(loss, variables, retain_graph=True, allow_unused=True)
@@ -117,13 +117,13 @@ def log_prob_tangents(
     direction: Tensor,
     acting: Collection[str] | None = None,
 ) -> Tensor:
-    """How fast ``log π(a|s)`` changes as the parameters before a step move, ``(batch,)``.
+    """Directional derivative of ``log π(a|s)`` in the parameters before a step, ``(batch,)``.
 
     Args:
         evaluation: The policy.
         step: The step.
-        direction: Where they move, all entries one after the other.
-        acting: Names of the parameters that log-probabilities depend on; any may if None.
+        direction: The direction, all entries concatenated.
+        acting: Names of the parameters that log-probabilities depend on; all if None.
     """
     moving = dict(zip(step.before, parts(direction, list(step.before.values())), strict=True))
     names = step.before if acting is None else acting
@@ -147,16 +147,16 @@ def outer_gradient(
 
     Args:
         evaluation: The policy.
-        inner_loss: Of the steps; needed where there are several.
-        advantages: Ψ_η of each step, with a graph to η, ``(envs * time,)``.
+        inner_loss: Loss of the steps; needed if there are several.
+        advantages: Ψ_η of each step, differentiable in η, ``(envs * time,)``.
         steps: The updates, first to last.
         outcomes: Gradient of the outer loss after each of them, with respect to the parameters
-            that it moved, all entries one after the other.
+            that it moved, all entries concatenated.
         parameters: η.
         acting: As for `log_prob_tangents`.
 
     Returns:
-        A gradient for each, of the sum of the outer losses.
+        Gradients of the sum of the outer losses, one per parameter.
 
     Source: arXiv 2102.04999, equations 15 and 16, and section 5.1 for several updates.
     """
@@ -178,7 +178,7 @@ def outer_gradient(
 
 
 def _past_clipping(step: InnerStep, cotangent: Tensor) -> Tensor:
-    """Back through the clipping, to the gradient of the loss."""
+    """Pull a cotangent back through the clipping, to the gradient of the loss."""
     if step.gradient_norm + 1e-6 <= step.max_grad_norm:
         return cotangent
     clipped = cast(Tensor, step.step.gradient)
@@ -188,7 +188,7 @@ def _past_clipping(step: InnerStep, cotangent: Tensor) -> Tensor:
 def _hessian_product(
     evaluation: Evaluation, inner_loss: InnerLoss, step: InnerStep, direction: Tensor
 ) -> Tensor:
-    """The Hessian of an inner loss, at the parameters before it, times a direction."""
+    """The Hessian of an inner loss, at the parameters before its step, times a direction."""
     point = {name: value.detach().requires_grad_() for name, value in step.before.items()}
     evaluated = evaluation.at(point, step.trajectory)
     loss, variables = inner_loss(evaluated, step.trajectory, step.advantages), list(point.values())

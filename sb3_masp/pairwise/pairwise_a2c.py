@@ -32,25 +32,25 @@ from sb3_masp.speed import fuse
 from sb3_masp.unrolled_vjp import flat, parts, require_unrollable, step_of_all
 
 UNSAVED = ("_evaluation", "_named", "_stepped", "_eta", "_window", "_graphs", "_outcomes")
-"""Attributes that models are saved without: the weights' next step begins anew."""
+"""Attributes that models are saved without: the next step of the weights starts over."""
 
 
 class PairwiseA2C(TrajectoryA2C):
-    """SB3's A2C with pairwise weights f_η(S_t, S_k, k − t) for credit, learned as it goes.
+    """SB3's A2C with meta-learned pairwise weights f_η(S_t, S_k, k − t) for credit across time.
 
-    After an update of the policy with advantages that the weights make, the usual policy loss on
-    the next rollout is differentiated, exactly, through that update (optimizer and clipping
-    included) into η; the rollout is then the next update's. With ``weights="geometric"`` and A2C's
-    ``n_steps`` and ``gae_lambda`` it is SB3's A2C, to rounding. On macro environments time is
-    counted in steps: decisions that last τ discount by γ^τ.
+    After an update of the policy with weighted advantages, the usual policy loss on the next
+    rollout is differentiated exactly through that update, including optimizer and clipping, with
+    respect to η; the rollout then serves the next update. With ``weights="geometric"`` and A2C's
+    ``n_steps`` and ``gae_lambda`` it equals SB3's A2C, to rounding. On macro environments, time is
+    counted in primitive steps: decisions that last τ steps are discounted by γ^τ.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
-        learning_rate: As for A2C; also of the value function of weighted returns.
-        n_steps: Decisions of each environment in a rollout, beyond which no credit goes.
+        learning_rate: As for A2C; also for the value function of weighted returns.
+        n_steps: Decisions per environment in a rollout, beyond which credit does not reach.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        gae_lambda: λ of the regular advantages, by which weights are judged.
+        gae_lambda: λ of the regular advantages, by which the weights are judged.
         ent_coef: As for A2C.
         vf_coef: As for A2C.
         max_grad_norm: As for A2C.
@@ -58,36 +58,38 @@ class PairwiseA2C(TrajectoryA2C):
         use_rms_prop: As for A2C.
         use_sde: As for A2C.
         sde_sample_freq: As for A2C.
-        rollout_buffer_class: `TrajectoryBuffer`, or that for dictionaries, if None.
+        rollout_buffer_class: `TrajectoryBuffer`, or `DictTrajectoryBuffer` for dictionaries, if
+            None.
         rollout_buffer_kwargs: Further arguments of the buffer.
-        normalize_advantage: As for A2C; of the weighted advantages and the regular ones.
+        normalize_advantage: As for A2C; for the weighted advantages and the regular ones.
         stats_window_size: As for A2C.
         tensorboard_log: As for A2C.
         policy_kwargs: As for A2C.
         verbose: As for A2C.
         seed: As for A2C.
         device: As for A2C.
-        advantage: What the weights sum: ``"pwtd"``, TD errors; or ``"pwr"``, rewards, less a value
-            function of such sums.
+        advantage: What the weights sum: ``"pwtd"``, TD errors; or ``"pwr"``, rewards, minus a value
+            function of these sums.
         weights: Form of f: ``"table"`` for numbered states, ``"embedding"`` for others;
             ``"geometric"``, (γλ)^(k−t−1) or, with ``"pwr"``, γ^(k−t−1), not learned;
-            ``"state_lambda"``, meta-learned λ(s); ``"sequence"``, one weight for each decision of
-            an episode; or `CreditWeights`, which are copied. If None, by table or embedding as the
-            states are.
-        weights_frozen: Keep the weights as they start.
-        meta_learning_rate: Of the weights' Adam; may be a schedule.
-        inner_steps: Updates of the policy for one of the weights, which is taken through them all.
-        inner_resets: Begin the policy and its value functions anew after every step of the
-            weights, which are so learned for whole beginnings of learning.
-        redistribute_rewards: Sum rewards as a recurrent predictor of returns moves them: a control.
+            ``"state_lambda"``, meta-learned λ(s); ``"sequence"``, one weight per decision of an
+            episode; or `CreditWeights`, which are copied. None chooses table or embedding by the
+            observation space.
+        weights_frozen: Keep the initial weights.
+        meta_learning_rate: Learning rate of the weights' Adam, or a schedule.
+        inner_steps: Updates of the policy per update of the weights, which is differentiated
+            through all of them.
+        inner_resets: Initialise the policy and its value functions anew after every step of the
+            weights, which are thus learned for the first ``inner_steps`` updates of training.
+        redistribute_rewards: Sum rewards as redistributed by a recurrent predictor of returns: a
+            control.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
 
     Raises:
         LearnerSettingError: A setting is out of range.
 
-    Source: arXiv 2102.04999. That rollouts which are cut off are bootstrapped, in ``"pwr"`` too, is
-    ours.
+    Source: arXiv 2102.04999. Bootstrapping rollouts that are cut off, in ``"pwr"`` too, is ours.
     """
 
     kept_at_loading: ClassVar[tuple[str, ...]] = ("weights",)
@@ -132,7 +134,7 @@ class PairwiseA2C(TrajectoryA2C):
         redistribute_rewards: bool = False,
         clip_rewards: bool | None = None,
     ) -> None:
-        """Note what is ours, and let A2C build the rest."""
+        """Store the settings that A2C does not have, then build A2C."""
         self.advantage = advantage
         self.weights_form = weights
         self.weights_frozen = weights_frozen
@@ -149,11 +151,11 @@ class PairwiseA2C(TrajectoryA2C):
 
     @property
     def learns_weights(self) -> bool:
-        """Whether the weights change."""
+        """Whether the weights are learned."""
         return bool(self._eta) and not self.weights_frozen
 
     def train(self) -> None:
-        """Take an outer step on the rollout, where one is due, and then an inner one."""
+        """Take an outer step on the rollout, if one is due, and then an inner step or a reset."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self._inner_optimizers())
         trajectory = self.rollout_buffer.trajectory(self._last_obs)
@@ -171,7 +173,7 @@ class PairwiseA2C(TrajectoryA2C):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def _outer_loss_gradient(self, trajectory: Trajectory, evaluated: Evaluated) -> Tensor:
-        """Gradient of the usual policy loss, of regular advantages, by the parameters that move."""
+        """Gradient of the usual policy loss (regular advantages) in the parameters that moved."""
         loss = policy_loss(self._scaled(trajectory.advantages.flatten()), evaluated[1])
         self.logger.record("meta/outer_loss", loss.item())
         moved = {name: self._named[name] for name in self._window[-1].before}
@@ -179,8 +181,8 @@ class PairwiseA2C(TrajectoryA2C):
         return gradient
 
     def _outer_step(self) -> None:
-        """Move the weights along the exact gradient of the outer losses since the last time."""
-        # Graphs are not part of a checkpoint: of updates before it they are made again.
+        """Move the weights along the exact gradient of the outer losses since the last step."""
+        # Checkpoints contain no graphs: those of updates before a checkpoint are rebuilt.
         without = self._window[: len(self._window) - len(self._graphs)]
         graphs = [*map(self._advantages, without), *self._graphs]
         gradients = outer_gradient(
@@ -201,11 +203,11 @@ class PairwiseA2C(TrajectoryA2C):
         self.logger.record("meta/gradient_norm", th.linalg.vector_norm(flat(gradients)).item())
 
     def _inner_step(self, trajectory: Trajectory, evaluated: Evaluated) -> None:
-        """Move the policy along the gradient of A2C's loss, of weighted advantages."""
+        """Move the policy along the gradient of A2C's loss with weighted advantages."""
         credit = credit_of(trajectory, self.weights, self.learns_weights, self.weighted_returns)
         weighted = self._scaled((credit.sums - credit.baseline).flatten())
         losses = inner_losses(evaluated, trajectory, weighted.detach())
-        # Of other parameters each, so that one backward pass serves them all.
+        # They share no parameters, so one backward pass serves all losses.
         together = [losses.total(self.ent_coef, self.vf_coef), *credit.losses.values()]
         give_gradients(th.stack(together).sum(), self._stepped)
         moved = {name: p for name, p in self._named.items() if p.grad is not None}
@@ -235,7 +237,7 @@ class PairwiseA2C(TrajectoryA2C):
         )
 
     def _begin_anew(self) -> None:
-        """Draw another policy and other value functions, which know nothing."""
+        """Initialise the policy, the value functions and their optimizers anew."""
         policy = self._another_policy()
         self.policy.load_state_dict(policy.state_dict())
         if self.weighted_returns is not None:
@@ -245,17 +247,17 @@ class PairwiseA2C(TrajectoryA2C):
             optimizer.state.clear()
 
     def _inner_loss(self, evaluated: Evaluated, trajectory: Trajectory, psi: Tensor) -> Tensor:
-        """A2C's loss: of the policy, of its entropy and of the values."""
+        """A2C's loss: the terms of the policy, of its entropy and of the values."""
         losses = inner_losses(evaluated, trajectory, psi)
         return losses.total(self.ent_coef, self.vf_coef)
 
     def _advantages(self, step: InnerStep) -> Tensor:
-        """Ψ_η of a step, with a graph to η, shape ``(envs * time,)``."""
+        """Ψ_η of a step, differentiable in η, shape ``(envs * time,)``."""
         sums = weighted_sum(self.weights, step.trajectory, step.credited)
         return self._scaled((sums - step.baseline).flatten())
 
     def _scaled(self, advantages: Tensor) -> Tensor:
-        """Advantages as losses take them."""
+        """Advantages, normalised if ``normalize_advantage``."""
         return normalized(advantages) if self.normalize_advantage else advantages
 
     def _inner_optimizers(self) -> list[Optimizer]:
@@ -264,13 +266,13 @@ class PairwiseA2C(TrajectoryA2C):
         return [self.policy.optimizer, *own]
 
     def _setup_model(self) -> None:
-        """Build the policy, then the weights, and what they need."""
-        # Again, as a loaded model may have been told of others.
+        """Build the policy, then the weights and what they need."""
+        # Again, since a loaded model may have been given other settings.
         require_settings(vars(self) | {"weights": self.weights_form})
         super()._setup_model()
         self._evaluation = Evaluation(self.policy)
         self._named = dict(self._evaluation.named_parameters())
-        # Decayed, TD errors sum to the λ-advantage, and rewards to the return.
+        # Weighted geometrically, TD errors sum to the λ-advantage, and rewards to the return.
         decay = self.gae_lambda if self.advantage == "pwtd" else 1.0
         states = self.observation_space, partial(state_features, self.policy)
         begun = begun_weights(self.weights_form, *states, self.gamma, decay)
@@ -290,11 +292,11 @@ class PairwiseA2C(TrajectoryA2C):
         self._stepped = step_together(self._inner_optimizers())
 
     def _excluded_save_params(self) -> list[str]:
-        """What is not saved."""
+        """Attributes that are not saved."""
         return [*super()._excluded_save_params(), *UNSAVED]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        """What is saved by its parameters."""
+        """Names of what is saved as state dicts, and as tensors."""
         names, variables = super()._get_torch_save_params()
         ours = ("weights", "weights_optimizer", "weighted_returns", "weighted_returns_optimizer")
         return [*names, *(n for n in ours if getattr(self, n, None) is not None)], variables

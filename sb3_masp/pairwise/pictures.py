@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Axes(NamedTuple):
-    """What rows and columns of a map are.
+    """Meaning of a map's rows and columns.
 
     Args:
         rows: What is credited.
@@ -42,11 +42,11 @@ OF_CLOCK = Axes("step that is credited", "step that a reward is of")
 
 
 class WeightMap(NamedTuple):
-    """A matrix of weights that can be drawn.
+    """A matrix of weights to draw.
 
     Args:
-        weights: NaN where there is none, shape ``(rows, columns)``.
-        axes: What they are.
+        weights: Shape ``(rows, columns)``; NaN where there is no weight.
+        axes: Meaning of rows and columns.
     """
 
     weights: NDArray[np.float64]
@@ -54,13 +54,13 @@ class WeightMap(NamedTuple):
 
 
 def table_map(weights: CreditWeights) -> WeightMap:
-    """The table of weights that are one; of learned ones, pairs that were never met are NaN.
+    """The map of weights that are a table; in learned ones, pairs that never occurred are NaN.
 
     Raises:
-        ArgumentTypeError: They are none.
+        ArgumentTypeError: The weights are not a table.
     """
     if isinstance(weights, TableWeights):
-        # Adam leaves alone what never had a gradient.
+        # Adam does not move entries that never had a gradient.
         met = weights.logits.detach() != 0
         return WeightMap(_array(weights.table().where(met, th.nan)))
     if isinstance(weights, (FixedTableWeights, ClockWeights)):
@@ -73,12 +73,12 @@ def table_map(weights: CreditWeights) -> WeightMap:
 
 
 def trajectory_map(weights: CreditWeights, trajectory: Trajectory, env: int = 0) -> WeightMap:
-    """The weights of all pairs of decisions of an environment; NaN for those that do not count.
+    """Weights of all pairs of decisions of an environment; NaN for those that do not count.
 
     Args:
-        weights: Of any form.
+        weights: Weights of any form.
         trajectory: A rollout.
-        env: Which of its environments.
+        env: Index of the environment.
     """
     with th.no_grad():
         matrix = weights.matrix(trajectory)[env]
@@ -87,7 +87,7 @@ def trajectory_map(weights: CreditWeights, trajectory: Trajectory, env: int = 0)
 
 
 def maps_of(model: PairwiseA2C) -> dict[str, WeightMap]:
-    """What there is to be drawn of a learner: its table, or else its last rollout; or nothing."""
+    """Maps of a learner's weights: its table, or else its last rollout; empty without either."""
     name = type(model.weights).__name__
     if isinstance(model.weights, (TableWeights, FixedTableWeights, ClockWeights)):
         return {name: table_map(model.weights)}
@@ -98,10 +98,10 @@ def maps_of(model: PairwiseA2C) -> dict[str, WeightMap]:
 
 
 def weight_maps(maps: Mapping[str, WeightMap | ArrayLike]) -> "Figure":
-    """Heat maps side by side, in one scale of 0 to 1: rows are credited, white is without weight.
+    """Heat maps side by side, on a scale of 0 to 1: rows are credited, white means no weight.
 
     Args:
-        maps: By title; plain matrices are taken as tables of states, where NaN is no weight.
+        maps: Maps by title; plain matrices are tables of states, where NaN is no weight.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -123,12 +123,12 @@ def weight_maps(maps: Mapping[str, WeightMap | ArrayLike]) -> "Figure":
 
 
 def draw_weights(path: str | os.PathLike[str], maps: Mapping[str, WeightMap | ArrayLike]) -> None:
-    """Draw `weight_maps` to a file, whole or not at all; its suffix says the format."""
+    """Write `weight_maps` to a file, atomically; its suffix sets the format."""
     save(weight_maps(maps), path)
 
 
 def _as_map(part: WeightMap | Any) -> WeightMap:
-    """A matrix as the table of states that it is."""
+    """A plain matrix as a table of states."""
     return part if isinstance(part, WeightMap) else WeightMap(np.asarray(part, np.float64))
 
 

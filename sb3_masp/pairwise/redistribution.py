@@ -1,4 +1,4 @@
-"""Reward redistribution: rewards move to the decisions after which more of them is expected."""
+"""Reward redistribution: rewards move to the decisions that raise the predicted return."""
 
 from typing import Any, cast
 
@@ -13,20 +13,20 @@ from sb3_masp.pairwise.weights.features import StateFeatures
 
 
 class ReturnPredictor(nn.Module):
-    """Predicts, after every decision, what its episode pays in all.
+    """Predicts, after every decision, the total reward of its episode.
 
     Args:
-        features: What reads a state.
-        action_space: Of the decisions.
+        features: State features.
+        action_space: Action space of the decisions.
         dim: Size of the recurrent network.
 
-    Source: the idea of RUDDER, arXiv 1806.07857; a GRU, trained on what was just played, is ours.
+    Source: the idea of RUDDER, arXiv 1806.07857; a GRU, trained on the latest rollout, is ours.
     """
 
     def __init__(
         self, features: StateFeatures, action_space: spaces.Space[Any], dim: int = 32
     ) -> None:
-        """Build the network; it begins by expecting nothing."""
+        """Build the network, which predicts zero at first."""
         super().__init__()
         self.features = features
         self.action_space = action_space
@@ -37,7 +37,7 @@ class ReturnPredictor(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, trajectory: Trajectory) -> Tensor:
-        """Expected sums of the stretches' rewards, ``(envs, time)``."""
+        """Predicted sums of the segments' rewards, ``(envs, time)``."""
         features = self.features(trajectory.decided)
         taken = cast(Tensor, preprocess_obs(trajectory.actions, self.action_space))
         inputs = th.cat([features, taken.view(len(features), -1).to(features.dtype)], dim=1)
@@ -46,21 +46,21 @@ class ReturnPredictor(nn.Module):
 
 
 def stretch_sums(rewards: Tensor, trajectory: Trajectory) -> Tensor:
-    """What each decision's stretch of an episode pays in all, ``(envs, time)``."""
+    """Total reward of each decision's segment of an episode, ``(envs, time)``."""
     sums = th.zeros_like(rewards).scatter_add(1, trajectory.episodes, rewards)
     return sums.gather(1, trajectory.episodes)
 
 
 def redistributed(predictions: Tensor, rewards: Tensor, trajectory: Trajectory) -> Tensor:
-    """Differences between predictions, and what they were wrong by at the stretch's end.
+    """Differences between predictions, plus the prediction error at each segment's end.
 
     Args:
-        predictions: Of the sum of each stretch's rewards, after each decision, ``(envs, time)``.
+        predictions: Predicted sum of the segment's rewards after each decision, ``(envs, time)``.
         rewards: The rewards, ``(envs, time)``.
-        trajectory: Where the stretches are.
+        trajectory: The trajectory, which defines the segments.
 
     Returns:
-        Rewards of the same sum in every stretch, shape ``(envs, time)``.
+        Rewards with the same sum in every segment, shape ``(envs, time)``.
     """
     before = nn.functional.pad(predictions[:, :-1], (1, 0))
     first = nn.functional.pad(trajectory.last[:, :-1], (1, 0), value=True)

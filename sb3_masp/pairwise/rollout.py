@@ -1,4 +1,4 @@
-"""Rollout buffers that know how long decisions last and where episodes end."""
+"""Rollout buffers that record how long decisions last and where episodes end."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -19,14 +19,14 @@ from sb3_masp.returns import decision_returns
 
 
 class TrajectoryBuffer(RolloutBuffer):
-    """A rollout of decisions, with γ^τ where SB3's has γ, and the states in which episodes ended.
+    """A rollout of decisions, discounted by γ^τ instead of γ, with the final states of episodes.
 
-    Without macros its advantages and returns are SB3's, to rounding.
+    Without macros its advantages and returns equal SB3's, to rounding.
 
     Args:
-        args: As SB3's.
+        args: As in SB3.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting.
-        kwargs: As SB3's.
+        kwargs: As in SB3.
     """
 
     durations: NDArray[np.int64]
@@ -36,13 +36,13 @@ class TrajectoryBuffer(RolloutBuffer):
     last: NDArray[np.bool_]
 
     def __init__(self, *args: Any, clip_rewards: bool = False, **kwargs: Any) -> None:
-        """Begin at the beginning of episodes."""
+        """Start at the beginning of episodes."""
         self.clip_rewards = clip_rewards
         self._now: NDArray[np.int64] | None = None
         super().__init__(*args, **kwargs)
 
     def reset(self) -> None:
-        """Forget the rollout, but not how far the episodes are."""
+        """Clear the rollout, but keep the clocks of the episodes."""
         shape = (self.buffer_size, self.n_envs)
         self.durations = np.ones(shape, np.int64)
         self.discounts = np.zeros(shape, np.float32)
@@ -59,13 +59,13 @@ class TrajectoryBuffer(RolloutBuffer):
         dones: NDArray[np.bool_],
         cut_values: NDArray[np.float32],
     ) -> None:
-        """Take what the decisions that `add` is about to be called for came to.
+        """Record the outcomes of decisions, before `add` is called for them.
 
         Args:
-            infos: Of the environments; may hold ``duration`` and ``primitive_rewards``.
-            rewards: As the environments gave them, ``(envs,)``.
+            infos: Infos of the environments; may contain ``duration`` and ``primitive_rewards``.
+            rewards: As returned by the environments, ``(envs,)``.
             dones: Whether episodes ended, ``(envs,)``.
-            cut_values: v of the states that time limits ended episodes in, zero for others.
+            cut_values: v of the final states of truncated episodes, zero for others, ``(envs,)``.
         """
         paid, durations = primitive_rewards(infos, rewards.astype(np.float64))
         if self.clip_rewards:
@@ -80,17 +80,17 @@ class TrajectoryBuffer(RolloutBuffer):
             self._ends[self.pos, env] = infos[env]["terminal_observation"]
 
     def add(self, *args: Any, **kwargs: Any) -> None:
-        """Add the decisions noted; arguments as SB3's, whose rewards are not looked at."""
+        """Add the recorded decisions; arguments as in SB3, of which the rewards are ignored."""
         observation, action, _, begins, *rest = args
         now = np.zeros(self.n_envs, np.int64) if self._now is None else self._now
-        # Environments are reset not only at ends: `learn` does it when it is called again.
+        # Environments are not only reset at ends of episodes: calling `learn` again resets them.
         now = now * ~np.asarray(begins, np.bool_)
         self.clock[self.pos] = now
         self._now = now + self.durations[self.pos]
         super().add(observation, action, self._noted, begins, *rest, **kwargs)
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
-        """λ-returns, ``(γλ)^τ`` for every decision passed; arguments as SB3's."""
+        """Compute λ-returns, with ``(γλ)^τ`` per decision; arguments as in SB3."""
         going_on = ~self.last[:-1]
         self.next_values[:-1][going_on] = self.values[1:][going_on]
         final = last_values.clone().cpu().numpy().flatten()
@@ -104,11 +104,11 @@ class TrajectoryBuffer(RolloutBuffer):
         self.returns = self.advantages + self.values
 
     def trajectory(self, last_observations: Any) -> Trajectory:
-        """The rollout, once it is full.
+        """Return the rollout, once it is full.
 
         Args:
-            last_observations: What environments show after it, a batch of theirs; of those whose
-                episodes have just ended it is not looked at.
+            last_observations: Observations after the rollout, one per environment; ignored where
+                an episode has just ended.
         """
         last = self.last.copy()
         last[-1] = True
@@ -128,31 +128,31 @@ class TrajectoryBuffer(RolloutBuffer):
         )
 
     def _all_observations(self, ends: Sequence[Any]) -> PyTorchObs:
-        """Observations of decisions, one environment after the other, then those of ends."""
+        """Observations of decisions, environment by environment, then those of episode ends."""
         decided = self.swap_and_flatten(self.observations)
         return self.to_torch(np.concatenate([decided, self._stacked(ends, decided)]))
 
     def _stacked(self, ends: Sequence[Any], like: NDArray[Any]) -> NDArray[Any]:
-        """Single observations as a batch of them is stored."""
+        """Single observations as a batch, in the dtype and shape of the buffer."""
         return np.stack(ends).astype(like.dtype).reshape(len(ends), *like.shape[1:])
 
     def _actions(self) -> Tensor:
-        """Actions as the policy takes them."""
-        # As SB3's buffers do: not every distribution takes integers.
+        """Actions in the format that the policy takes."""
+        # As in SB3's buffers: not every distribution accepts integers.
         actions = self.to_torch(self.swap_and_flatten(self.actions).astype(np.float32, copy=False))
         discrete = isinstance(self.action_space, spaces.Discrete)
         return actions.long().flatten() if discrete else actions
 
     def _by_env(self, steps: NDArray[Any]) -> Tensor:
-        """The same with environments first."""
+        """Swap axes so that environments come first."""
         return self.to_torch(steps.swapaxes(0, 1))
 
 
 class DictTrajectoryBuffer(TrajectoryBuffer, DictRolloutBuffer):
-    """The same for observations that are dictionaries."""
+    """`TrajectoryBuffer` for observations that are dictionaries."""
 
     def _all_observations(self, ends: Sequence[Any]) -> PyTorchObs:
-        """Observations of decisions, one environment after the other, then those of ends."""
+        """Observations of decisions, environment by environment, then those of episode ends."""
         found: dict[str, Tensor] = {}
         for name, part in self.observations.items():
             decided = self.swap_and_flatten(part)
@@ -162,10 +162,10 @@ class DictTrajectoryBuffer(TrajectoryBuffer, DictRolloutBuffer):
 
 
 class NoteDecisions(BaseCallback):
-    """Tells the buffer what decisions came to, before SB3 adds bootstraps to rewards."""
+    """Records outcomes of decisions in the buffer, before SB3 adds bootstraps to rewards."""
 
     def _on_step(self) -> bool:
-        """Tell it, with the values of states in which time limits ended episodes."""
+        """Record them, with the values of the final states of truncated episodes."""
         infos, dones = self.locals["infos"], self.locals["dones"]
         policy = cast(ActorCriticPolicy, self.model.policy)
         values = np.zeros(len(infos), np.float32)
@@ -192,7 +192,7 @@ _BY_DECISION = (
 
 
 def _one(observations: Any, env: int) -> Any:
-    """An environment's observation of a batch."""
+    """One environment's observation from a batch."""
     if isinstance(observations, dict):
         return {name: part[env] for name, part in observations.items()}
     return observations[env]

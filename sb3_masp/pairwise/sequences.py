@@ -1,4 +1,4 @@
-"""Recurrent networks over the stretches of a trajectory, each of one episode."""
+"""Recurrent networks over the segments of a trajectory, each of a single episode."""
 
 import torch as th
 from torch import Tensor, nn
@@ -8,15 +8,15 @@ from sb3_masp.pairwise.trajectory import Trajectory
 
 
 def read_in_order(network: nn.GRU, inputs: Tensor, trajectory: Trajectory) -> Tensor:
-    """What the network gives for each decision, beginning anew with each stretch.
+    """Return the network's outputs for each decision, starting anew with each segment.
 
     Args:
-        network: With ``batch_first``.
-        inputs: For each decision, shape ``(envs * time, inputs)``.
-        trajectory: Where the stretches are.
+        network: A network with ``batch_first``.
+        inputs: Inputs for each decision, shape ``(envs * time, inputs)``.
+        trajectory: The trajectory, which defines the segments.
 
     Returns:
-        Shape ``(envs * time, outputs)``.
+        Outputs, shape ``(envs * time, outputs)``.
     """
     places, lengths = trajectory.segments()
     packed = pack_padded_sequence(
@@ -24,5 +24,5 @@ def read_in_order(network: nn.GRU, inputs: Tensor, trajectory: Trajectory) -> Te
     )
     padded, _ = pad_packed_sequence(network(packed)[0], batch_first=True)
     steps = th.arange(padded.shape[1], device=lengths.device)
-    # Stretches follow each other without gaps.
+    # Segments follow each other without gaps.
     return padded[steps < lengths[:, None]]

@@ -1,4 +1,4 @@
-"""What PairwiseA2C is told and A2C does not know, and what of it is allowed."""
+"""Settings that PairwiseA2C adds to A2C's, and their validation."""
 
 import math
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ OURS = (
     "redistribute_rewards",
     "clip_rewards",
 )
-"""Arguments that A2C does not know."""
+"""Arguments that A2C does not have."""
 
 
 def require_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse settings, by the names in `OURS`, that are out of range.
+    """Reject settings, by the names in `OURS`, that are out of range.
 
     Raises:
-        LearnerSettingError: One is.
+        LearnerSettingError: A setting is out of range.
     """
     advantage, form = settings["advantage"], settings["weights"]
     require_setting("advantage", advantage, advantage in ADVANTAGES, "'pwtd' or 'pwr'")

@@ -1,4 +1,4 @@
-"""Trajectories as pairwise weights read them: rollouts of several environments, side by side."""
+"""Trajectories as pairwise weights read them: rollouts of several environments in parallel."""
 
 from dataclasses import dataclass
 
@@ -11,23 +11,23 @@ from torch import Tensor
 class Trajectory:
     """Rollouts of ``envs`` environments, of ``time`` decisions each.
 
-    Decision t of an environment goes from its state S_t to S_{t+1}, which is the state that it
-    showed last where its episode, or the rollout, ends there. Time is counted in steps
-    (primitives); without macros, a decision is one.
+    Decision t of an environment leads from state S_t to S_{t+1}; where its episode, or the rollout,
+    ends there, S_{t+1} is its last state. Time is counted in primitive steps; without macros, a
+    decision is one.
 
     Args:
-        observations: Of all states: first those in which decisions were taken, one environment
-            after the other, then those in which episodes and the rollout ended.
-        actions: Of the decisions, one environment after the other, ``(envs * time, ...)``.
-        arrivals: Where in ``observations`` S_{t+1} is, ``(envs, time)``.
+        observations: Observations of all states: first those in which decisions were taken,
+            environment by environment, then those in which episodes and the rollout ended.
+        actions: Actions of the decisions, environment by environment, ``(envs * time, ...)``.
+        arrivals: Index of S_{t+1} in ``observations``, ``(envs, time)``.
         rewards: R, discounted within each decision by γ, ``(envs, time)``.
-        discounts: γ^τ, and 0 where the episode terminated, ``(envs, time)``.
+        discounts: γ^τ, or 0 where the episode terminated, ``(envs, time)``.
         values: v(S_t), by the value function of the regular return, ``(envs, time)``.
         next_values: v(S_{t+1}), ``(envs, time)``.
-        clock: Steps of the episode before the decision, ``(envs, time)``.
+        clock: Primitive steps of the episode before the decision, ``(envs, time)``.
         durations: τ, ``(envs, time)``.
         last: Whether the episode, or the rollout, ends with the decision, ``(envs, time)``.
-        advantages: Regular advantages, of λ-returns, ``(envs, time)``.
+        advantages: Regular advantages, from λ-returns, ``(envs, time)``.
         returns: The λ-returns, ``(envs, time)``.
     """
 
@@ -51,14 +51,14 @@ class Trajectory:
 
     @property
     def episodes(self) -> Tensor:
-        """Which of its environment's episodes each decision is of, ``(envs, time)``."""
+        """Index of each decision's episode in its environment, ``(envs, time)``."""
         return self.last.cumsum(dim=1) - self.last.long()
 
     def later(self, rows: slice) -> Tensor:
-        """Whether a decision comes, in the episode of a row's, not before it.
+        """Whether decisions come at or after a row's own, in the same episode.
 
         Args:
-            rows: Which decisions the rows are.
+            rows: Decisions of the rows.
 
         Returns:
             Shape ``(envs, rows, time)``; true for the row's own.
@@ -67,11 +67,11 @@ class Trajectory:
         return (episodes[:, rows, None] == episodes[:, None]) & (steps[rows, None] <= steps)
 
     def segments(self) -> tuple[Tensor, Tensor]:
-        """The stretches of one episode each, for networks that read them in order.
+        """The segments, each of a single episode, for networks that read them in order.
 
         Returns:
-            Places of their decisions in ``(envs * time)``, of shape ``(stretches, longest)`` and
-            padded by repeating the last one, and how long each is.
+            Indices of their decisions in ``(envs * time)``, shape ``(segments, longest)``, padded
+            by repeating the last one; and the length of each, shape ``(segments,)``.
         """
         flat = self.last.flatten()
         ends = flat.nonzero().flatten()
@@ -81,7 +81,7 @@ class Trajectory:
 
 
 def take(observations: PyTorchObs, index: slice | Tensor) -> PyTorchObs:
-    """Some of the observations, of dictionaries too."""
+    """Index observations, also in dictionaries."""
     if isinstance(observations, dict):
         return {name: part[index] for name, part in observations.items()}
     return observations[index]
@@ -90,18 +90,18 @@ def take(observations: PyTorchObs, index: slice | Tensor) -> PyTorchObs:
 def td_errors(trajectory: Trajectory) -> Tensor:
     """``δ = R + γ^τ v(S′) − v(S)``, shape ``(envs, time)``.
 
-    Source: arXiv 2102.04999, below equation 8; γ^τ for decisions that last.
+    Source: arXiv 2102.04999, below equation 8; γ^τ for decisions of several steps.
     """
     ahead = trajectory.discounts * trajectory.next_values
     return trajectory.rewards + ahead - trajectory.values
 
 
 def bootstrapped_rewards(trajectory: Trajectory) -> Tensor:
-    """R and, where a rollout or a time limit cuts an episode, the value of what is cut off.
+    """R, plus the value of what is cut off where a rollout or a time limit cuts an episode.
 
     Returns:
-        ``R + γ^τ v(S′)`` for decisions with which an episode or the rollout ends, where v(S′) of a
-        terminal state is zero, and R for others, shape ``(envs, time)``.
+        ``R + γ^τ v(S′)`` where an episode or the rollout ends, with v(S′) of a terminal state zero,
+        and R elsewhere, shape ``(envs, time)``.
     """
     cut_off = trajectory.discounts * trajectory.next_values * trajectory.last
     return trajectory.rewards + cut_off

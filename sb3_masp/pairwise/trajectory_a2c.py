@@ -1,4 +1,4 @@
-"""SB3's A2C on rollouts that know how long decisions last and where episodes end."""
+"""SB3's A2C on rollouts that record how long decisions last and where episodes end."""
 
 from collections.abc import Mapping
 from typing import Any, Self, cast
@@ -17,27 +17,27 @@ from sb3_masp.pairwise.rollout import DictTrajectoryBuffer, NoteDecisions, Traje
 
 
 class TrajectoryA2C(MacroModel, A2C):
-    """A2C whose buffer is a `TrajectoryBuffer`, on environments with macros or without.
+    """A2C with a `TrajectoryBuffer`, on environments with or without macros.
 
-    Subclasses say how it learns from `Trajectory`, and set ``clip_rewards`` before they are built:
-    None clips where rewards are game scores.
+    Subclasses define how it learns from a `Trajectory`, and set ``clip_rewards`` before the model
+    is built: None clips where rewards are game scores.
     """
 
     rollout_buffer: TrajectoryBuffer
     clip_rewards: bool | None
 
     def _setup_model(self) -> None:
-        """Take over the environments' macros, choose the buffer, and build the rest."""
+        """Record the environments' macros, choose the buffer, and build the rest."""
         self._recognise()
         asked = self._choose_buffer()
         super()._setup_model()
         self.rollout_buffer_kwargs = asked
 
     def _choose_buffer(self) -> dict[str, Any]:
-        """Take a buffer that knows durations; returns the arguments that were asked for.
+        """Choose a buffer that records durations; return the buffer's arguments as given.
 
         Raises:
-            LearnerSettingError: Another one was asked for.
+            LearnerSettingError: The given class is not a `TrajectoryBuffer`.
         """
         of_dict = isinstance(self.observation_space, spaces.Dict)
         ours = DictTrajectoryBuffer if of_dict else TrajectoryBuffer
@@ -51,7 +51,7 @@ class TrajectoryA2C(MacroModel, A2C):
         return asked
 
     def _init_callback(self, callback: MaybeCallback, progress_bar: bool = False) -> BaseCallback:
-        """Let the buffer be told of each decision before the callbacks given."""
+        """Record decisions in the buffer before the given callbacks are called."""
         if isinstance(callback, list):
             callback = CallbackList(callback)
         elif not isinstance(callback, BaseCallback):
@@ -59,7 +59,7 @@ class TrajectoryA2C(MacroModel, A2C):
         return super()._init_callback([NoteDecisions(), callback], progress_bar)
 
     def _another_policy(self) -> ActorCriticPolicy:
-        """A policy like the learner's, drawn anew."""
+        """A newly initialised policy like the learner's."""
         policy = self.policy_class(
             self.observation_space,
             self.action_space,
@@ -70,7 +70,7 @@ class TrajectoryA2C(MacroModel, A2C):
         return cast(ActorCriticPolicy, policy)
 
     def _log_losses(self, losses: Mapping[str, Tensor]) -> None:
-        """Log what A2C does, with an update's losses by name, ``()`` each."""
+        """Log what A2C logs, with an update's losses by name, ``()`` each."""
         buffer = self.rollout_buffer
         explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
         self.logger.record("train/explained_variance", explained)
@@ -88,7 +88,7 @@ class TrajectoryA2C(MacroModel, A2C):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Learn for ``total_timesteps`` *decisions*; arguments as SB3's, 1e6 will do."""
+        """Learn for ``total_timesteps`` *decisions*, which may be a float; arguments as in SB3."""
         return super().learn(
             int(total_timesteps),
             callback,

@@ -1,4 +1,4 @@
-"""Pairwise weights on disk: safetensors, with what is needed to know their form."""
+"""Pairwise weights on disk: safetensors, with their form and settings as metadata."""
 
 import json
 import os
@@ -25,15 +25,15 @@ SCHEMA = "1"
 
 
 class WeightsFileError(MacroGymError, ValueError):
-    """A file that holds no pairwise weights, or others than are needed."""
+    """A file without pairwise weights, or with others than are needed."""
 
 
 class SavedWeights(NamedTuple):
-    """What a file says of weights.
+    """Content of a file of weights.
 
     Args:
         form: Name of their class.
-        settings: Numbers that they go by and that are no parameters.
+        settings: Numbers that define them besides their parameters.
         tensors: Parameters and tables, by name.
     """
 
@@ -43,17 +43,17 @@ class SavedWeights(NamedTuple):
 
 
 def save_weights(path: str | os.PathLike[str], weights: CreditWeights) -> None:
-    """Write weights, and what form they have; whole or not at all."""
+    """Write weights and their form to a file, atomically."""
     write_weights(path, said_of(weights))
 
 
 def said_of(weights: CreditWeights) -> SavedWeights:
-    """What a file would say of weights."""
+    """The content of a file of these weights."""
     return SavedWeights(type(weights).__name__, weights.settings(), weights.state_dict())
 
 
 def write_weights(path: str | os.PathLike[str], said: SavedWeights) -> None:
-    """Write what a file says of weights; whole or not at all."""
+    """Write the content of a file of weights, atomically."""
     tensors = {name: part.detach().contiguous() for name, part in said.tensors.items()}
     metadata = {"schema": SCHEMA, "form": said.form, "settings": json.dumps(said.settings)}
     with replacing(path) as file:
@@ -61,20 +61,20 @@ def write_weights(path: str | os.PathLike[str], said: SavedWeights) -> None:
 
 
 def load_weights(path: str | os.PathLike[str], into: CreditWeights | None = None) -> CreditWeights:
-    """Read what `save_weights` wrote.
+    """Load what `save_weights` wrote.
 
     Args:
         path: The file.
-        into: Weights of the same form and sizes that become those of the file. Forms that read
-            states by a network need them, since a file does not say what the network is; a
-            learner's own `weights` will do.
+        into: Weights of the same form and sizes, to be overwritten with those of the file. Forms
+            that read states with a network need them, since a file does not describe the network;
+            a learner's own `weights` will do.
 
     Returns:
-        ``into`` or, of tables and geometric weights, new ones.
+        ``into`` or, for tables and geometric weights, new ones.
 
     Raises:
-        WeightsFileError: The file is no such file, or of another form, size or setting than
-            ``into``.
+        WeightsFileError: The file does not hold weights, or those of another form, size or setting
+            than ``into``.
         FileNotFoundError: There is no such file.
     """
     form, settings, tensors = read_weights(path)
@@ -100,7 +100,7 @@ def load_weights(path: str | os.PathLike[str], into: CreditWeights | None = None
 
 
 def form_of(path: str | os.PathLike[str]) -> WeightsName | CreditWeights:
-    """What a learner is to be given, to have weights of a file's form; raises as `load_weights`."""
+    """The ``weights`` of a learner that give it a file's form; raises as `load_weights`."""
     form = read_weights(path).form
     return _NAMES[form] if form in _NAMES else load_weights(path)
 
@@ -111,7 +111,7 @@ _MADE: dict[str, Callable[[Mapping[str, Tensor], Mapping[str, float]], CreditWei
     "ClockWeights": lambda tensors, _: ClockWeights(tensors["values"]),
     "GeometricWeights": lambda _, settings: GeometricWeights(settings["factor"]),
 }
-"""Forms that a file says all of."""
+"""Constructors of the forms that a file describes completely."""
 
 DRAWN = ("TableWeights", "FixedTableWeights", "ClockWeights")
 """Forms that are tables, which can be drawn without a trajectory."""
@@ -123,7 +123,7 @@ _NAMES: dict[str, WeightsName] = {
     "StateLambdaWeights": "state_lambda",
     "SequenceWeights": "sequence",
 }
-"""Forms whose sizes follow from the environment."""
+"""Names of the forms whose sizes follow from the environment."""
 
 
 def _described(form: str, settings: Mapping[str, float]) -> str:
@@ -132,7 +132,7 @@ def _described(form: str, settings: Mapping[str, float]) -> str:
 
 
 def read_weights(path: str | os.PathLike[str]) -> SavedWeights:
-    """What a file of weights says; raises as `load_weights`, for files of any form."""
+    """Read a file of weights of any form; raises as `load_weights`."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file of weights {path}")

@@ -1,4 +1,4 @@
-"""What predicts returns beside the policy's own values: of weighted sums, and of episodes."""
+"""Predictors of returns besides the policy's own values: of weighted sums, and of episodes."""
 
 from collections.abc import Iterator
 
@@ -15,15 +15,15 @@ from sb3_masp.pairwise.weights import StateFeatures
 
 
 class WeightedReturns(nn.Module):
-    """v_ψ, which predicts weighted sums, and perhaps a predictor by which rewards are moved.
+    """v_ψ, which predicts weighted sums, and optionally a predictor that redistributes rewards.
 
     Args:
-        policy: Whose layers v_ψ is given, with parameters of its own.
-        redistribute: Whether there is a predictor.
+        policy: Policy whose architecture v_ψ copies, with its own parameters.
+        redistribute: Whether to build the predictor.
     """
 
     def __init__(self, policy: ActorCriticPolicy, redistribute: bool) -> None:
-        """Build them."""
+        """Build the networks."""
         super().__init__()
         self.features = state_features(policy)
         arch = (
@@ -44,8 +44,8 @@ class WeightedReturns(nn.Module):
         """The rewards that weights sum.
 
         Returns:
-            Rewards, moved if there is a predictor, ``(envs, time)``, without a graph; and the loss
-            that the predictor learns by, if there is one, by name.
+            Rewards, redistributed if there is a predictor, ``(envs, time)``, detached; and the loss
+            of the predictor, if there is one, by name.
         """
         rewards = bootstrapped_rewards(trajectory)
         if self.predictor is None:
@@ -55,32 +55,32 @@ class WeightedReturns(nn.Module):
         return redistributed(predictions.detach(), rewards, trajectory), {"predictor": loss}
 
     def baseline(self, trajectory: Trajectory, sums: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is taken off weighted sums.
+        """The baseline of weighted sums.
 
         Args:
-            trajectory: Of the decisions.
-            sums: Theirs, ``(envs, time)``, without a graph.
+            trajectory: The trajectory of the decisions.
+            sums: Weighted sums, ``(envs, time)``, detached.
 
         Returns:
-            v_ψ, ``(envs, time)``, without a graph; and the loss that it learns by, by name.
+            v_ψ, ``(envs, time)``, detached; and its loss, by name.
         """
         values: Tensor = self(trajectory.decided).view(sums.shape)
         return values.detach(), {"weighted_value": F.mse_loss(values, sums)}
 
     def optimizer(self, policy: ActorCriticPolicy, learning_rate: float) -> Optimizer:
-        """An optimizer of all parameters, of the policy's kind and settings."""
+        """An optimizer of all parameters, of the policy's class and settings."""
         settings = {"lr": learning_rate} | policy.optimizer_kwargs
         return policy.optimizer_class(self.parameters(), **settings)
 
     def learners(self) -> Iterator[list[nn.Parameter]]:
-        """Parameters of v_ψ and of the predictor, which have a loss each."""
+        """Parameters of v_ψ and of the predictor, which have separate losses."""
         yield [*self.features.parameters(), *self.value_net.parameters()]
         if self.predictor is not None:
             yield [*self.predictor.parameters()]
 
 
 def state_features(policy: ActorCriticPolicy) -> StateFeatures:
-    """What reads a state as the policy does, with parameters of its own."""
+    """State features extracted as by the policy, with their own parameters."""
     return StateFeatures(
         policy.observation_space,
         policy.features_extractor_class,

@@ -1,4 +1,4 @@
-"""MASP on quantile regression."""
+"""Quantile regression with the similarity penalty."""
 
 from sb3_masp.qrdqn.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_masp.qrdqn.qrdqn import MASPQRDQN

@@ -1,4 +1,4 @@
-"""QR-DQN policies whose quantile network can be told which Σ is in force."""
+"""QR-DQN policies whose quantile network can be conditioned on Σ."""
 
 from sb3_contrib.qrdqn import policies as contrib
 
@@ -13,15 +13,15 @@ class MlpPolicy(ConditionedPolicy, contrib.QRDQNPolicy):
     """sb3-contrib's QR-DQN policy, conditioned on Σ unless ``embedding_dim`` is 0."""
 
     def make_quantile_net(self) -> contrib.QuantileNetwork:
-        """Return a network of its own, for values or for targets."""
+        """Return a new quantile network, for values or for targets."""
         if self.embedding_dim == 0:
             return super().make_quantile_net()
         return self._conditioned(SimilarityQuantileNetwork)
 
 
 class CnnPolicy(MlpPolicy, contrib.CnnPolicy):
-    """The same for images."""
+    """`MlpPolicy` for images."""
 
 
 class MultiInputPolicy(MlpPolicy, contrib.MultiInputPolicy):
-    """The same for Dict observations."""
+    """`MlpPolicy` for Dict observations."""

@@ -27,64 +27,63 @@ class MASPQRDQN(MASP, QRDQN):
     """sb3-contrib's QR-DQN plus the Macro-Action Similarity Penalty ``η‖Q(s,·) − ΣQ(s,·)‖²``.
 
     The penalty acts on expected values, the means over quantiles; everything else is as for
-    `MASPDQN`. With ``eta=0`` and ``embedding_dim=0`` it is sb3-contrib's QR-DQN, weight for
+    `MASPDQN`. With ``eta=0`` and ``embedding_dim=0`` it equals sb3-contrib's QR-DQN, weight for
     weight.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for QRDQN.
-        buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
+        buffer_size: Capacity in decisions; a million take 0.7 GiB on Breakout, compressed.
         learning_starts: Decisions before the first update.
         batch_size: Decisions in a batch.
         tau: As for QRDQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: When to train: ``(4, "decision")`` after every 4 decisions, however many
-            environments take them; ``4`` or ``(4, "step")``, as for DQN, after 4 vectorised steps,
-            in each of which every environment takes one decision.
+        train_freq: When to train: ``(4, "decision")`` is every 4 decisions, over all environments;
+            ``4`` or ``(4, "step")`` is every 4 vectorised steps, as for DQN, in each of which every
+            environment takes a decision.
         gradient_steps: As for QRDQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.
-        optimize_memory_usage: Changes nothing: each observation is stored once anyway.
-        n_steps: Decisions in a return.
+        optimize_memory_usage: Has no effect: each observation is stored once anyway.
+        n_steps: Decisions in an n-step return.
         target_update_interval: Decisions between updates of the target network, which keeps
-            the Σ of its own time.
+            the Σ of its last update.
         exploration_fraction: As for QRDQN.
         exploration_initial_eps: As for QRDQN.
         exploration_final_eps: As for QRDQN.
-        max_grad_norm: As for QRDQN: None for no clipping.
+        max_grad_norm: As for QRDQN; None for no clipping.
         stats_window_size: As for QRDQN.
         tensorboard_log: As for QRDQN.
         policy_kwargs: As for QRDQN; ``n_quantiles`` is among them.
-        verbose: As for QRDQN; from 1 on, the buffer's memory is stated before learning starts.
-        seed: As for QRDQN; also of a random start of Σ.
+        verbose: As for QRDQN; from 1 on, also prints the buffer's memory before learning starts.
+        seed: As for QRDQN; also of a random initial Σ.
         device: As for QRDQN.
-        eta: η, weight of the penalty; may be a schedule; see `MASPDQN`.
-        meta_learning_rate: β of Σ's Adam; may be a schedule.
-        meta_interval: Updates for one outer step.
-        meta_average: Outer steps, each on batches of its own, whose gradients are averaged into
-            one step of Σ.
+        eta: η, weight of the penalty, or a schedule; see `MASPDQN`.
+        meta_learning_rate: β, learning rate of Σ's Adam, or a schedule.
+        meta_interval: Updates per outer step.
+        meta_average: Outer steps, each on its own batches, whose gradients are averaged into one
+            step of Σ.
         outer_batch_size: Decisions in an outer batch; ``batch_size`` if None.
-        meta_gradient: ``"exact"``, or ``"last_layer"``: only that layer's part of it, at less
-            cost.
+        meta_gradient: ``"exact"``, or ``"last_layer"`` for only that layer's part, at less cost.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
             ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"group_kernel"``, ``"state"``; the
             controls ``"fixed"``, ``"uniform"``, ``"identity"``, ``"overlap"``, ``"permuted"``; or a
-            `Similarity`, which is copied. Of thousands of actions: one that holds no matrix,
+            `Similarity`, which is copied. For thousands of actions, use a form without a matrix:
             ``"low_rank"`` or ``"group_kernel"``.
-        similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
+        similarity_start: Initial Σ of a named form: ``"uniform"``, ``"overlap"``,
             ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
-        similarity_frozen: Keep Σ as it starts: the fixed controls.
-        similarity_learning: How Σ is found: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
+        similarity_frozen: Keep the initial Σ, as in the fixed controls.
+        similarity_learning: How Σ is learned: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
             `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
-        prioritized_replay: Draw by quantile loss (arXiv 1511.05952, and 1710.02298 for losses
-            in place of TD errors), importance weights annealed.
+        prioritized_replay: Sample by quantile loss (arXiv 1511.05952; 1710.02298 for losses instead
+            of TD errors), with annealed importance weights.
         cuda_graph: As for `MASPDQN`.
         overlap_updates: As for `MASPDQN`.
 
@@ -151,7 +150,7 @@ class MASPQRDQN(MASP, QRDQN):
         cuda_graph: bool = False,
         overlap_updates: bool = False,
     ) -> None:
-        """Let `MASP`, `MacroLearner` and QRDQN each take what is theirs."""
+        """Pass the arguments on to `MASP`, `MacroLearner` and QRDQN."""
         super().__init__(**given(locals()))
 
     @property

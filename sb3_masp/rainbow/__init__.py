@@ -1,4 +1,4 @@
-"""Rainbow: six improvements of deep Q-learning, together or without some of them."""
+"""Rainbow: six improvements of deep Q-learning, each of which can be switched off."""
 
 from sb3_masp.rainbow.masp_rainbow import MASPRainbow
 from sb3_masp.rainbow.policies import CnnPolicy, MlpPolicy, MultiInputPolicy

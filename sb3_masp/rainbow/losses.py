@@ -6,12 +6,12 @@ from torch.nn import functional as F
 
 
 def project(probabilities: Tensor, positions: Tensor, n_atoms: int) -> Tensor:
-    """Move probability mass onto atoms 0..n_atoms−1, each shared by its two neighbours.
+    """Project probability mass onto atoms 0..n_atoms−1, each share to its two neighbours.
 
     Args:
         probabilities: Mass, shape ``(batch, points)``.
-        positions: Where it lies, in units of the atoms' distance from the first atom, shape
-            ``(batch, points)``. What lies beyond the ends is moved to them.
+        positions: Positions of the mass, measured from the first atom in units of the atoms'
+            spacing, shape ``(batch, points)``. Mass beyond the ends is moved to them.
         n_atoms: Number of atoms.
 
     Returns:
@@ -38,7 +38,7 @@ def categorical_target(
         rewards: R, the discounted rewards within the decisions, shape ``(batch, 1)``.
         dones: 1 where the episode terminated, shape ``(batch, 1)``.
         discounts: γ^τ, shape ``(batch, 1)``, or γ where every decision lasts one step.
-        next_probabilities: Of Z⁻(s′, a′), shape ``(batch, atoms)``.
+        next_probabilities: Probabilities of Z⁻(s′, a′), shape ``(batch, atoms)``.
         support: Values of the atoms, evenly spaced and rising, shape ``(atoms,)``.
 
     Returns:
@@ -55,14 +55,14 @@ def categorical_losses(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     """Kullback-Leibler divergence of each distribution from its target: ``Σ t (ln t − ln p)``.
 
     It has the gradients of the cross-entropy, from which it differs by the target's entropy, and
-    is zero where the target is met: what Rainbow draws decisions by.
+    is zero where the target is met. Rainbow samples decisions by it.
 
     Args:
         log_probabilities: ln p, shape ``(batch, atoms)``.
         targets: t, probabilities of the same shape.
 
     Returns:
-        Shape ``(batch,)``.
+        Divergences, shape ``(batch,)``.
 
     Source: arXiv 1710.02298, "Distributional RL" and "The Integrated Agent".
     """
@@ -79,6 +79,6 @@ def dueling(values: Tensor, advantages: Tensor) -> Tensor:
     Returns:
         Shape ``(batch, actions, atoms)``.
 
-    Source: arXiv 1511.06581, equation 9; over atoms as arXiv 1710.02298 has it.
+    Source: arXiv 1511.06581, equation 9; over atoms as in arXiv 1710.02298.
     """
     return values + advantages - advantages.mean(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Rainbow policies whose network can be told which Σ is in force."""
+"""Rainbow policies whose network can be conditioned on Σ."""
 
 from sb3_masp.conditioning import ConditionedNetwork, ConditionedPolicy
 from sb3_masp.rainbow import policies as plain
@@ -12,15 +12,15 @@ class MlpPolicy(ConditionedPolicy, plain.MlpPolicy):
     """Rainbow's policy, conditioned on Σ unless ``embedding_dim`` is 0."""
 
     def make_q_net(self) -> plain.RainbowNetwork:
-        """Return a network of its own, for values or for targets."""
+        """Return a new network, for values or for targets."""
         if self.embedding_dim == 0:
             return super().make_q_net()
         return self._conditioned(SimilarityRainbowNetwork)
 
 
 class CnnPolicy(MlpPolicy, plain.CnnPolicy):
-    """The same for images."""
+    """`MlpPolicy` for images."""
 
 
 class MultiInputPolicy(MlpPolicy, plain.MultiInputPolicy):
-    """The same for Dict observations."""
+    """`MlpPolicy` for Dict observations."""

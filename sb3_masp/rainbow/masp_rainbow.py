@@ -21,32 +21,32 @@ from sb3_masp.similarity_learning import SimilarityLearning
 
 
 class MASPRainbow(MASP, Rainbow):
-    """Rainbow plus the Macro-Action Similarity Penalty ``η‖Q(s,·) − ΣQ(s,·)‖²``: the paper's.
+    """Rainbow plus the Macro-Action Similarity Penalty ``η‖Q(s,·) − ΣQ(s,·)‖²``, as in the paper.
 
-    The penalty acts on expected values, the means of the distributions. Noise is drawn once an
-    update and held through the inner step, its derivative and the outer step, so that all are of
-    one function. With ``eta=0`` and ``embedding_dim=0`` it is `Rainbow`, weight for weight, and
-    its defaults are those of `Rainbow`.
+    The penalty acts on expected values, the means of the distributions. Noise is drawn once per
+    update and held through the inner step, its derivative and the outer step, so that all of them
+    see the same function. With ``eta=0`` and ``embedding_dim=0`` it equals `Rainbow`, weight for
+    weight. Its defaults are those of `Rainbow`.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for Rainbow.
-        buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
-        learning_starts: Decisions, drawn at random, before the first update.
+        buffer_size: Capacity in decisions; a million take 0.7 GiB on Breakout, compressed.
+        learning_starts: Random decisions before the first update.
         batch_size: Decisions in a batch.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: When to train: ``(4, "decision")`` after every 4 decisions, however many
-            environments take them; ``4`` or ``(4, "step")``, as for DQN, after 4 vectorised steps,
-            in each of which every environment takes one decision.
+        train_freq: When to train: ``(4, "decision")`` is every 4 decisions, over all environments;
+            ``4`` or ``(4, "step")`` is every 4 vectorised steps, as for DQN, in each of which every
+            environment takes a decision.
         gradient_steps: As for DQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.
-        optimize_memory_usage: Changes nothing: each observation is stored once anyway.
-        n_steps: Decisions in a return.
+        optimize_memory_usage: Has no effect: each observation is stored once anyway.
+        n_steps: Decisions in an n-step return.
         target_update_interval: Decisions between updates of the target network, which keeps
-            the Σ of its own time.
+            the Σ of its last update.
         exploration_fraction: As for DQN; used without noisy layers only.
         exploration_initial_eps: As for DQN; used without noisy layers only.
         exploration_final_eps: As for DQN; used without noisy layers only.
@@ -54,38 +54,38 @@ class MASPRainbow(MASP, Rainbow):
         stats_window_size: As for DQN.
         tensorboard_log: As for DQN.
         policy_kwargs: As for DQN.
-        verbose: As for DQN; from 1 on, the buffer's memory is stated before learning starts.
-        seed: As for DQN; also of a random start of Σ.
+        verbose: As for DQN; from 1 on, also prints the buffer's memory before learning starts.
+        seed: As for DQN; also of a random initial Σ.
         device: As for DQN.
-        double_q: As for Rainbow; so are the next nine.
-        dueling: Give values and advantages streams of their own.
+        double_q: As for Rainbow, like the next nine.
+        dueling: Use separate streams for values and advantages.
         noisy: Explore by noise in the linear layers.
         distributional: Learn distributions of returns, C51.
-        prioritized_replay: Draw by loss, importance weights annealed.
-        n_atoms: Number of the distributions' atoms.
-        v_min: The lowest atom.
-        v_max: The highest atom.
-        noise_scale: σ₀, where the noisy layers' σ start.
+        prioritized_replay: Sample by loss, with annealed importance weights.
+        n_atoms: Number of atoms of the distributions.
+        v_min: Lowest atom.
+        v_max: Highest atom.
+        noise_scale: σ₀, initial scale of the noisy layers' σ.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
-        eta: η, weight of the penalty; may be a schedule; see `MASPDQN`.
-        meta_learning_rate: β of Σ's Adam; may be a schedule.
-        meta_interval: Updates for one outer step.
-        meta_average: Outer steps, each on batches of its own, whose gradients are averaged into
-            one step of Σ.
+        eta: η, weight of the penalty, or a schedule; see `MASPDQN`.
+        meta_learning_rate: β, learning rate of Σ's Adam, or a schedule.
+        meta_interval: Updates per outer step.
+        meta_average: Outer steps, each on its own batches, whose gradients are averaged into one
+            step of Σ.
         outer_batch_size: Decisions in an outer batch; ``batch_size`` if None.
-        meta_gradient: ``"exact"``, or ``"last_layer"``: only the part of the last layers of both
+        meta_gradient: ``"exact"``, or ``"last_layer"`` for only the part of the last layers of both
             streams, at less cost.
         penalty_reduction: ``"mean"`` or ``"sum"`` over actions.
         similarity: Form of Σ: ``"softmax"``, ``"softmax_diagonal"``, ``"sigmoid"``,
             ``"unconstrained"``, ``"low_rank"``, ``"kernel"``, ``"group_kernel"``, ``"state"``; the
             controls ``"fixed"``, ``"uniform"``, ``"identity"``, ``"overlap"``, ``"permuted"``; or a
-            `Similarity`, which is copied. Of thousands of actions: one that holds no matrix,
+            `Similarity`, which is copied. For thousands of actions, use a form without a matrix:
             ``"low_rank"`` or ``"group_kernel"``.
-        similarity_start: What a named form starts from: ``"uniform"``, ``"overlap"``,
+        similarity_start: Initial Σ of a named form: ``"uniform"``, ``"overlap"``,
             ``"identity"``, ``"permuted"``, ``"random"``, or a file that `save_similarity` wrote.
-        similarity_frozen: Keep Σ as it starts: the fixed controls.
-        similarity_learning: How Σ is found: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
+        similarity_frozen: Keep the initial Σ, as in the fixed controls.
+        similarity_learning: How Σ is learned: ``"meta"``, ``"meta_shared"``, ``"auxiliary"``, or a
             `SimilarityLearning` such as ``AuxiliaryHead(prior=0.5)``, which is copied.
         embedding_dim: Length of e_Σ, on which Q is conditioned; 0 for no conditioning.
         embedding: W_emb: ``"factored"``, fixed and random, or the paper's ``"dense"``, trained.
@@ -170,5 +170,5 @@ class MASPRainbow(MASP, Rainbow):
         cuda_graph: bool = False,
         overlap_updates: bool = False,
     ) -> None:
-        """Let `MASP` and `Rainbow` each take what is theirs."""
+        """Pass the arguments on to `MASP` and `Rainbow`."""
         super().__init__(**given(locals()))

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def scaled_noise(noise: Tensor) -> Tensor:
-    """``f(x) = sgn(x) √|x|``, which products of two factors are made of.
+    """``f(x) = sgn(x) √|x|``, applied to each factor of the noise.
 
     Source: arXiv 1706.10295, below equation 11.
     """
@@ -16,8 +16,8 @@ def scaled_noise(noise: Tensor) -> Tensor:
 class NoisyLinear(nn.Linear):
     """``y = (μ_w + σ_w ⊙ ε_out ε_inᵀ) x + μ_b + σ_b ⊙ ε_out``, with μ and σ learned.
 
-    The noise is drawn by `draw_noise` only and held until it is drawn again, so that all
-    evaluations in between are of one function. ``weight`` and ``bias`` are μ.
+    Noise is only drawn by `draw_noise` and held until it is drawn again, so that all evaluations
+    in between see the same function. ``weight`` and ``bias`` are μ.
 
     Args:
         in_features: Length of x.
@@ -31,7 +31,7 @@ class NoisyLinear(nn.Linear):
     noise_out: Tensor
 
     def __init__(self, in_features: int, out_features: int, noise_scale: float = 0.5) -> None:
-        """Start μ uniformly within ``±1/√in_features``, as the paper does, and draw noise."""
+        """Initialise μ uniformly within ``±1/√in_features``, as in the paper, and draw noise."""
         super().__init__(in_features, out_features)
         width = in_features**-0.5
         nn.init.uniform_(self.weight, -width, width)
@@ -43,7 +43,7 @@ class NoisyLinear(nn.Linear):
         self.draw_noise()
 
     def draw_noise(self) -> None:
-        """Draw both factors anew, from torch's own generator."""
+        """Draw both factors anew, from torch's default generator."""
         for factor in (self.noise_in, self.noise_out):
             factor.copy_(scaled_noise(factor.normal_()))
 
@@ -52,7 +52,7 @@ class NoisyLinear(nn.Linear):
 
         Args:
             inputs: x, shape ``(batch, in_features)``.
-            noise: Whether to apply the noise held, or use μ alone.
+            noise: Whether to apply the current noise, or use μ alone.
 
         Returns:
             Shape ``(batch, out_features)``.

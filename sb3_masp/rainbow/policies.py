@@ -1,4 +1,4 @@
-"""Rainbow's network and the policies that hold it, online and as target."""
+"""Rainbow's network, and the policies with it as online and target network."""
 
 from itertools import pairwise
 from typing import Any, cast
@@ -16,15 +16,15 @@ from sb3_masp.rainbow.noisy import NoisyLinear
 
 
 class NatureConvolutions(NatureCNN):
-    """The convolutions of SB3's Nature CNN: its linear layer moves into Rainbow's streams.
+    """The convolutions of SB3's Nature CNN, whose linear layer moves into Rainbow's streams.
 
     Args:
-        observation_space: Of images, channels first.
+        observation_space: Space of images, channels first.
         normalized_image: As for `NatureCNN`.
     """
 
     def __init__(self, observation_space: spaces.Box, normalized_image: bool = False) -> None:
-        """Build the network and take its linear layer off."""
+        """Build the network and remove its linear layer."""
         super().__init__(observation_space, 1, normalized_image)
         self._features_dim = cast(nn.Linear, self.linear[0]).in_features
         del self.linear
@@ -39,31 +39,32 @@ class Stream(nn.Sequential):
     """Linear layers, noisy or not, with activations in between."""
 
     def forward(self, features: Tensor, noise: bool = True) -> Tensor:
-        """Return the last layer's output, with the noise held or without."""
+        """Return the last layer's output, with the current noise or without."""
         for layer in self:
             features = layer(features, noise) if isinstance(layer, NoisyLinear) else layer(features)
         return features
 
 
 class RainbowNetwork(sb3.QNetwork):
-    """Features, then streams of values and advantages, to distributions of returns.
+    """Maps features, through streams of values and advantages, to distributions of returns.
 
-    Called with observations it gives Q(s, ·), and with all three parts off it is SB3's Q-network.
+    Calling it on observations gives Q(s, ·). Without noisy layers, dueling and distributions, it is
+    SB3's Q-network.
 
     Args:
         observation_space: Observation space.
         action_space: Action space.
         features_extractor: Turns observations into features.
-        features_dim: Their number.
+        features_dim: Number of features.
         net_arch: Sizes of each stream's hidden layers.
-        activation_fn: Between the layers.
+        activation_fn: Activation between the layers.
         normalize_images: Whether images are divided by 255.
         noisy: Whether linear layers are noisy (arXiv 1706.10295).
-        dueling: Whether values have a stream of their own (arXiv 1511.06581).
+        dueling: Whether values have a separate stream (arXiv 1511.06581).
         distributional: Whether returns are distributions (arXiv 1707.06887).
-        n_atoms: Number of the distributions' atoms.
-        v_min: The lowest atom, a return.
-        v_max: The highest.
+        n_atoms: Number of atoms of the distributions.
+        v_min: Lowest atom, a return.
+        v_max: Highest atom.
         noise_scale: σ₀ of the noisy layers.
     """
 
@@ -110,11 +111,11 @@ class RainbowNetwork(sb3.QNetwork):
             self.values = self._stream(self.n_atoms)
 
     def forward(self, obs: PyTorchObs, noise: bool = True) -> Tensor:
-        """Return Q(s, ·), shape ``(batch, actions)``, with the noise held or without."""
+        """Return Q(s, ·), shape ``(batch, actions)``, with the current noise or without."""
         return self.expected_values(self.logits(obs, noise))
 
     def logits(self, obs: PyTorchObs, noise: bool = True) -> Tensor:
-        """Return the logits of Z(s, ·), shape ``(batch, actions, atoms)``; else Q as one atom."""
+        """Return the logits of Z(s, ·), shape ``(batch, actions, atoms)``; or Q as one atom."""
         features = self.extract_features(obs, self.features_extractor)
         shape = (len(features), -1, self.n_atoms)
         advantages = self.advantages.forward(features, noise).view(shape)
@@ -123,14 +124,14 @@ class RainbowNetwork(sb3.QNetwork):
         return dueling(self.values.forward(features, noise).view(shape), advantages)
 
     def expected_values(self, logits: Tensor) -> Tensor:
-        """Return Q from what `logits` gave: the means of the distributions."""
+        """Return Q from the result of `logits`: the means of the distributions."""
         if not self.distributional:
             return logits.squeeze(2)
         means: Tensor = logits.softmax(dim=2) @ self.support
         return means
 
     def draw_noise(self) -> None:
-        """Draw the noise of all layers anew."""
+        """Draw new noise for all layers."""
         for module in self.modules():
             if isinstance(module, NoisyLinear):
                 module.draw_noise()
@@ -146,13 +147,13 @@ class RainbowNetwork(sb3.QNetwork):
         return Stream(*hidden, self._linear(last, n_outputs))
 
     def _linear(self, n_inputs: int, n_outputs: int) -> nn.Linear:
-        """A linear layer, noisy if asked for."""
+        """A linear layer, noisy if the network is."""
         if self.noisy:
             return NoisyLinear(n_inputs, n_outputs, self.noise_scale)
         return nn.Linear(n_inputs, n_outputs)
 
     def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> Tensor:
-        """Return the greedy actions; under fresh noise unless ``deterministic``."""
+        """Return the greedy actions, with new noise unless ``deterministic``."""
         if not deterministic:
             self.draw_noise()
         return self.forward(observation, noise=not deterministic).argmax(dim=1)
@@ -167,13 +168,13 @@ class RainbowNetwork(sb3.QNetwork):
 
 
 class MlpPolicy(sb3.DQNPolicy):
-    """SB3's DQN policy around Rainbow's networks.
+    """SB3's DQN policy with Rainbow's networks.
 
     Args:
-        args: As SB3's.
-        network_kwargs: Arguments of `RainbowNetwork` by keyword; a learner brings its own.
-        kwargs: As SB3's; Adam is fused and has Rainbow's ε, 1.5e-4, unless ``optimizer_kwargs`` say
-            otherwise.
+        args: As in SB3.
+        network_kwargs: Keyword arguments of `RainbowNetwork`; the learner sets them.
+        kwargs: As in SB3; Adam is fused and has Rainbow's ε, 1.5e-4, unless ``optimizer_kwargs``
+            say otherwise.
     """
 
     q_net: RainbowNetwork
@@ -185,10 +186,10 @@ class MlpPolicy(sb3.DQNPolicy):
         network_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Note what `make_q_net` needs, which SB3's constructor calls."""
+        """Store what `make_q_net` needs, since SB3's constructor calls it."""
         self.network_kwargs = network_kwargs or {}
         if kwargs.get("optimizer_class", th.optim.Adam) is th.optim.Adam:
-            # Fused, as the parameters are millions: a third of the time of torch's default.
+            # Fused, since with millions of parameters it takes a third of the default's time.
             chosen = kwargs.get("optimizer_kwargs") or {}
             kwargs["optimizer_kwargs"] = {"eps": 1.5e-4, "fused": True} | chosen
         super().__init__(*args, **kwargs)
@@ -199,7 +200,7 @@ class MlpPolicy(sb3.DQNPolicy):
         super()._build(lr_schedule)
 
     def make_q_net(self) -> RainbowNetwork:
-        """Return a network of its own, for values or for targets."""
+        """Return a new network, for values or for targets."""
         net_args = self._update_features_extractor(self.net_args, features_extractor=None)
         return RainbowNetwork(**net_args).to(self.device)
 
@@ -209,12 +210,12 @@ class MlpPolicy(sb3.DQNPolicy):
 
 
 class CnnPolicy(MlpPolicy, sb3.CnnPolicy):
-    """The same for images: Nature's convolutions, then streams with one hidden layer of 512.
+    """`MlpPolicy` for images: Nature's convolutions, then streams with a hidden layer of 512.
 
     Args:
-        args: As SB3's.
+        args: As in SB3.
         net_arch: Sizes of each stream's hidden layers; SB3's choice for other extractors if None.
-        features_extractor_class: As SB3's.
+        features_extractor_class: As in SB3.
         kwargs: As for `MlpPolicy`.
     """
 
@@ -234,4 +235,4 @@ class CnnPolicy(MlpPolicy, sb3.CnnPolicy):
 
 
 class MultiInputPolicy(MlpPolicy, sb3.MultiInputPolicy):
-    """The same for Dict observations."""
+    """`MlpPolicy` for Dict observations."""

@@ -27,14 +27,14 @@ NETWORK_SETTINGS = (
     "v_max",
     "noise_scale",
 )
-"""Arguments of the learner that are its network's."""
+"""Arguments of the learner that are passed to its network."""
 
 RAINBOW_POLICIES: dict[type[sb3.DQNPolicy], type[sb3.DQNPolicy]] = {
     sb3.MlpPolicy: MlpPolicy,
     sb3.CnnPolicy: CnnPolicy,
     sb3.MultiInputPolicy: MultiInputPolicy,
 }
-"""SB3's policies and ours that stand for them, where a script names the class."""
+"""Maps SB3's policy classes to Rainbow's, which replace them when given as a class."""
 
 
 class Rainbow(MacroLearner, DQN):
@@ -42,16 +42,16 @@ class Rainbow(MacroLearner, DQN):
 
     Each of the six is switched off by one argument: ``double_q=False``, ``dueling=False``,
     ``noisy=False`` (which brings back DQN's ε-greedy exploration), ``distributional=False``,
-    ``n_steps=1``, ``prioritized_replay=False``. On macro environments rewards within a decision are
-    discounted step by step and the bootstrap by γ^τ.
+    ``n_steps=1``, ``prioritized_replay=False``. On macro environments, rewards within a decision
+    are discounted per primitive step and the bootstrap by γ^τ.
 
-    With all six off, it is SB3's DQN, weight for weight, if the rest is DQN's too: its
-    hyper-parameters, ``clip_rewards=False``, and in ``policy_kwargs`` its Adam,
+    With all six off, it equals SB3's DQN, weight for weight, if all else is DQN's too: its
+    hyper-parameters, ``clip_rewards=False`` and, in ``policy_kwargs``, its Adam,
     ``optimizer_kwargs={"eps": 1e-8, "fused": False}``, and for images its network,
     ``features_extractor_class=NatureCNN``.
 
-    Defaults are those of Hessel et al. (2018), table 1 and appendix; what the paper counts in
-    frames, at four a step, stands here in steps, and a decision of a macro environment counts as
+    The defaults are those of Hessel et al. (2018), table 1 and appendix. What the paper counts in
+    frames, four per step, is given here in steps, and a decision of a macro environment counts as
     one:
 
     ==================================  ==========================================================
@@ -60,34 +60,34 @@ class Rainbow(MacroLearner, DQN):
     batch, γ, n                         32, 0.99, 3
     target network                      copied every 8,000 steps (32,000 frames)
     distributions                       51 atoms within −10..10
-    noisy layers                        σ₀ = 0.5, no ε-greedy beside
+    noisy layers                        σ₀ = 0.5, no ε-greedy exploration
     replay                              1,000,000 decisions, prioritised with α = 0.5 and β from
-                                        0.4 to 1 as learning goes on
+                                        0.4 to 1 over the run
     rewards                             clipped to [−1, 1] in games (``clip_rewards``)
     network                             Nature's convolutions, streams of 512 hidden units
     ==================================  ==========================================================
 
-    Two differ: gradients are clipped at norm 10, as SB3's DQN does; and without noisy layers ε
-    falls to 0.01 over SB3's share of the run, not over the first 250,000 frames. Priorities are the
+    Two differ: gradients are clipped at norm 10, as in SB3's DQN; and without noisy layers, ε falls
+    to 0.01 over SB3's share of the run, not over the first 250,000 frames. Priorities are the
     losses, Kullback-Leibler divergences, as in the paper.
 
     Args:
         policy: ``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a class.
         env: The environment, or its id.
         learning_rate: As for DQN.
-        buffer_size: Capacity in decisions; a million of Breakout's take 0.7 GiB, compressed.
-        learning_starts: Decisions, drawn at random, before the first update.
+        buffer_size: Capacity in decisions; a million take 0.7 GiB on Breakout, compressed.
+        learning_starts: Random decisions before the first update.
         batch_size: Decisions in a batch.
         tau: As for DQN.
         gamma: γ, the discount of one *step* (primitive), not of a decision.
-        train_freq: When to train: ``(4, "decision")`` after every 4 decisions, however many
-            environments take them; ``4`` or ``(4, "step")``, as for DQN, after 4 vectorised steps,
-            in each of which every environment takes one decision.
+        train_freq: When to train: ``(4, "decision")`` is every 4 decisions, over all environments;
+            ``4`` or ``(4, "step")`` is every 4 vectorised steps, as for DQN, in each of which every
+            environment takes a decision.
         gradient_steps: As for DQN.
         replay_buffer_class: `MacroReplayBuffer` if None.
         replay_buffer_kwargs: Further arguments of the buffer.
-        optimize_memory_usage: Changes nothing: each observation is stored once anyway.
-        n_steps: n, decisions in a return.
+        optimize_memory_usage: Has no effect: each observation is stored once anyway.
+        n_steps: n, decisions in an n-step return.
         target_update_interval: Decisions between updates of the target network.
         exploration_fraction: As for DQN; used without noisy layers only.
         exploration_initial_eps: As for DQN; used without noisy layers only.
@@ -96,20 +96,20 @@ class Rainbow(MacroLearner, DQN):
         stats_window_size: As for DQN.
         tensorboard_log: As for DQN.
         policy_kwargs: As for DQN.
-        verbose: As for DQN; from 1 on, the buffer's memory is stated before learning starts.
+        verbose: As for DQN; from 1 on, also prints the buffer's memory before learning starts.
         seed: As for DQN.
         device: As for DQN.
         double_q: Let the online network choose the target's action (arXiv 1509.06461).
-        dueling: Give values and advantages streams of their own (arXiv 1511.06581).
+        dueling: Use separate streams for values and advantages (arXiv 1511.06581).
         noisy: Explore by noise in the linear layers (arXiv 1706.10295), drawn anew for every
             update and every action; ``predict(deterministic=True)`` acts without it.
         distributional: Learn distributions of returns, C51 (arXiv 1707.06887).
-        prioritized_replay: Draw by loss (arXiv 1511.05952), importance weights annealed.
-        n_atoms: Number of the distributions' atoms.
-        v_min: The lowest atom. Returns below it are taken for it, so where rewards are not
-            clipped, set both ends to what discounted returns can be.
-        v_max: The highest atom.
-        noise_scale: σ₀, where the noisy layers' σ start.
+        prioritized_replay: Sample by loss (arXiv 1511.05952), with annealed importance weights.
+        n_atoms: Number of atoms of the distributions.
+        v_min: Lowest atom. Returns below it are clipped to it, so if rewards are not clipped, set
+            both ends to the range of discounted returns.
+        v_max: Highest atom.
+        noise_scale: σ₀, initial scale of the noisy layers' σ.
         clip_rewards: Clip each primitive's reward to [-1, 1] before discounting; None does so
             for MacroALE and MacroRetro, whose rewards are game scores.
         cuda_graph: As for `MASPDQN`.
@@ -174,7 +174,7 @@ class Rainbow(MacroLearner, DQN):
         cuda_graph: bool = False,
         overlap_updates: bool = False,
     ) -> None:
-        """Give the network what is its own, and `MacroLearner` and DQN the rest."""
+        """Pass the network its settings, and `MacroLearner` and DQN the rest."""
         arguments = given(locals())
         network = {name: arguments.pop(name) for name in NETWORK_SETTINGS}
         require_setting("n_atoms", n_atoms, n_atoms >= 2, "2, 3, 4, ...")
@@ -187,7 +187,7 @@ class Rainbow(MacroLearner, DQN):
 
     @property
     def _is_sb3s(self) -> bool:
-        """Whether the network has no part of Rainbow's, which leaves SB3's DQN."""
+        """Whether the network has none of Rainbow's parts, which leaves SB3's DQN."""
         return not (self.q_net.noisy or self.q_net.dueling or self.q_net.distributional)
 
     @property
@@ -201,22 +201,22 @@ class Rainbow(MacroLearner, DQN):
         return self.q_net_target
 
     def _setup_model(self) -> None:
-        """Build DQN's parts; noisy networks explore by themselves."""
+        """Build DQN; noisy networks explore without ε."""
         super()._setup_model()
         if self.q_net.noisy:
             self.exploration_schedule = ConstantSchedule(0.0)
 
     def _buffer_settings(self) -> dict[str, Any]:
-        """Arguments of the buffer that are this learner's."""
+        """Buffer arguments that follow from the learner's settings."""
         settings = super()._buffer_settings()
         return settings and {"priority_exponent": 0.5} | settings
 
     def _begin_update(self) -> None:
-        """Draw the noise of both networks, held for all of the update."""
+        """Draw the noise of both networks, held for the whole update."""
         self._run(self._draw_noise)
 
     def _draw_noise(self) -> None:
-        """The same, on the device."""
+        """The device part of `_begin_update`."""
         self.q_net.draw_noise()
         self.q_net_target.draw_noise()
 
@@ -240,13 +240,13 @@ class Rainbow(MacroLearner, DQN):
         return TDLoss(weighted.mean(), q_values, losses.detach(), expected)
 
     def _selection_values(self, batch: MacroReplaySamples, next_logits: Tensor) -> Tensor:
-        """Values whose maximum picks a′: the online network's, or the target's own."""
+        """Values whose argmax is a′: the online network's, or the target's own."""
         if self.double_q:
             return self.q_net.forward(batch.next_observations)
         return self.q_net_target.expected_values(next_logits)
 
     def _targets(self, batch: MacroReplaySamples, next_logits: Tensor) -> Tensor:
-        """Distribution of ``R + γ^τ Z⁻(s′, a′)``, or this value as one atom."""
+        """Distribution of ``R + γ^τ Z⁻(s′, a′)``, or its value as one atom."""
         discounts = self.gamma if batch.discounts is None else batch.discounts
         if not self.q_net.distributional:
             return batch.rewards + (1 - batch.dones) * discounts * next_logits
@@ -255,7 +255,7 @@ class Rainbow(MacroLearner, DQN):
 
 
 def _ours(policy: type[sb3.DQNPolicy]) -> type[MlpPolicy]:
-    """The policy with Rainbow's network that stands for one of SB3's.
+    """The policy with Rainbow's network that replaces one of SB3's.
 
     Raises:
         LearnerSettingError: There is none.

@@ -1,4 +1,4 @@
-"""Σ, one form a file; what it starts from, how it fares, and how it is stored."""
+"""Forms of Σ, one per file; what they start from, their diagnostics, and how they are stored."""
 
 from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 from sb3_masp.similarity.factored import FactoredSimilarity, Factors

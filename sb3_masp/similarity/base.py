@@ -1,4 +1,4 @@
-"""Similarity: what every form of Σ offers."""
+"""Similarity: the interface of all forms of Σ."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
@@ -18,37 +18,37 @@ class SimilarityError(MacroGymError, ValueError):
 class Similarity(nn.Module, ABC):
     """Σ: how much of each action's value the others should explain.
 
-    Calling it gives the matrix, shape ``(actions, actions)``, differentiable with respect to its
-    parameters. A form is one subclass that names itself in ``form`` and defines `forward`; from
-    then on it is known by that name to the learners and to `load_similarity`.
+    Calling it returns the matrix, shape ``(actions, actions)``, differentiable with respect to its
+    parameters. A form is a subclass that sets its name in ``form`` and defines `forward`; the
+    learners and `load_similarity` then know it by that name.
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``.
+        initial: Initial matrix, shape ``(actions, actions)``.
 
     Raises:
         SimilarityError: ``initial`` is not a finite square matrix of at least two actions.
     """
 
     form: ClassVar[str]
-    """Its name."""
+    """Name of the form."""
 
     all_actions: Tensor
     start_matrix: Tensor
 
     reaches_identity: ClassVar[bool] = False
-    """Whether it can come near identity, at which the penalty vanishes."""
+    """Whether it can come near the identity, at which the penalty vanishes."""
 
     reads_features: ClassVar[bool] = False
-    """Whether it is another matrix in each state; then it also defines `read` and `at`."""
+    """Whether it depends on the state; then it also defines `read` and `at`."""
 
     holds_matrix: ClassVar[bool] = True
-    """Whether learning with it takes A² numbers; if not, it defines `mixer` and `rows` without."""
+    """Whether learning takes A² numbers; if not, it defines `mixer` and `rows` without a matrix."""
 
     takes_start: ClassVar[bool] = True
-    """Whether it starts where it is told to; controls know their own matrix."""
+    """Whether it uses the initial matrix; controls have their own."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the form known by its name.
+        """Register the form by its name.
 
         Raises:
             SimilarityError: Another class has this name.
@@ -57,7 +57,7 @@ class Similarity(nn.Module, ABC):
         register(SIMILARITIES, cls, "form")
 
     def __init__(self, initial: Tensor) -> None:
-        """Check the start and keep it, to tell later how far Σ has moved."""
+        """Check the initial matrix and store the number of actions."""
         super().__init__()
         if initial.ndim != 2 or initial.shape[0] != initial.shape[1] or len(initial) < 2:
             raise SimilarityError(
@@ -76,9 +76,9 @@ class Similarity(nn.Module, ABC):
         """Build the form for the actions of an environment.
 
         Args:
-            initial: The matrix to start from, shape ``(actions, actions)``.
-            macro_set: What the actions are, if the environment has macros.
-            seed: Of what the form draws.
+            initial: Initial matrix, shape ``(actions, actions)``.
+            macro_set: The environment's macros, if it has any.
+            seed: Seed of what the form draws.
         """
         return cls(initial)
 
@@ -87,14 +87,14 @@ class Similarity(nn.Module, ABC):
         """Return Σ, shape ``(actions, actions)``."""
 
     def read(self, n_features: int) -> None:
-        """Learn how many features of a state `at` will get; for forms that read them."""
+        """Set the number of state features that `at` will get; for forms that read them."""
 
     def at(self, features: Tensor | None = None) -> Tensor:
-        """Return Σ where the agent is; the same everywhere, unless a form says otherwise.
+        """Return Σ in the given states; the same in all, unless a form says otherwise.
 
         Args:
-            features: What the network's last layers are given in some states, without a graph,
-                shape ``(batch, features)``; None if the form does not read them.
+            features: Inputs of the network's last layers in some states, detached, shape
+                ``(batch, features)``; None if the form does not read them.
 
         Returns:
             Σ, shape ``(actions, actions)``, or one for each state, ``(batch, actions, actions)``.
@@ -103,10 +103,10 @@ class Similarity(nn.Module, ABC):
         return similarity
 
     def mixer(self, features: Tensor | None = None) -> Mixer:
-        """Return ``x ↦ Σx`` where the agent is, which is all that learning needs of Σ.
+        """Return ``x ↦ Σx`` in the given states, which is all that learning needs of Σ.
 
-        What it takes of the parameters it takes here, once, with a graph if gradients are enabled
-        here. Forms that can do it without the matrix do.
+        Parameters are read once, in this call, with a graph if gradients are enabled in it. Forms
+        that do not need the matrix override this.
 
         Args:
             features: As for `at`.
@@ -119,24 +119,24 @@ class Similarity(nn.Module, ABC):
 
     @property
     def is_learned(self) -> bool:
-        """Whether there is anything to learn."""
+        """Whether any parameter is learned."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     def settings(self) -> dict[str, Any]:
-        """What a file keeps beside parameters and buffers to build it again: plain JSON."""
+        """Plain JSON that a file needs besides parameters and buffers to rebuild the form."""
         return {}
 
     @classmethod
     def restored(cls, similarity: Tensor, settings: dict[str, Any]) -> Self:
-        """Build it from a file's Σ and `settings`; parameters and buffers are loaded after."""
+        """Build it from a file's Σ and `settings`; parameters and buffers are loaded afterwards."""
         return cls(similarity, **settings)
 
     def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> "Similarity":
-        """Build the same form with the same settings on a matrix over other actions.
+        """Build the same form with the same settings for other actions.
 
         Args:
-            initial: The matrix to start from, shape ``(actions, actions)``.
-            macro_set: What the other actions are.
+            initial: Initial matrix, shape ``(actions, actions)``.
+            macro_set: Macro set of the other actions.
         """
         settings = self.settings()
         if settings:
@@ -144,25 +144,25 @@ class Similarity(nn.Module, ABC):
         return type(self).for_actions(initial, macro_set)
 
     def keep_start(self) -> None:
-        """Remember Σ as it is now: at the end of the construction, and where a run starts."""
+        """Remember the current Σ as the start: after construction, and where a run starts."""
         self.register_buffer("start_matrix", self().detach().clone())
 
     @property
     def start(self) -> Tensor:
-        """Σ as it was at first, shape ``(actions, actions)``."""
+        """The initial Σ, shape ``(actions, actions)``."""
         return self.start_rows(self.all_actions)
 
     def rows(self, actions: Tensor) -> Tensor:
         """Return some rows of Σ, shape ``(rows, actions)``.
 
         Args:
-            actions: Those whose rows are wanted, shape ``(rows,)``.
+            actions: Actions whose rows to return, shape ``(rows,)``.
         """
         similarity: Tensor = self()
         return similarity[actions]
 
     def start_rows(self, actions: Tensor) -> Tensor:
-        """Return some rows of Σ as it was at first, as `rows` does those of now."""
+        """Return some rows of the initial Σ, as `rows` does for the current one."""
         return self.start_matrix[actions]
 
 
@@ -171,7 +171,7 @@ SIMILARITIES: dict[str, type[Similarity]] = {}
 
 
 def register(known: dict[str, type[Any]], cls: type[Any], attribute: str) -> None:
-    """Make a class known by the name that it gives itself in an attribute, if it does.
+    """Register a class by the name in an attribute of its own, if it has one.
 
     Raises:
         SimilarityError: Another class has this name.
@@ -185,7 +185,7 @@ def register(known: dict[str, type[Any]], cls: type[Any], attribute: str) -> Non
             f"{cls.__qualname__} calls its {attribute} {name!r}, which is the name of "
             f"{taken.__module__}.{taken.__qualname__}; choose another"
         )
-    known[name] = cls  # A notebook may define its class again.
+    known[name] = cls  # A notebook may redefine its class.
 
 
 def off_diagonal(matrix: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Σ over what macros look like: learned on some, it holds for others too."""
+"""Σ from features of macros: what is learned on some macros applies to others too."""
 
 from abc import abstractmethod
 from typing import Any, Self
@@ -11,19 +11,19 @@ from sb3_masp.similarity.features import macro_features, primitive_columns
 
 
 class DescribedSimilarity(Similarity):
-    """Σ as a function of the features of the actions' primitives, which is what is learned.
+    """Σ as a learned function of the features of the actions' primitives.
 
     A form is a subclass that defines `carried_to`.
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``.
-        macro_set: What the actions are.
-        entropy_floor: Of each row, as a share of the entropy of a uniform one, in (0, 1): at h
-            an action has no fewer than ``(A−1)^h`` neighbours in effect.
+        initial: Initial matrix, shape ``(actions, actions)``.
+        macro_set: The environment's macros.
+        entropy_floor: Least entropy of each row as a share of a uniform row's, in (0, 1): at h, an
+            action effectively has at least ``(A−1)^h`` neighbours.
 
     Raises:
-        SimilarityError: ``entropy_floor`` is out of range, or the macro set is of another number
-            of actions.
+        SimilarityError: ``entropy_floor`` is out of range, or the macro set has another number of
+            actions.
     """
 
     features: Tensor
@@ -48,7 +48,7 @@ class DescribedSimilarity(Similarity):
         """Build it for the macros of an environment.
 
         Raises:
-            SimilarityError: It has none.
+            SimilarityError: The environment has none.
         """
         if macro_set is None:
             raise SimilarityError(
@@ -59,17 +59,17 @@ class DescribedSimilarity(Similarity):
 
     @abstractmethod
     def carried_to(self, macro_set: MacroSet) -> Self:
-        """Return what was learned over other macros, primitives matched by name.
+        """Return what was learned, applied to other macros, with primitives matched by name.
 
         Args:
             macro_set: Other macros, over some or all of the same primitives in any order.
 
         Raises:
-            SimilarityError: It has primitives that nothing was learned of.
+            SimilarityError: It has primitives about which nothing was learned.
         """
 
     def settings(self) -> dict[str, Any]:
-        """The macros and the entropy's floor; from a file there is nothing to fit."""
+        """The macros and the entropy floor; a file's parameters need no fit."""
         macros = {"primitives": self.macro_set.primitives, "macros": self.macro_set.macros}
         return {"macro_set": macros, "entropy_floor": self.entropy_floor, "fit_steps": 0}
 
@@ -82,7 +82,7 @@ class DescribedSimilarity(Similarity):
         """Fit the same form with the same settings to another matrix.
 
         Raises:
-            SimilarityError: There are no macros.
+            SimilarityError: ``macro_set`` is None.
         """
         if macro_set is None:
             return type(self).for_actions(initial)
@@ -91,7 +91,7 @@ class DescribedSimilarity(Similarity):
         return type(self)(initial, **settings)
 
     def _columns_of(self, macro_set: MacroSet) -> Tensor:
-        """Columns of our features that stand for those of other macros, in their order.
+        """Columns of our features that correspond to those of other macros, in their order.
 
         Raises:
             SimilarityError: They have primitives that ours lack.

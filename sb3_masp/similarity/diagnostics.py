@@ -1,7 +1,7 @@
 """What can go wrong with Σ: a figure, a threshold, and the argument to change.
 
-Figures are what the log shows under their names. Thresholds are ours; they are where a run has
-something to look at, not where it is lost.
+Figures are named as in the log. Thresholds are ours: beyond them, a run should be looked at, but is
+not lost.
 """
 
 import math
@@ -17,40 +17,40 @@ MOST_PULL = 9.0
 """Pull at which differences between actions keep a tenth of their size."""
 
 LEAST_AGREEMENT = 0.01
-"""Mean cosine between meta-gradients at which they are noise; .03 was seen early in training."""
+"""Mean cosine between meta-gradients below which they are noise; .03 occurs early in training."""
 
 GRADIENTS = 50
-"""Meta-gradients from which their agreement is told."""
+"""Number of meta-gradients from which their agreement is reported."""
 
 
 class Agreement(nn.Module):
     """Whether gradients point the same way: the mean cosine between any two of them.
 
     Args:
-        size: Numbers in a gradient.
+        size: Size of a gradient.
     """
 
     total: Tensor
     count: Tensor
 
     def __init__(self, size: int) -> None:
-        """Begin with none."""
+        """Start without gradients."""
         super().__init__()
         self.register_buffer("total", th.zeros(size))
         self.register_buffer("count", th.zeros((), dtype=th.int64))
 
     def add(self, gradients: Sequence[Tensor]) -> None:
-        """Count one more, given in parts; one of zeros points nowhere and is left out."""
+        """Add a gradient, given in parts; a zero gradient has no direction and is left out."""
         gradient = th.cat([part.detach().flatten() for part in gradients])
         norm = gradient.norm()
-        points = norm > 0  # never asked on the host, which would wait for the device
+        points = norm > 0  # never read on the host, which would wait for the device
         self.total += gradient / norm.where(points, 1.0)
         self.count += points
 
     def told(self) -> dict[str, float]:
-        """``meta/cosine``, the mean cosine of `GRADIENTS` gradients or more, and begin anew.
+        """Return ``meta/cosine``, the mean cosine of at least `GRADIENTS` gradients; start over.
 
-        Nothing, and go on counting, while there are fewer.
+        With fewer, return nothing and keep counting.
         """
         count = int(self.count)
         if count < GRADIENTS:
@@ -62,19 +62,19 @@ class Agreement(nn.Module):
 
 
 def penalty_pull(penalty: float, eta: float, n_actions: int, reduction: Reduction) -> float:
-    """How hard the penalty pulls at an action's value, beside the error that pulls it back.
+    """Strength of the penalty's pull on an action's value, relative to the TD error's.
 
-    Where all actions are tried alike and Σ is uniform, the squared TD error pulls at a value with
-    its distance from the target, and the penalty with 2η (A/(A − 1))² times its distance from the
-    mean (times A for the sum over actions), so differences end up at 1/(1 + pull) of their size.
-    Huber's loss pulls with 1 at most, so where values lie further apart the penalty has the more
-    ease.
+    If all actions are tried equally and Σ is uniform, the squared TD error pulls a value by its
+    distance from the target, and the penalty by 2η (A/(A − 1))² times its distance from the mean
+    (times A for the sum over actions), so that differences shrink to 1/(1 + pull) of their size.
+    The Huber loss pulls by 1 at most, so where values are further apart, the penalty is relatively
+    stronger.
 
     Args:
         penalty: Mean of the penalty; its root is the spread of Q that the penalty sees.
         eta: η.
         n_actions: A.
-        reduction: The penalty's, over actions.
+        reduction: Reduction of the penalty over actions.
     """
     count = n_actions if reduction == "sum" else 1
     others = n_actions / (n_actions - 1)  # a gap to the mean of the others, per gap to that of all
@@ -89,17 +89,17 @@ def findings(
     eta: float,
     reduction: Reduction,
 ) -> dict[str, str]:
-    """What is to be warned of, by name.
+    """Warnings to give, by name.
 
     Args:
-        figures: What the log shows; those that are missing are not judged.
-        collapsed: To what Σ has collapsed, if it has.
-        remedy: What to change then.
+        figures: What the log shows; missing figures are not judged.
+        collapsed: What Σ has collapsed to, if it has.
+        remedy: What to change in that case.
         eta: η.
-        reduction: The penalty's, over actions.
+        reduction: Reduction of the penalty over actions.
 
     Returns:
-        Sentences that say the figure, its threshold, what it means, and the argument to change.
+        Sentences with the figure, its threshold, what it means, and the argument to change.
     """
     found = {}
     if collapsed == "identity":

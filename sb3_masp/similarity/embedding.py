@@ -1,7 +1,7 @@
-"""e_Σ = W_emb·vec(Σ): a few numbers that tell the Q-network which Σ is in force.
+"""e_Σ = W_emb·vec(Σ): the embedding of Σ on which Q-networks are conditioned.
 
-Numbers that are the same in every state act as biases. At first they are about 1/dim each, so that
-under Adam, which moves all weights alike, they move values together as one bias does.
+Inputs that are the same in every state act as biases. At first they are about 1/dim each, so that
+under Adam, which moves all weights alike, all of them together move values as a single bias does.
 """
 
 from abc import ABC, abstractmethod
@@ -16,29 +16,29 @@ Embedding = Literal["factored", "dense"]
 
 
 class SimilarityEmbedding(nn.Module, ABC):
-    """``e_Σ = W_emb·vec(Σ)`` of the Σ that it was shown last.
+    """``e_Σ = W_emb·vec(Σ)`` of the Σ that it was last shown.
 
     Args:
-        n_actions: A.
+        n_actions: A, the number of actions.
         dim: Length of e_Σ.
     """
 
     shown: Tensor
-    """What it keeps of that Σ; a target network's is of its own time."""
+    """What it keeps of that Σ; a target network's is as of its last update."""
 
     @abstractmethod
     def show(self, similarity: Similarity) -> None:
-        """Look at Σ as it is now."""
+        """Take over the current Σ."""
 
 
 class FactoredEmbedding(SimilarityEmbedding):
-    """W_emb with rows of rank one, fixed at random: ``e_i = u_iᵀ Σ v_i``.
+    """W_emb with fixed random rows of rank one: ``e_i = u_iᵀ Σ v_i``.
 
-    It holds 2·dim·A numbers where a dense W_emb holds dim·A², is not trained, and needs no matrix,
-    since Σv is what Σ mixes v to. Of Σ it keeps e_Σ.
+    It holds 2·dim·A numbers instead of a dense W_emb's dim·A², is not trained, and does not need
+    the matrix, since mixing v gives Σv. Of Σ it keeps e_Σ.
 
     Args:
-        n_actions: A.
+        n_actions: A, the number of actions.
         dim: Length of e_Σ.
     """
 
@@ -46,7 +46,7 @@ class FactoredEmbedding(SimilarityEmbedding):
     right: Tensor
 
     def __init__(self, n_actions: int, dim: int) -> None:
-        """Draw u and v from normals."""
+        """Draw u and v from normal distributions."""
         super().__init__()
         self.register_buffer("left", th.randn(dim, n_actions) / dim)
         self.register_buffer("right", th.randn(dim, n_actions))
@@ -54,7 +54,7 @@ class FactoredEmbedding(SimilarityEmbedding):
 
     @th.no_grad()
     def show(self, similarity: Similarity) -> None:
-        """Keep e_Σ."""
+        """Compute and keep e_Σ."""
         self.shown.copy_((self.left * similarity.mix(self.right)).sum(dim=1))
 
     def forward(self) -> Tensor:
@@ -66,12 +66,12 @@ class DenseEmbedding(SimilarityEmbedding):
     """The paper's W_emb, trained with the network: dim·A² parameters. Of Σ it keeps the matrix.
 
     Args:
-        n_actions: A.
+        n_actions: A, the number of actions.
         dim: Length of e_Σ.
     """
 
     def __init__(self, n_actions: int, dim: int) -> None:
-        """Draw W_emb from a normal."""
+        """Draw W_emb from a normal distribution."""
         super().__init__()
         self.weight = nn.Parameter(th.randn(dim, n_actions * n_actions) / dim)
         self.register_buffer("shown", th.zeros(n_actions, n_actions))

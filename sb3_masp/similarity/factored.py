@@ -22,10 +22,10 @@ class Factors(NamedTuple):
 
 
 class FactoredSimilarity(Similarity):
-    """``Σ = M E``, or what is off its diagonal, with rows divided anew to sum to one.
+    """``Σ = M E``, or its off-diagonal part with rows normalised to sum to one.
 
-    A form is a subclass that defines `factors`. Values are mixed as ``M(Ex)``: 2·A·r operations a
-    row, and no A² numbers anywhere; the matrix is there for whoever calls for it.
+    A form is a subclass that defines `factors`. Values are mixed as ``M(Ex)``: 2·A·r operations per
+    row, and no A² numbers anywhere; the matrix is computed only on request.
     """
 
     holds_matrix = False
@@ -49,11 +49,11 @@ class FactoredSimilarity(Similarity):
         return self._rows(self.factors(), actions)
 
     def start_rows(self, actions: Tensor) -> Tensor:
-        """Return some rows of Σ as it was at first, shape ``(rows, actions)``."""
+        """Return some rows of the initial Σ, shape ``(rows, actions)``."""
         return self._rows(Factors(self.start_members, self.start_groups), actions)
 
     def mixer(self, features: Tensor | None = None) -> Mixer:
-        """Return ``x ↦ M(Ex)``, less what the diagonal gives where Σ has none."""
+        """Return ``x ↦ M(Ex)``, without the diagonal's part if Σ has no diagonal."""
         members, groups = self.factors()
         if self.has_diagonal:
             return lambda values: values @ groups.mT @ members.mT
@@ -61,13 +61,13 @@ class FactoredSimilarity(Similarity):
         return lambda values: (values @ groups.mT @ members.mT - own * values) / (1 - own)
 
     def keep_start(self) -> None:
-        """Remember M and E as they are now."""
+        """Remember the current M and E as the start."""
         members, groups = self.factors()
         self.register_buffer("start_members", members.detach().clone())
         self.register_buffer("start_groups", groups.detach().clone())
 
     def _rows(self, factors: Factors, actions: Tensor) -> Tensor:
-        """Some rows of the Σ of M and E."""
+        """Some rows of the Σ that M and E give."""
         rows = factors.members[actions] @ factors.groups
         if self.has_diagonal:
             return rows

@@ -1,4 +1,4 @@
-"""What a macro looks like in numbers, the same for any macro set over the same primitives."""
+"""Features of macros, the same for any macro set over the same primitives."""
 
 import torch as th
 from torch import Tensor
@@ -6,20 +6,20 @@ from torch import Tensor
 from macro_gym import MacroSet
 
 PARTS = 4
-"""Stretches of equal duration in which the order of a macro's primitives is told."""
+"""Parts of equal duration that encode the order of a macro's primitives."""
 
 
 def macro_features(macro_set: MacroSet) -> Tensor:
-    """Encode each action's primitives: how long, how much of which, and when.
+    """Encode each action's primitives: how many, which share of each, and when.
 
     Args:
-        macro_set: What the actions are, over P primitives.
+        macro_set: Macro set of the actions, over P primitives.
 
     Returns:
-        Features, shape ``(actions, 1 + P + PARTS·P)``. *Length*: a quarter of the logarithm to
-        base two of the primitives it runs. *Histogram*: each primitive's share of the action.
-        *Order*: in each quarter of the action, the share of each primitive less its share of the
-        whole; zero for an action that holds one primitive.
+        Features, shape ``(actions, 1 + P + PARTS·P)``. *Length*: a quarter of the base-2 logarithm
+        of the number of primitives that it runs. *Histogram*: each primitive's share of the action.
+        *Order*: in each quarter of the action, the share of each primitive minus its share of the
+        whole; zero for an action that repeats one primitive.
     """
     shares = th.stack([_shares(macro_set, action) for action in range(macro_set.n_actions)])
     histogram = shares.mean(dim=1, keepdim=True)
@@ -31,11 +31,11 @@ def macro_features(macro_set: MacroSet) -> Tensor:
 
 
 def primitive_columns(positions: list[int], n_primitives: int) -> Tensor:
-    """Columns of the features of some primitives, and of length, among those of all.
+    """Columns of the features of some primitives, and of the length, among those of all.
 
     Args:
-        positions: The primitives, in the order that is wanted.
-        n_primitives: All primitives, P.
+        positions: The primitives, in the requested order.
+        n_primitives: P, the number of all primitives.
 
     Returns:
         Indices, shape ``(1 + (1 + PARTS)·len(positions),)``.
@@ -47,7 +47,7 @@ def primitive_columns(positions: list[int], n_primitives: int) -> Tensor:
 def _shares(macro_set: MacroSet, action: int) -> Tensor:
     """Share of each primitive in each part of an action, shape ``(PARTS, primitives)``."""
     sequence = th.tensor(macro_set.expand(action))
-    # A primitive that lies across the border of two parts counts in both by its share.
+    # A primitive across the border of two parts counts in both by its share.
     begins = th.arange(len(sequence)) * PARTS / len(sequence)
     ends = begins + PARTS / len(sequence)
     parts = th.arange(PARTS)[:, None]

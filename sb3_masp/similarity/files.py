@@ -1,4 +1,4 @@
-"""Σ on disk: safetensors, with what is needed to know whose Σ it is."""
+"""Σ on disk: safetensors, with metadata on its actions and origin."""
 
 import hashlib
 import json
@@ -19,27 +19,27 @@ from sb3_masp.similarity.base import SIMILARITIES, Similarity, SimilarityError
 
 SCHEMA = "2"
 READABLE = ("1", SCHEMA)
-"""Schema 1 says nothing of the macros, the environment, the frames and the learner."""
+"""Schema 1 lacks the macros, the environment, the frames and the learner."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarityAbout:
-    """Whose Σ it is, and how it came about.
+    """Metadata of a Σ: its actions, and how it was found.
 
     Args:
         actions: Names of the actions, in Σ's order.
         macro_set: Hash of the macro set; empty for an environment without one.
         game: The game, as in ``ALE/<game>-v5``; empty if none.
-        decisions: Decisions of training behind it.
-        frames: Emulator frames of training behind it.
+        decisions: Decisions that it was trained on.
+        frames: Emulator frames that it was trained on.
         env: Id of the environment.
-        learner: The class that learned it; empty if none did.
-        origin: How it came about otherwise, in words.
+        learner: Class that learned it; empty if none did.
+        origin: Other origin, in words.
         primitives: Names of the macro set's primitives.
         macros: Its macros, as indices into ``primitives``.
 
     Raises:
-        SimilarityError: Hash, names and macros are not of one macro set.
+        SimilarityError: Hash, names and macros do not belong to one macro set.
     """
 
     actions: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class SimilarityAbout:
     macros: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Take lists, as JSON has them, and refuse macros of another set."""
+        """Convert the lists of JSON to tuples, and reject macros of another set."""
         for name in ("actions", "primitives"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "macros", tuple(map(tuple, self.macros)))
@@ -76,8 +76,8 @@ class SimilarityAbout:
         learner: str = "",
         origin: str = "",
     ) -> Self:
-        """What is to be said of a Σ over the actions of a macro set; arguments as the class's."""
-        # The macros may come from another game's play.
+        """Metadata of a Σ over the actions of a macro set; arguments as for the class."""
+        # The macros may come from demonstrations of another game.
         game = bare_name(env) if env.startswith("Macro") else macro_set.provenance.game
         return cls(
             macro_set.names,
@@ -94,17 +94,17 @@ class SimilarityAbout:
 
     @property
     def macros_of_actions(self) -> MacroSet | None:
-        """What the actions are; None if that is not known."""
+        """Macro set of the actions; None if it is not known."""
         return MacroSet(self.primitives, self.macros) if self.primitives else None
 
 
 def save_similarity(
     path: str | os.PathLike[str], similarity: Similarity, about: SimilarityAbout | None = None
 ) -> None:
-    """Write Σ, its parameters and whose it is; whole or not at all.
+    """Write Σ, its parameters and its metadata to a file, atomically.
 
     Raises:
-        SimilarityError: ``about`` is of other actions.
+        SimilarityError: ``about`` describes other actions.
     """
     about = about or SimilarityAbout()
     _require_same_actions(similarity, about)
@@ -124,10 +124,10 @@ def save_similarity(
 
 
 def load_similarity(path: str | os.PathLike[str]) -> tuple[Similarity, SimilarityAbout]:
-    """Read what `save_similarity` wrote.
+    """Load what `save_similarity` wrote.
 
     Raises:
-        SimilarityError: The file is cut short, edited, of another schema or of an unknown form.
+        SimilarityError: The file is truncated, edited, of another schema or of an unknown form.
         FileNotFoundError: There is no such file.
     """
     tensors, metadata = _read(Path(path))
@@ -154,7 +154,7 @@ def load_similarity(path: str | os.PathLike[str]) -> tuple[Similarity, Similarit
 
 
 def _matrix(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Tensor:
-    """Take Σ out of a file's tensors; of a form that holds none, one of its size."""
+    """Take Σ out of a file's tensors; for a form that holds no matrix, one of its size."""
     if "similarity" in tensors:
         return tensors.pop("similarity")
     n_actions, like = int(metadata["actions"]), next(iter(tensors.values()))
@@ -162,10 +162,10 @@ def _matrix(tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> Tensor:
 
 
 def _require_same_actions(similarity: Similarity, about: SimilarityAbout) -> None:
-    """Refuse a description of other actions than Σ's.
+    """Reject metadata of other actions than Σ's.
 
     Raises:
-        SimilarityError: It is.
+        SimilarityError: The actions differ.
     """
     if about.actions and len(about.actions) != similarity.n_actions:
         raise SimilarityError(

@@ -1,4 +1,4 @@
-"""Fixed Σ: the controls that a learned one is compared with, and any matrix of one's own."""
+"""Fixed Σ: the controls that a learned one is compared with, and any given matrix."""
 
 from typing import ClassVar, Self
 
@@ -13,13 +13,13 @@ from sb3_masp.similarity.initial import Start, initial_similarity
 
 
 class FixedSimilarity(Similarity):
-    """Any matrix, which stays as it is.
+    """Any given matrix, which stays fixed.
 
     Cost: no parameter to learn; A² numbers and nothing to compute for Σ.
 
     Args:
-        initial: The matrix, shape ``(actions, actions)``: a tensor, or anything of numbers that
-            is made one of torch's default type.
+        initial: The matrix, shape ``(actions, actions)``: a tensor, or anything array-like, which
+            is converted to torch's default dtype.
     """
 
     form = "fixed"
@@ -38,12 +38,12 @@ class FixedSimilarity(Similarity):
         return self.entries.clone()
 
     def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
-        """Hold another matrix, whatever this form's own would be."""
+        """Hold the given matrix, even if this form has one of its own."""
         return FixedSimilarity(initial)
 
 
 class ControlSimilarity(FixedSimilarity):
-    """A fixed matrix that `initial_similarity` knows by the form's name, without the diagonal."""
+    """A fixed matrix of `initial_similarity`, by the form's name, without its diagonal."""
 
     takes_start = False
     reaches_identity = False
@@ -53,20 +53,20 @@ class ControlSimilarity(FixedSimilarity):
     def for_actions(
         cls, initial: Tensor, macro_set: MacroSet | None = None, seed: int | None = None
     ) -> Self:
-        """Build the control's matrix; ``initial`` tells its size alone."""
+        """Build the control's matrix; ``initial`` only gives its size."""
         matrix = initial_similarity(cls.matrix, len(initial), macro_set, seed)
         weights = matrix * off_diagonal(matrix)
         return cls(weights / weights.sum(dim=1, keepdim=True))
 
 
 class KnownSimilarity(Similarity):
-    """A control that nothing needs to be kept of, however many actions there are."""
+    """A control that stores no matrix, however many actions there are."""
 
     holds_matrix = False
     takes_start = False
 
     def __init__(self, initial: Tensor) -> None:
-        """Take the number of actions; ``initial`` tells nothing else."""
+        """Take the number of actions; the entries of ``initial`` are ignored."""
         super().__init__(initial)
         self.unit = nn.Parameter(initial.new_ones(()), requires_grad=False)
 
@@ -75,31 +75,31 @@ class KnownSimilarity(Similarity):
         return self.rows(self.all_actions)
 
     def start_rows(self, actions: Tensor) -> Tensor:
-        """Return some rows of Σ, which is as it was."""
+        """Return some rows of Σ, which does not change."""
         return self.rows(actions)
 
     def keep_start(self) -> None:
-        """Keep nothing: Σ stays as it is."""
+        """Keep nothing, since Σ does not change."""
 
     def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
-        """Hold another matrix, whatever this form's own would be."""
+        """Hold the given matrix, even if this form has one of its own."""
         return FixedSimilarity(initial)
 
 
 class UniformSimilarity(KnownSimilarity):
     """All other actions alike: plain shrinkage of advantages, ``Q − ΣQ = A/(A−1)·(Q − mean Q)``.
 
-    Cost: A operations a row of values; nothing is kept.
+    Cost: A operations per row of values; nothing is stored.
     """
 
     form = "uniform"
 
     def rows(self, actions: Tensor) -> Tensor:
-        """Return rows that are the same everywhere off the diagonal."""
+        """Return rows that are uniform off the diagonal."""
         return (self.all_actions != actions[:, None]) * self.unit / (self.n_actions - 1)
 
     def mixer(self, features: Tensor | None = None) -> Mixer:
-        """Return what gives each action the mean of the other values."""
+        """Return a mixer that gives each action the mean of the other values."""
         return lambda values: (values.sum(dim=1, keepdim=True) - values) / (self.n_actions - 1)
 
 
@@ -114,9 +114,10 @@ class OverlapSimilarity(ControlSimilarity):
 
 
 class PermutedSimilarity(ControlSimilarity):
-    """`OverlapSimilarity` with the actions shuffled: the same numbers, of the wrong actions.
+    """`OverlapSimilarity` with the actions shuffled: the same numbers for the wrong actions.
 
-    What it does as well as the true one is owed to penalising, not to which actions are similar.
+    If it does as well as the true overlap, that is due to the penalty as such, not to which actions
+    are similar.
     Cost: as `FixedSimilarity`.
     """
 
@@ -125,7 +126,7 @@ class PermutedSimilarity(ControlSimilarity):
 
 
 class IdentitySimilarity(KnownSimilarity):
-    """Every action similar to itself alone, at which the penalty is zero.
+    """Every action is similar only to itself, so that the penalty is zero.
 
     Cost: none.
     """
@@ -138,5 +139,5 @@ class IdentitySimilarity(KnownSimilarity):
         return (self.all_actions == actions[:, None]) * self.unit
 
     def mixer(self, features: Tensor | None = None) -> Mixer:
-        """Return what leaves values as they are."""
+        """Return a mixer that leaves values unchanged."""
         return lambda values: values

@@ -1,4 +1,4 @@
-"""A Σ for a learner: by the name of its form, of a file, or as it is given."""
+"""Makes a learner's Σ: from the name of a form, from a file, or from a given one."""
 
 import copy
 from pathlib import Path
@@ -17,15 +17,15 @@ def make_similarity(
     macro_set: MacroSet | None = None,
     seed: int | None = None,
 ) -> Similarity:
-    """Return a Σ of a named form that starts from a named matrix, a file's, or a copy of one.
+    """Return a Σ of a named form, the Σ of a file, or a copy of a given one.
 
     Args:
         form: A key of `SIMILARITIES`, a file that `save_similarity` wrote, of the same actions, or
             a Σ.
-        start: For a named form, as for `initial_similarity`, with the other arguments.
+        start: Initial matrix of a named form, as for `initial_similarity`.
         n_actions: Number of actions.
-        macro_set: What the actions are, if the environment has macros.
-        seed: Of a random start, and of forms that draw.
+        macro_set: The environment's macros, if it has any.
+        seed: Seed of a random start, and of forms that draw.
 
     Raises:
         SimilarityError: The form or the start is unknown, or they do not go together; or Σ is
@@ -61,15 +61,15 @@ def make_similarity(
 
 
 def is_file(form: str) -> bool:
-    """Whether this, which names a form of Σ or a file of one, is a file."""
+    """Whether ``form`` is the name of a file, not of a form."""
     return form not in SIMILARITIES and Path(form).is_file()
 
 
 def _require_fitting(kind: type[Similarity], start: Start) -> None:
-    """Refuse a start that a form cannot take.
+    """Reject a start that a form cannot take.
 
     Raises:
-        SimilarityError: See there.
+        SimilarityError: The form cannot take it.
     """
     if start == "identity" and kind.takes_start and not kind.reaches_identity:
         reaching = [

@@ -1,4 +1,4 @@
-"""Σ as a kernel of linear cost: actions are similar as members of groups told by their looks."""
+"""Σ as a kernel of linear cost: actions are similar as members of groups, by their features."""
 
 from typing import Any, Self
 
@@ -12,36 +12,36 @@ from sb3_masp.similarity.factored import FactoredSimilarity, Factors
 from sb3_masp.similarity.matrices import beside_diagonal, spread
 
 FITTED = 512
-"""Actions, at most, on which the start is fitted."""
+"""Most actions on which the start is fitted."""
 
 
 class GroupKernelSimilarity(FactoredSimilarity, DescribedSimilarity):
     """``Σ_ij ∝ Σ_k M_k(φ_i)·E_k(φ_j)`` off the diagonal: a low-rank Σ read from features.
 
-    φ are the features of the actions' primitives (`macro_features`). M is a softmax over groups
-    of ``Bφ + b``, to which groups an action belongs; E a softmax over actions of ``Cφ``, which
-    actions a group holds, with a share of uniform that keeps every row's entropy above
-    ``entropy_floor``. B, b and C are learned; they belong to features, not to actions, so what is
-    learned holds for other macros.
+    φ are the features of the actions' primitives (`macro_features`). M is a softmax over groups of
+    ``Bφ + b`` and says which groups an action belongs to. E is a softmax over actions of ``Cφ`` and
+    says which actions a group holds, with a uniform share that keeps every row's entropy above
+    ``entropy_floor``. B, b and C are learned; they apply to features, not to actions, so that what
+    is learned holds for other macros.
 
     Cost, at rank r with d features: r·(2d + 1) parameters, none of them per action, and 2·A·r
-    operations a row of values; nothing grows with A².
+    operations per row of values; nothing grows with A².
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``, non-negative with
-            positive row sums off the diagonal. Uniform is met exactly; to others B, b and C are
-            fitted in the rows' cross-entropy, on at most 512 actions: what says nothing of
-            features (a random matrix) ends near uniform.
-        macro_set: What the actions are.
-        rank: Groups, r.
-        entropy_floor: Of each row, as a share of the entropy of a uniform one, in (0, 1): at h
-            an action has no fewer than ``(A−1)^h`` neighbours in effect.
-        seed: Of the groups that the fit starts from.
-        fit_steps: Steps of the fit, at most.
+        initial: Initial matrix, shape ``(actions, actions)``, non-negative with positive row sums
+            off the diagonal. A uniform one is met exactly; to others, B, b and C are fitted by the
+            rows' cross-entropy on at most 512 actions, so that a matrix unrelated to features (a
+            random one) ends near uniform.
+        macro_set: The environment's macros.
+        rank: r, the number of groups.
+        entropy_floor: Least entropy of each row as a share of a uniform row's, in (0, 1): at h, an
+            action effectively has at least ``(A−1)^h`` neighbours.
+        seed: Seed of the groups that the fit starts from.
+        fit_steps: Most steps of the fit.
 
     Raises:
-        SimilarityError: ``initial``, ``rank`` or ``entropy_floor`` is not of that kind, or the
-            macro set is of another number of actions.
+        SimilarityError: ``initial``, ``rank`` or ``entropy_floor`` is invalid, or the macro
+            set has another number of actions.
     """
 
     form = "group_kernel"
@@ -77,7 +77,7 @@ class GroupKernelSimilarity(FactoredSimilarity, DescribedSimilarity):
         """Build it for the macros of an environment, with the default rank.
 
         Raises:
-            SimilarityError: It has none.
+            SimilarityError: The environment has none.
         """
         if macro_set is None:
             return super().for_actions(initial)
@@ -88,13 +88,13 @@ class GroupKernelSimilarity(FactoredSimilarity, DescribedSimilarity):
         return self._factors(self.features)
 
     def carried_to(self, macro_set: MacroSet) -> Self:
-        """Return the same groups over other macros, primitives matched by name.
+        """Return the same groups over other macros, with primitives matched by name.
 
         Args:
             macro_set: Other macros, over some or all of the same primitives in any order.
 
         Raises:
-            SimilarityError: It has primitives that the groups know nothing of.
+            SimilarityError: It has primitives about which nothing was learned.
         """
         columns, rank = self._columns_of(macro_set), len(self.member_biases)
         uniform = self.member_weights.new_ones(()).expand(macro_set.n_actions, macro_set.n_actions)
@@ -108,7 +108,7 @@ class GroupKernelSimilarity(FactoredSimilarity, DescribedSimilarity):
         return carried
 
     def settings(self) -> dict[str, Any]:
-        """The rank, the macros and the entropy's floor; from a file there is nothing to fit."""
+        """The rank, the macros and the entropy floor; a file's parameters need no fit."""
         return super().settings() | {"rank": len(self.member_biases)}
 
     def _factors(self, features: Tensor) -> Factors:
@@ -116,7 +116,7 @@ class GroupKernelSimilarity(FactoredSimilarity, DescribedSimilarity):
         members = (features @ self.member_weights.mT + self.member_biases).softmax(dim=1)
         groups = (self.group_weights @ features.mT).softmax(dim=1)
         n_actions = len(features)
-        # Of a row without its diagonal, at least the floor is then uniform; entropy is concave.
+        # Without its diagonal, a row is then uniform by the floor or more; entropy is concave.
         share = self.entropy_floor * n_actions / (n_actions - 1 + self.entropy_floor)
         return Factors(members, (1 - share) * groups + share / n_actions)
 
@@ -125,7 +125,7 @@ class GroupKernelSimilarity(FactoredSimilarity, DescribedSimilarity):
         chosen = spread(len(initial), FITTED).to(initial.device)
         wanted = beside_diagonal(initial[chosen][:, chosen], self.form)
         diagonal = ~off_diagonal(wanted)
-        with th.no_grad():  # Groups that hold all actions alike pull at no member.
+        with th.no_grad():  # Groups that hold all actions equally give members no gradient.
             self.group_weights.copy_(self.member_weights)
         optimizer = th.optim.LBFGS(self.parameters(), max_iter=steps, line_search_fn="strong_wolfe")
 

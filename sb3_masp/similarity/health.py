@@ -1,4 +1,4 @@
-"""What Σ looks like in a few numbers, and whether it still says anything."""
+"""Summary figures of Σ, and whether it has collapsed."""
 
 from typing import Literal
 
@@ -10,41 +10,41 @@ from sb3_masp.similarity.matrices import spread
 Collapse = Literal["identity", "uniform"]
 
 LEAST_MASS = 0.02
-"""Share of Σ's mass off its diagonal below which it is the identity."""
+"""Share of Σ's mass off its diagonal below which it counts as the identity."""
 
 LEAST_UNEVENNESS = 0.02
-"""Unevenness below which Σ is uniform."""
+"""Unevenness below which Σ counts as uniform."""
 
 
 ALL_ROWS = 1024
-"""Actions up to which all rows are looked at."""
+"""Most actions for which all rows are examined."""
 
 SOME_ROWS = 256
-"""Rows, evenly spread, that are looked at where there are more actions."""
+"""Rows, evenly spread, that are examined if there are more actions."""
 
 
 def rows_to_look_at(n_actions: int) -> Tensor:
-    """Actions whose rows of Σ tell how it fares: all, or some of thousands, ``(rows,)``."""
+    """Actions whose rows of Σ to examine: all, or some of thousands, shape ``(rows,)``."""
     return spread(n_actions, n_actions if n_actions <= ALL_ROWS else SOME_ROWS)
 
 
 def similarity_health(
     rows: Tensor, start: Tensor, actions: Tensor | None = None
 ) -> dict[str, float]:
-    """Numbers to watch while Σ is learned.
+    """Figures to watch while Σ is learned.
 
     Args:
         rows: Σ, shape ``(actions, actions)``, or some of its rows, ``(rows, actions)``.
-        start: The same of Σ as it was at first.
-        actions: Which rows they are, shape ``(rows,)``; all, in order, if None.
+        start: The same rows of the initial Σ.
+        actions: Actions of the rows, shape ``(rows,)``; all, in order, if None.
 
     Returns:
-        ``entropy``: of the rows' absolute entries off the diagonal, as a share of the largest
-        possible, averaged: 1 for uniform rows. ``off_diagonal_mass``: share of the absolute
-        entries there: 0 for identity. ``effective_rank``: exponential of the entropy of the
-        singular values (Roy & Vetterli 2007), from 1 to the number of actions; only of all rows,
-        at a cost that grows with the cube of their number. ``distance_from_start``: Frobenius
-        norm of the difference over that of the start.
+        ``entropy``: mean entropy of the rows' absolute entries off the diagonal, as a share of the
+        largest possible: 1 for uniform rows. ``off_diagonal_mass``: share of the absolute entries
+        off the diagonal: 0 for the identity. ``effective_rank``: exponential of the entropy of the
+        singular values (Roy & Vetterli 2007), from 1 to the number of actions; only of all rows, at
+        a cost that grows with the cube of their number. ``distance_from_start``: Frobenius norm of
+        the difference over that of the start.
     """
     health = {
         "entropy": float(row_entropy(rows, actions).mean()),
@@ -59,8 +59,8 @@ def similarity_health(
 def row_entropy(rows: Tensor, actions: Tensor | None = None) -> Tensor:
     """Entropy of each row off the diagonal over its largest possible value, shape ``(rows,)``.
 
-    With two actions there is one entry off the diagonal in a row, and its entropy counts as 1.
-    Arguments as those of `similarity_health`.
+    With two actions, a row has one entry off the diagonal, whose entropy counts as 1. Arguments as
+    for `similarity_health`.
     """
     weights = rows.abs().masked_fill(_diagonal(rows, actions), 0.0)
     shares = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
@@ -71,16 +71,16 @@ def row_entropy(rows: Tensor, actions: Tensor | None = None) -> Tensor:
 def off_diagonal_mass(rows: Tensor, actions: Tensor | None = None) -> Tensor:
     """Share of the absolute entries that are off the diagonal, shape ``()``.
 
-    Arguments as those of `similarity_health`.
+    Arguments as for `similarity_health`.
     """
     weights = rows.abs()
     return 1 - weights[_diagonal(rows, actions)].sum() / weights.sum()
 
 
 def unevenness(rows: Tensor, actions: Tensor | None = None) -> Tensor:
-    """Largest gap between an entry off the diagonal and its row's mean there, over that mean.
+    """Largest deviation of an off-diagonal entry from its row's mean there, over that mean.
 
-    The mean is taken as its size; shape ``()``: 0 for uniform rows. Arguments as those of
+    The mean counts by its absolute value; shape ``()``: 0 for uniform rows. Arguments as for
     `similarity_health`.
     """
     diagonal = _diagonal(rows, actions)
@@ -90,9 +90,9 @@ def unevenness(rows: Tensor, actions: Tensor | None = None) -> Tensor:
 
 
 def collapse(rows: Tensor, actions: Tensor | None = None) -> Collapse | None:
-    """Whether Σ has lost its meaning: penalises nothing (identity) or all alike (uniform).
+    """Whether Σ has collapsed: it penalises nothing (identity) or all actions alike (uniform).
 
-    Arguments as those of `similarity_health`.
+    Arguments as for `similarity_health`.
     """
     if off_diagonal_mass(rows, actions) < LEAST_MASS:
         return "identity"
@@ -100,7 +100,7 @@ def collapse(rows: Tensor, actions: Tensor | None = None) -> Collapse | None:
 
 
 def _diagonal(rows: Tensor, actions: Tensor | None) -> Tensor:
-    """True where a row meets its own action, same shape as the rows; once in each."""
+    """Mask of each row's own action, same shape as the rows."""
     n_rows, n_actions = rows.shape
     actions = th.arange(n_rows) if actions is None else actions
     return th.arange(n_actions, device=rows.device) == actions.to(rows.device)[:, None]

@@ -1,4 +1,4 @@
-"""Matrices for Σ to start from."""
+"""Initial matrices for Σ."""
 
 from typing import Literal, get_args
 
@@ -14,30 +14,30 @@ Start = StartName | str
 """A name, or the path of a file that `save_similarity` wrote."""
 
 LEAST_OVERLAP = 1e-3
-"""What actions that share nothing get all the same, or no gradient could ever reach them."""
+"""Added to all overlaps, so that gradients can reach actions that share nothing."""
 
 
 def initial_similarity(
     start: Start, n_actions: int, macro_set: MacroSet | None = None, seed: int | None = None
 ) -> Tensor:
-    """Return a matrix for Σ to start from, shape ``(actions, actions)``.
+    """Return an initial matrix for Σ, shape ``(actions, actions)``.
 
-    Rows sum to one, but for a file's Σ of which they do not. The diagonal of named starts is
-    filled too; forms without one drop it.
+    Rows sum to one, except for files whose Σ has other rows. Named starts have a diagonal, which
+    forms without one drop.
 
     Args:
         start: ``"uniform"``: all actions alike. ``"overlap"``: by the primitives that two
             actions share in order (`MacroSet.overlap`). ``"identity"``: nine tenths on the
-            action itself. ``"permuted"``: that of overlap with the actions shuffled.
-            ``"random"``: uniform on the simplex. Anything else: a file that `save_similarity`
-            wrote, of the same actions.
+            action itself. ``"permuted"``: overlap with the actions shuffled. ``"random"``: uniform
+            on the simplex. Anything else: a file that `save_similarity` wrote, of the same
+            actions.
         n_actions: Number of actions.
-        macro_set: What the actions are; needed for ``"overlap"`` and ``"permuted"``.
-        seed: Of ``"random"`` and ``"permuted"``.
+        macro_set: The environment's macros; needed for ``"overlap"`` and ``"permuted"``.
+        seed: Seed of ``"random"`` and ``"permuted"``.
 
     Raises:
         SimilarityError: The start is unknown, or needs a macro set that is missing; or the file
-            is of other actions.
+            has other actions.
     """
     uniform = th.full((n_actions, n_actions), 1 / n_actions)
     generator = th.Generator().manual_seed(0 if seed is None else seed)
@@ -69,10 +69,10 @@ def _overlap(start: Start, macro_set: MacroSet | None) -> Tensor:
 
 
 def similarity_of_file(path: str, n_actions: int, macro_set: MacroSet | None = None) -> Similarity:
-    """Return the similarity of a file, which must be of the same actions.
+    """Return the similarity of a file, which must have the same actions.
 
     Raises:
-        SimilarityError: It is of others.
+        SimilarityError: It has others.
         FileNotFoundError: There is no such file.
     """
     similarity, about = load_similarity(path)
@@ -91,7 +91,7 @@ def similarity_of_file(path: str, n_actions: int, macro_set: MacroSet | None = N
 
 
 def _of_file(path: str, n_actions: int, macro_set: MacroSet | None) -> Tensor:
-    """Σ of a file, which must be of the same actions."""
+    """Matrix of a file's Σ, which must have the same actions."""
     try:
         matrix: Tensor = similarity_of_file(path, n_actions, macro_set)()
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Σ as a kernel over what macros look like: learned on some, it holds for others too."""
+"""Σ as a kernel on features of macros: what is learned on some macros applies to others too."""
 
 import math
 from typing import Self
@@ -12,36 +12,36 @@ from sb3_masp.similarity.described import DescribedSimilarity
 from sb3_masp.similarity.matrices import beside_diagonal, spread
 
 FITTED = 512
-"""Actions, at most, on which the start is fitted."""
+"""Most actions on which the start is fitted."""
 
 FURTHEST = 0.01
-"""How near a start's sharpness may be to none or the largest, as a share: no gradient is there."""
+"""Share of its range that the initial sharpness keeps from both ends, where gradients vanish."""
 
 
 class KernelSimilarity(DescribedSimilarity):
     """``Σ_ij ∝ exp(−s·d²_ij/m_i)`` off the diagonal, with ``d²_ij = ‖W(φ_i − φ_j)‖²``.
 
     φ are the features of the actions' primitives (`macro_features`); the metric W and the
-    sharpness s, the inverse of a temperature, are learned; m_i is the mean of d²_ij over j. A
-    kernel whose scale is free sharpens until each action has one neighbour. Here it is held: the
-    division by m_i takes the scale out of W, and s is a sigmoid times `largest_sharpness`, at
-    which no row of any distances has an entropy below ``entropy_floor``.
+    sharpness s, the inverse of a temperature, are learned; m_i is the mean of d²_ij over j. With a
+    free scale, a kernel sharpens until each action has one neighbour. Here the scale is bounded:
+    the division by m_i removes it from W, and s is a sigmoid times `largest_sharpness`, at which no
+    row, whatever its distances, has an entropy below ``entropy_floor``.
 
     Cost, with d features: d² + 1 parameters, none of them per action; A²·d operations for Σ.
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``, non-negative with
-            positive row sums off the diagonal. W and s are fitted to it in the rows'
-            cross-entropy, from ``W = I``, on at most 512 actions: what says nothing of features
-            (a random matrix) ends near uniform.
-        macro_set: What the actions are.
-        entropy_floor: Of each row, as a share of the entropy of a uniform one, in (0, 1): at h
-            an action has no fewer than ``(A−1)^h`` neighbours in effect.
-        fit_steps: Steps of the fit, at most.
+        initial: Initial matrix, shape ``(actions, actions)``, non-negative with positive row sums
+            off the diagonal. W and s are fitted to it by the rows' cross-entropy, from ``W = I``,
+            on at most 512 actions, so that a matrix unrelated to features (a random one) ends near
+            uniform.
+        macro_set: The environment's macros.
+        entropy_floor: Least entropy of each row as a share of a uniform row's, in (0, 1): at h, an
+            action effectively has at least ``(A−1)^h`` neighbours.
+        fit_steps: Most steps of the fit.
 
     Raises:
-        SimilarityError: ``initial`` or ``entropy_floor`` is not of that kind, or the macro set
-            is of another number of actions.
+        SimilarityError: ``initial`` or ``entropy_floor`` is invalid, or the macro set has
+            another number of actions.
     """
 
     form = "kernel"
@@ -67,13 +67,13 @@ class KernelSimilarity(DescribedSimilarity):
         return self._log_similarity(self.features).exp()
 
     def carried_to(self, macro_set: MacroSet) -> Self:
-        """Return the same metric and sharpness over other macros, primitives matched by name.
+        """Return the same metric and sharpness on other macros, with primitives matched by name.
 
         Args:
             macro_set: Other macros, over some or all of the same primitives in any order.
 
         Raises:
-            SimilarityError: It has primitives that this metric knows nothing of.
+            SimilarityError: It has primitives about which nothing was learned.
         """
         columns = self._columns_of(macro_set)
         size = macro_set.n_actions
@@ -122,11 +122,11 @@ def largest_sharpness(n_actions: int, entropy_floor: float) -> float:
     """Largest s at which no softmax row of ``−s·x`` falls below a share of the full entropy.
 
     The n = A−1 numbers x of a row are non-negative with mean one. By Jensen's inequality the
-    row's largest entry is at most ``1/(1 + (n−1)·exp(−s·n/(n−1)))``, reached with x zero once and
-    alike elsewhere; and no entropy is below minus the logarithm of the largest entry.
+    row's largest entry is at most ``1/(1 + (n−1)·exp(−s·n/(n−1)))``, reached if one x is zero and
+    the others are equal; and an entropy is at least minus the logarithm of the largest entry.
 
     Args:
-        n_actions: A.
+        n_actions: A, the number of actions.
         entropy_floor: The share, within (0, 1).
     """
     others = n_actions - 1
@@ -136,7 +136,7 @@ def largest_sharpness(n_actions: int, entropy_floor: float) -> float:
 
 
 def _square_root(metric: Tensor) -> Tensor:
-    """A square W with the distances of a W of any shape, ``(features, features)``."""
+    """A square W, ``(features, features)``, with the same distances as a W of any shape."""
     values: Tensor
     vectors: Tensor
     values, vectors = th.linalg.eigh(metric.mT @ metric)

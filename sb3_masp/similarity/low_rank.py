@@ -1,4 +1,4 @@
-"""Σ of low rank: actions are similar as members of the same groups."""
+"""Σ of low rank: actions are similar if they belong to the same groups."""
 
 from typing import Any, Self
 
@@ -16,21 +16,20 @@ class LowRankSimilarity(FactoredSimilarity):
     """``Σ = M E``: M says which groups an action belongs to, E which actions a group holds.
 
     Rows of both are softmaxes, so rows of Σ sum to one. The diagonal is not zero, but its sum is
-    at most the rank, so identity is out of reach where the rank is much below A. Cost, at rank r:
-    2·A·r parameters, and nothing that grows with A² in learning; the fit to a start that is not
-    uniform takes A²·r operations a step, once.
+    at most the rank, so the identity is out of reach if the rank is much below A. Cost, at rank r:
+    2·A·r parameters, and nothing in learning grows with A²; the fit to a start that is not uniform
+    takes A²·r operations per step, once.
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``, non-negative with
-            positive row sums; rows are normalised, and M and E fitted by expectation
-            maximisation, which finds the uniform matrix exactly and others as far as the rank
-            goes.
-        rank: Groups; no more than actions are used.
-        seed: Of the groups that the fit starts from.
+        initial: Initial matrix, shape ``(actions, actions)``, non-negative with positive row sums;
+            rows are normalised, and M and E are fitted by expectation maximisation, which finds the
+            uniform matrix exactly and others as far as the rank allows.
+        rank: Number of groups; at most the number of actions is used.
+        seed: Seed of the groups that the fit starts from.
         fit_steps: Steps of the fit, each A²·r operations.
 
     Raises:
-        SimilarityError: ``initial`` or ``rank`` is not of that kind.
+        SimilarityError: ``initial`` or ``rank`` is invalid.
 
     Source of the fit: Hofmann 1999, Probabilistic Latent Semantic Analysis, equations 3-5.
     """
@@ -68,7 +67,7 @@ class LowRankSimilarity(FactoredSimilarity):
         return Factors(self.member_logits.softmax(dim=1), self.group_logits.softmax(dim=1))
 
     def _fitted(self, initial: Tensor, seed: int | None, steps: int) -> Factors:
-        """M and E fitted to a matrix; of a uniform one without its A² numbers."""
+        """M and E fitted to a matrix; for a uniform one without its A² numbers."""
         if initial.min() == initial.max():
             members = drawn_members(initial, self.rank, seed)
             return Factors(members, th.full_like(members.mT, 1 / self.n_actions))
@@ -76,27 +75,26 @@ class LowRankSimilarity(FactoredSimilarity):
         return Factors(*fit_groups(initial / sums, self.rank, seed, steps))
 
     def settings(self) -> dict[str, Any]:
-        """The rank; from a file there is nothing to fit."""
+        """The rank; a file's parameters need no fit."""
         return {"rank": self.rank, "fit_steps": 0}
 
     def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
-        """Fit as many groups to another matrix."""
+        """Fit the same number of groups to another matrix."""
         return type(self)(initial, self.rank)
 
 
 def fit_groups(
     similarity: Tensor, rank: int, seed: int | None, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Fit ``M E`` to Σ in the sum of the rows' Kullback-Leibler divergences.
+    """Fit ``M E`` to Σ by the sum of the rows' Kullback-Leibler divergences.
 
-    Each step lowers the divergence or leaves it. M starts at random, without which all groups
-    would stay alike.
+    No step increases the divergence. M starts at random, since groups that start alike stay alike.
 
     Args:
         similarity: Σ, shape ``(actions, actions)``, rows summing to one.
-        rank: Groups.
-        seed: Of the first M.
-        steps: Steps.
+        rank: Number of groups.
+        seed: Seed of the initial M.
+        steps: Number of steps.
 
     Returns:
         M, shape ``(actions, rank)``, and E, shape ``(rank, actions)``; rows sum to one.
@@ -113,12 +111,12 @@ def fit_groups(
 
 
 def drawn_members(like: Tensor, rank: int, seed: int | None) -> Tensor:
-    """An M at random for a matrix like this one, shape ``(actions, rank)``."""
+    """A random M for a matrix like this one, shape ``(actions, rank)``."""
     generator = th.Generator().manual_seed(0 if seed is None else seed)
     return th.randn(len(like), rank, generator=generator).to(like).softmax(dim=1)
 
 
 def _normalised(rows: Tensor) -> Tensor:
-    """Rows that sum to one; a row of zeros becomes uniform."""
+    """Rows normalised to sum to one; a row of zeros becomes uniform."""
     rows = rows + th.finfo(rows.dtype).tiny
     return rows / rows.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Σ as a plain matrix: parts of it divided anew, and how much of it another explains."""
+"""Σ as a plain matrix: redistributing its mass, and how much of it another matrix explains."""
 
 import math
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from sb3_masp.similarity.base import SimilarityError, off_diagonal
 
 
 def divided(matrix: Tensor, actions: Sequence[int], block: Tensor) -> Tensor:
-    """Divide what each of some rows gives to their own actions anew, in a block's proportions.
+    """Redistribute the mass that some actions give each other, in a block's proportions.
 
     Args:
         matrix: Rows that sum to one, shape ``(all, all)``.
         actions: Some of the actions.
         block: Proportions among them, shape ``(some, some)``; a row of zeros leaves that of the
-            matrix as it is.
+            matrix unchanged.
 
     Returns:
-        The matrix with the same row sums, within and without ``actions``.
+        The matrix with the same row sums, inside and outside ``actions``.
     """
     result, index = matrix.clone(), th.tensor(actions, dtype=th.int64)
     inside = result[index[:, None], index]
@@ -37,9 +37,9 @@ def explained(matrix: Tensor, approximation: Tensor) -> float:
     is uniform itself.
 
     Args:
-        matrix: Non-negative, shape ``(actions, actions)``, rows positive somewhere off the
+        matrix: Non-negative, shape ``(actions, actions)``, each row positive somewhere off the
             diagonal.
-        approximation: Positive off the diagonal, rows of it summing to one.
+        approximation: Positive off the diagonal, where its rows sum to one.
     """
     mask = off_diagonal(matrix)
     rows = matrix * mask
@@ -51,14 +51,14 @@ def explained(matrix: Tensor, approximation: Tensor) -> float:
 
 
 def beside_diagonal(matrix: Tensor, form: str) -> Tensor:
-    """What is off the diagonal, rows divided to sum to one.
+    """The off-diagonal part, with rows normalised to sum to one.
 
     Args:
         matrix: Shape ``(actions, actions)``.
-        form: The form that asks for it, for the error.
+        form: The form that needs it, for the error message.
 
     Raises:
-        SimilarityError: Entries are negative there, or a row has nothing.
+        SimilarityError: An entry there is negative, or a row has no positive one.
     """
     beside = matrix * off_diagonal(matrix)
     sums = beside.sum(dim=1, keepdim=True)
@@ -72,7 +72,7 @@ def beside_diagonal(matrix: Tensor, form: str) -> Tensor:
 
 
 def spread(n: int, most: int) -> Tensor:
-    """All of ``0..n−1``, or ``most`` of them, evenly spread."""
+    """All of ``0..n−1``, or ``most`` of them evenly spread."""
     count = min(n, most)
     return th.arange(count) * n // count
 

@@ -1,4 +1,4 @@
-"""Σ from where actions lead: tried one by one from the same states of real play."""
+"""Σ from the outcomes of actions, each tried from the same states of random play."""
 
 import copy
 import math
@@ -21,16 +21,16 @@ from sb3_masp.similarity.matrices import distance_logits
 Env = gym.Env[Any, Any]
 
 MOST = 100_000
-"""Decisions, at most: some minutes of a core. Nothing is kept of what is stopped before its end."""
+"""Most decisions, some minutes on one core. A measurement that is interrupted keeps nothing."""
 
 
 class Outcomes(NamedTuple):
-    """What each action led to from each of some states.
+    """Outcomes of each action from each of some states.
 
     Args:
-        states: Where, shape ``(states, actions, numbers)``.
+        states: Resulting states, shape ``(states, actions, numbers)``.
         rewards: Discounted rewards, shape ``(states, actions)``.
-        durations: Primitives run, shape ``(states, actions)``.
+        durations: Primitive steps run, shape ``(states, actions)``.
     """
 
     states: Tensor
@@ -50,23 +50,23 @@ def outcome_similarity(
     spacing: int = 8,
     progress_bar: bool = False,
 ) -> FixedSimilarity:
-    """Return a Σ that is large between actions which lead to the same.
+    """Return a Σ that is large between actions with similar outcomes.
 
-    From states of random play every action is tried (`collect_outcomes`); the distances between
-    what they led to (`outcome_distances`) make Σ (`similarity_of_distances`).
+    Every action is tried from states of random play (`collect_outcomes`); the distances between
+    their outcomes (`outcome_distances`) give Σ (`similarity_of_distances`).
 
     Args:
         env: An environment with Discrete actions that can be copied. It is reset, and left in the
-            midst of an episode.
-        states: From how many states.
-        seed: Of the play.
-        temperature: Of the softmax, in mean distances.
-        reward_weight: Of the reward's part of the distance; the state's part has weight one. In
-            play at random rewards can be so rare that they add noise alone.
-        duration_weight: Of the duration's.
-        gamma: Discount, within actions.
+            middle of an episode.
+        states: Number of states.
+        seed: Seed of the random play.
+        temperature: Temperature of the softmax, in units of the mean distance.
+        reward_weight: Weight of the reward in the distance, in which the state has weight one. In
+            random play, rewards can be so rare that they only add noise.
+        duration_weight: Weight of the duration in the distance.
+        gamma: Discount per primitive step, within actions.
         spacing: Random actions between two states, on average.
-        progress_bar: Whether to show one, counting states.
+        progress_bar: Whether to show a progress bar, counting states.
 
     Raises:
         SimilarityError: A number is out of range, or the actions are not Discrete, or the
@@ -81,10 +81,10 @@ def outcome_similarity(
 
 
 def _require_distances(temperature: float, reward_weight: float, duration_weight: float) -> None:
-    """Refuse settings of the distances, and of Σ from them, that are out of range.
+    """Reject settings of the distances and of Σ that are out of range.
 
     Raises:
-        SimilarityError: One is.
+        SimilarityError: A setting is out of range.
     """
     if not 0 < temperature < math.inf:
         raise SimilarityError(f"temperature is {temperature}; it must be above 0, and finite")
@@ -111,11 +111,11 @@ def similarity_of_distances(distances: Tensor, temperature: float = 0.1) -> Tens
 def outcome_distances(
     outcomes: Outcomes, reward_weight: float = 0.0, duration_weight: float = 0.0
 ) -> Tensor:
-    """How far apart what two actions lead to is, on average over states.
+    """Distances between the outcomes of two actions, averaged over states.
 
     ``mean_b |m_ib − m_jb| / s_b  +  w_R |R_i − R_j| / s_R  +  w_τ |τ_i − τ_j| / s_τ``, where b runs
-    over the numbers of the state that are not the same everywhere, and each s is a standard
-    deviation over all states and actions, so that the parts have no units.
+    over the numbers of the state that vary, and each s is a standard deviation over all states and
+    actions, so that the terms have no units.
 
     Returns:
         Distances, shape ``(actions, actions)``, symmetric, zero on the diagonal.
@@ -138,7 +138,7 @@ def collect_outcomes(
     spacing: int = 8,
     progress_bar: bool = False,
 ) -> Outcomes:
-    """Try every action from each of some states of random play; arguments as the caller's."""
+    """Try every action from some states of random play; arguments as for `outcome_similarity`."""
     _require_settings(env, states, spacing)
     moments = _moments(env, states, seed, spacing)
     copied = _copier(env)
@@ -152,7 +152,7 @@ def collect_outcomes(
 
 
 class _Outcome(NamedTuple):
-    """What one action led to from one state."""
+    """Outcome of one action from one state."""
 
     state: NDArray[Any]
     reward: float
@@ -160,7 +160,7 @@ class _Outcome(NamedTuple):
 
 
 def _try(env: Env, action: int, gamma: float) -> _Outcome:
-    """Take an action in an environment that may be spoiled."""
+    """Take an action in an environment that may be changed by it."""
     observation, reward, _, _, info = env.step(np.int64(action))
     rewards = np.asarray(info.get("primitive_rewards", [reward]), dtype=float)
     discounted = float(rewards @ gamma ** np.arange(len(rewards)))
@@ -170,7 +170,7 @@ def _try(env: Env, action: int, gamma: float) -> _Outcome:
 
 
 def _moments(env: Env, states: int, seed: int, spacing: int) -> Iterator[None]:
-    """Play at random, and pause where actions are to be tried."""
+    """Play at random, and pause in each state from which actions are to be tried."""
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     for _ in range(states):
@@ -182,7 +182,7 @@ def _moments(env: Env, states: int, seed: int, spacing: int) -> Iterator[None]:
 
 
 def _copier(env: Env) -> Callable[[], Env]:
-    """Return what gives an environment that stands where ``env`` stands then, to be spoiled."""
+    """Return a function that gives a disposable copy of ``env`` in its current state."""
     from macro_gym.atari import MacroAtariEnv
     from macro_gym.demonstrations.atari_sandbox import rewind
 
@@ -201,9 +201,10 @@ def _copier(env: Env) -> Callable[[], Env]:
 
 
 def _is_its_emulator_alone(env: Env) -> bool:
-    """Whether a step of a MacroALE environment depends on no more than the emulator's saved state.
+    """Whether a step of a MacroALE environment depends only on the emulator's saved state.
 
-    Sticky actions depend on the action before, lives on those before, and pictures on earlier ones.
+    Sticky actions depend on the previous action, lost lives on the lives before, and screens on
+    earlier screens.
     """
     said = env.spec.kwargs if env.spec else {}
     return (
@@ -214,10 +215,10 @@ def _is_its_emulator_alone(env: Env) -> bool:
 
 
 def _copy(env: Env) -> Env:
-    """Copy an environment in the midst of its episode.
+    """Copy an environment in the middle of its episode.
 
     Raises:
-        SimilarityError: It cannot be.
+        SimilarityError: It cannot be copied.
     """
     hint = "MacroALE's games can be, and environments of plain Python and NumPy"
     if (name := comes_back_new(env)) is not None:
@@ -239,7 +240,7 @@ def _distances(points: Tensor) -> Tensor:
 
 
 def _scaled(numbers: Tensor) -> Tensor:
-    """Those of the last dimension that vary over the others, divided by how much they do."""
+    """Numbers of the last dimension that vary, divided by their standard deviation."""
     flat = numbers.double().flatten(end_dim=-2)
     deviation = flat.std(dim=0, correction=0)
     varies = deviation > 0
@@ -247,15 +248,15 @@ def _scaled(numbers: Tensor) -> Tensor:
 
 
 def _size(env: Env) -> int:
-    """How many actions there are."""
+    """Number of actions."""
     return int(cast(spaces.Discrete, env.action_space).n)
 
 
 def _require_settings(env: Env, states: int, spacing: int) -> None:
-    """Refuse what is out of range.
+    """Reject settings that are out of range, and actions that are not Discrete.
 
     Raises:
-        SimilarityError: Something is.
+        SimilarityError: A setting is out of range, or the actions are not Discrete.
     """
     if not isinstance(env.action_space, spaces.Discrete):
         raise SimilarityError(

@@ -1,4 +1,4 @@
-"""Symmetric Σ before normalisation: similarity as a mutual relation."""
+"""Σ that is symmetric before normalisation: similarity as a mutual relation."""
 
 from torch import Tensor, nn
 
@@ -13,9 +13,9 @@ class SigmoidSimilarity(Similarity):
     Cost: A² parameters, A² operations for Σ.
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``, non-negative; it is
-            made symmetric and scaled so that its largest entry is one half, then entries are
-            kept at least 1e-4 from zero.
+        initial: Initial matrix, shape ``(actions, actions)``, non-negative; it is made symmetric
+            and scaled so that its largest entry is one half, then smaller entries than 1e-4 are
+            raised to it.
 
     Raises:
         SimilarityError: ``initial`` is negative somewhere or zero off the diagonal.
@@ -24,7 +24,7 @@ class SigmoidSimilarity(Similarity):
     form = "sigmoid"
 
     def __init__(self, initial: Tensor) -> None:
-        """Take the logit of the start."""
+        """Take the logit of the initial matrix."""
         super().__init__(initial)
         start = (initial + initial.T) * off_diagonal(initial)
         if bool((start < 0).any()) or float(start.max()) <= 0:

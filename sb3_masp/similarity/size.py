@@ -1,4 +1,4 @@
-"""Warnings of what grows with the square of the number of actions."""
+"""Warnings about memory that grows with the square of the number of actions."""
 
 import warnings
 
@@ -6,15 +6,15 @@ from sb3_masp.memory import readable
 from sb3_masp.similarity.base import Similarity
 
 MANY_ACTIONS = 1024
-"""Actions from which A² is much: 4 MiB for every copy of Σ, 128 MiB for W_emb."""
+"""Actions above which A² is large: 4 MiB for every copy of Σ, 128 MiB for W_emb."""
 
 
 def warn_of_matrix(similarity: Similarity) -> None:
-    """Warn of a Σ over many actions that is held as a matrix."""
+    """Warn if a Σ over many actions is held as a matrix."""
     n_actions = similarity.n_actions
     if n_actions <= MANY_ACTIONS or not similarity.holds_matrix:
         return
-    # Learned: itself, its gradient, their sum and direction, two of Adam's, and its start.
+    # If learned: itself, its gradient, their sum and direction, Adam's two moments, and its start.
     copies = 7 if similarity.is_learned else 2
     others = "'low_rank' or 'group_kernel'" if similarity.is_learned else "'uniform'"
     warnings.warn(
@@ -27,11 +27,11 @@ def warn_of_matrix(similarity: Similarity) -> None:
 
 
 def warn_of_dense_embedding(n_actions: int, dim: int) -> None:
-    """Warn of a trained W_emb over many actions."""
+    """Warn if a dense W_emb is trained over many actions."""
     if n_actions <= MANY_ACTIONS:
         return
     numbers = dim * n_actions**2
-    # Weights, their gradient, two of Adam's, and the target network's.
+    # Weights, their gradient, Adam's two moments, and the target network's weights.
     warnings.warn(
         f"embedding='dense' trains {dim}·{n_actions:,}² = {numbers:,} numbers, "
         f"{readable(5 * 4 * numbers)} with their gradient, Adam's two and the target network's; "

@@ -13,23 +13,23 @@ class SoftmaxSimilarity(Similarity):
     """Softmax of logits over the off-diagonal entries; the diagonal is zero. The default.
 
     Rows sum to one, so that a constant added to all values costs nothing: only differences
-    between actions are penalised. The zero diagonal keeps identity, at which the penalty
+    between actions are penalised. The zero diagonal keeps the identity, at which the penalty
     vanishes, out of reach. Cost: A² parameters, A² operations for Σ.
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``: non-negative, with a
-            positive sum off the diagonal in each row; rows are normalised and entries below
-            1e-6 raised to it, since a softmax has no zeros.
+        initial: Initial matrix, shape ``(actions, actions)``: non-negative, with a positive sum off
+            the diagonal in each row; rows are normalised, and entries below 1e-6 raised to it,
+            since a softmax has no zeros.
 
     Raises:
-        SimilarityError: ``initial`` is not of that kind.
+        SimilarityError: ``initial`` is not of this kind.
     """
 
     form = "softmax"
     has_diagonal: ClassVar[bool] = False
 
     def __init__(self, initial: Tensor) -> None:
-        """Take the logarithm of the start."""
+        """Take the logarithm of the initial matrix."""
         super().__init__(initial)
         start = initial if self.has_diagonal else initial * off_diagonal(initial)
         if bool((start < 0).any()) or bool((start.sum(1) <= 0).any()):
@@ -50,9 +50,9 @@ class SoftmaxSimilarity(Similarity):
 
 
 class DiagonalSoftmaxSimilarity(SoftmaxSimilarity):
-    """Softmax of logits over whole rows, the diagonal among them; can fade to identity.
+    """Softmax of logits over whole rows, including the diagonal; can fade to the identity.
 
-    Cost: as `SoftmaxSimilarity`.
+    Cost: as for `SoftmaxSimilarity`.
     """
 
     form = "softmax_diagonal"

@@ -1,4 +1,4 @@
-"""Σ(s): which actions are similar may depend on where the agent is."""
+"""Σ(s): a similarity that depends on the state."""
 
 import math
 from typing import Any, Self
@@ -15,21 +15,21 @@ from sb3_masp.similarity.softmax import SoftmaxSimilarity
 class StateSimilarity(SoftmaxSimilarity):
     """``Σ(s) = softmax(L + U·diag(c(s))·Vᵀ)`` off the diagonal, ``c(s) = tanh(W·f(s))``.
 
-    L is shared by all states, and `SoftmaxSimilarity` is what remains of Σ(s) at c = 0: that is
-    what calling it gives, what is shown to the network and what files hold for Σ. To it a state
-    adds r pairings of the actions' keys U and V, each at a strength within −1..1 that is read from
-    the state's features f, centred and scaled to unit length; no gradient reaches them. Starts at
-    c = 0. Cost, with d features: A² + 2·A·r + r·d parameters, A²·r operations and A² numbers for
-    each *state* of a batch.
+    L is shared by all states. At c = 0, Σ(s) is a `SoftmaxSimilarity`, which is what calling it
+    returns, what the network is shown and what files store as Σ. To it, a state adds r pairings of
+    the actions' keys U and V, each with a strength within −1..1 that depends on the state's
+    features f, centred and scaled to unit length; no gradient reaches them. Starts at c = 0. Cost,
+    with d features: A² + 2·A·r + r·d parameters, A²·r operations and A² numbers for each *state* of
+    a batch.
 
     Args:
-        initial: L's softmax, as for `SoftmaxSimilarity`.
-        rank: r.
-        seed: Of the keys.
-        n_features: d; 0 until a learner says it (`read`).
+        initial: Initial softmax of L, as for `SoftmaxSimilarity`.
+        rank: r, the number of pairings.
+        seed: Seed of the keys.
+        n_features: d; 0 until a learner sets it (`read`).
 
     Raises:
-        SimilarityError: ``initial`` or ``rank`` is not of that kind.
+        SimilarityError: ``initial`` or ``rank`` is invalid.
     """
 
     form = "state"
@@ -55,10 +55,10 @@ class StateSimilarity(SoftmaxSimilarity):
         return cls(initial, seed=seed)
 
     def read(self, n_features: int) -> None:
-        """Take states of ``n_features`` features from now on.
+        """Set the number of features of a state.
 
         Raises:
-            SimilarityError: It has taken others before.
+            SimilarityError: It was learned with another number.
         """
         known = self.strengths.shape[1]
         if known not in (0, n_features):
@@ -70,7 +70,7 @@ class StateSimilarity(SoftmaxSimilarity):
             self.strengths = nn.Parameter(self.strengths.new_zeros(len(self.strengths), n_features))
 
     def at(self, features: Tensor | None = None) -> Tensor:
-        """Return Σ(s) for each state, shape ``(batch, actions, actions)``; Σ without states."""
+        """Return Σ(s) for each state, shape ``(batch, actions, actions)``; Σ if None are given."""
         if features is None:
             return self.forward()
         scaled = F.layer_norm(features, features.shape[1:]) / math.sqrt(features.shape[1])
@@ -85,5 +85,5 @@ class StateSimilarity(SoftmaxSimilarity):
         return {"rank": rank, "n_features": n_features}
 
     def rebuilt(self, initial: Tensor, macro_set: MacroSet | None = None) -> Similarity:
-        """Draw as many pairings anew; what states add does not go over."""
+        """Draw as many pairings anew; what depends on the state is not transferred."""
         return type(self)(initial, len(self.strengths))

@@ -1,4 +1,4 @@
-"""Σ carried over to other actions: by name where they coincide, through a kernel elsewhere."""
+"""Transfer of Σ to other actions: by name where they coincide, through a kernel elsewhere."""
 
 import copy
 import os
@@ -22,17 +22,17 @@ Unmapped = Literal["error", "uniform", "overlap"]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Which actions of a Σ were carried over, and how.
+    """Which actions of a Σ were transferred, and how.
 
     Args:
-        by_name: Actions that both have.
-        by_kernel: Actions that the source lacks, of primitives that it has: described by what they
-            look like.
-        unmapped: Actions of primitives that the source lacks, or to which it has no kernel.
+        by_name: Actions that source and target share.
+        by_kernel: Actions that were transferred through the kernel, by their features.
+        unmapped: Actions with primitives that the source lacks, or that would need a kernel but
+            have none.
         unused: Actions of the source that the target lacks.
-        default: What the unmapped got.
-        kernel_fit: Share of the source's divergence from uniform that the kernel explains, where
-            one was fitted to it; at 0 what came through it is uniform.
+        default: What the unmapped actions got.
+        kernel_fit: Share of the source's divergence from uniform that the kernel explains, if one
+            was fitted to it; at 0, what it transferred is uniform.
     """
 
     by_name: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Transfer:
     kernel_fit: float | None = None
 
     def __str__(self) -> str:
-        """Say it in a few lines, the unmapped by name."""
+        """A summary in a few clauses, with the unmapped actions by name."""
         lines = [f"similarity: {len(self.by_name)} actions carried over by name"]
         if self.by_kernel:
             fit = self.kernel_fit
@@ -63,27 +63,27 @@ def transferred_similarity(
     unmapped: Unmapped = "error",
     about: SimilarityAbout | None = None,
 ) -> tuple[Similarity, Transfer]:
-    """Return a similarity over other actions, and what became of each of them.
+    """Transfer a similarity to other actions, and report what became of each of them.
 
-    Actions coincide where their primitives do, by name and in order. Over the same actions in the
-    same order the similarity is returned as it is. A kernel goes over through its features. Of
-    any other form the matrix goes over, in three layers, each of which keeps the share that a row
-    gives to the actions of the next one, and divides that share anew among them:
+    Actions coincide if their primitives do, by name and in order. For the same actions in the same
+    order, the similarity is returned as it is. A kernel is transferred through its features. Of any
+    other form, the matrix is transferred in three layers. Each layer keeps the share that a row
+    gave to its actions in the previous one, and redistributes it among them:
 
     1. all actions: uniform, or overlap if ``unmapped`` says so;
-    2. those of primitives that the source has, if one of them is new: a `KernelSimilarity` fitted
+    2. actions whose primitives the source has, if one of them is new: a `KernelSimilarity` fitted
        to the source;
-    3. those that coincide: the source's own entries, in their proportions.
+    3. actions that coincide: the source's own entries, in their proportions.
 
-    Where the source's rows are not all non-negative with sum one, there is no second layer, and
-    the entries of the third are taken as they are. The form is then built on the matrix as on any
-    start; fixed forms become `FixedSimilarity`.
+    If the source's rows are not all non-negative with sum one, there is no second layer, and the
+    third copies entries unchanged. The form is then built on the matrix as on any initial matrix;
+    fixed forms become `FixedSimilarity`.
 
     Args:
         source: A file that `save_similarity` wrote, or a similarity.
-        macro_set: The actions to carry it to.
-        unmapped: What to do with actions that are in the first layer alone.
-        about: For a similarity that is no kernel: what its actions are.
+        macro_set: Macro set of the other actions.
+        unmapped: What to do with actions that are only in the first layer.
+        about: Metadata of a similarity that is not a kernel.
 
     Raises:
         SimilarityError: There are such actions and ``unmapped`` is ``"error"``, or nothing is known
@@ -101,7 +101,7 @@ def transferred_similarity(
     matches = origin.matches(macro_set)
     described = origin.described(macro_set)
     if len(described) < 2:
-        described = []  # A kernel compares; of one action it has nothing to say.
+        described = []  # A kernel compares actions; for a single one it says nothing.
     is_needed = described and (origin.is_kernel or set(described) - set(matches))
     kernel = origin.kernel() if is_needed else None
     transfer = _accounts(origin, macro_set, matches, described if kernel else [], unmapped)
@@ -122,12 +122,12 @@ def transferred_similarity(
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """A similarity and what its actions are.
+    """A similarity and its actions.
 
     Args:
         similarity: The similarity.
         names: Names of its actions.
-        macro_set: What they are; None if only the names are known.
+        macro_set: Their macro set; None if only the names are known.
     """
 
     similarity: Similarity
@@ -136,10 +136,10 @@ class _Origin:
 
     @classmethod
     def of(cls, similarity: Similarity, about: SimilarityAbout) -> Self:
-        """Take what the similarity itself knows of its actions, or else what is said of it.
+        """Take the actions from the similarity itself, or else from its metadata.
 
         Raises:
-            SimilarityError: Nothing is known.
+            SimilarityError: The actions are not known.
         """
         known = about.macros_of_actions
         if isinstance(similarity, DescribedSimilarity):
@@ -154,7 +154,7 @@ class _Origin:
 
     @property
     def is_kernel(self) -> bool:
-        """Whether it goes over through features of its own."""
+        """Whether it is transferred through its own features."""
         return isinstance(self.similarity, DescribedSimilarity)
 
     @property
@@ -170,7 +170,7 @@ class _Origin:
         return bool((self.matrix >= 0).all()) and th.allclose(sums, th.ones_like(sums), atol=1e-4)
 
     def matches(self, macro_set: MacroSet) -> dict[int, int]:
-        """Which of its actions coincides with which of ours, ours first."""
+        """Map our actions to those of the similarity with which they coincide."""
         known = self.macro_set is not None
         theirs = sequences(self.macro_set) if self.macro_set is not None else self.names
         found: dict[object, int] = {key: index for index, key in enumerate(theirs)}
@@ -178,7 +178,7 @@ class _Origin:
         return {index: found[key] for index, key in enumerate(ours) if key in found}
 
     def described(self, macro_set: MacroSet) -> list[int]:
-        """Those of our actions whose primitives it has."""
+        """Our actions whose primitives the similarity has."""
         known = () if self.macro_set is None else self.macro_set.primitives
         return [
             action
@@ -187,7 +187,7 @@ class _Origin:
         ]
 
     def kernel(self) -> DescribedSimilarity | None:
-        """The similarity itself if it is a kernel, one fitted to it if its rows allow, or None."""
+        """The similarity if it is a kernel, one fitted to it if its rows allow, or None."""
         if isinstance(self.similarity, DescribedSimilarity):
             return copy.deepcopy(self.similarity).cpu()
         beside = self.matrix * off_diagonal(self.matrix)
@@ -196,7 +196,7 @@ class _Origin:
         return KernelSimilarity(beside, self.macro_set)
 
     def entries_into(self, matrix: Tensor, matches: Mapping[int, int]) -> Tensor:
-        """Put its entries of the coinciding actions into a matrix over ours."""
+        """Put its entries for coinciding actions into a matrix over ours."""
         ours, theirs = list(matches), list(matches.values())
         block = self.matrix[theirs][:, theirs]
         if self.is_stochastic:
@@ -213,7 +213,7 @@ def _accounts(
     described: Sequence[int],
     unmapped: Unmapped,
 ) -> Transfer:
-    """Say what becomes of each action; a kernel's own go over through it, others' by name first."""
+    """Account for each action: a kernel transfers all through itself, others by name first."""
     common = {} if origin.is_kernel else matches
     through = [action for action in described if action not in common]
     left = [a for a in range(macro_set.n_actions) if a not in common and a not in through]
@@ -229,7 +229,7 @@ def _accounts(
 
 
 def _refusal(origin: _Origin, transfer: Transfer) -> str:
-    """Why a similarity cannot be carried over, and what can be done."""
+    """Why a similarity cannot be transferred, and what can be done."""
     names = ", ".join(transfer.unmapped)
     known = origin.names if origin.macro_set is None else origin.macro_set.primitives
     return (
@@ -256,7 +256,7 @@ def sequences(macro_set: MacroSet) -> tuple[tuple[str, ...], ...]:
 
 
 def _part(macro_set: MacroSet, actions: Sequence[int]) -> MacroSet:
-    """Some actions of a macro set, among them the primitives of which its macros are made."""
+    """A macro set of some actions, which include the primitives that its macros consist of."""
     kept = [action for action in actions if action < len(macro_set.primitives)]
     primitives = tuple(macro_set.primitives[primitive] for primitive in kept)
     macros = (macro_set.expand(action) for action in actions[len(kept) :])

@@ -11,7 +11,7 @@ class UnconstrainedSimilarity(Similarity):
     Cost: A² parameters, A² operations for Σ.
 
     Args:
-        initial: The matrix to start from, shape ``(actions, actions)``.
+        initial: Initial matrix, shape ``(actions, actions)``.
 
     Source: arXiv 2506.13690, section 3.4, read literally.
     """
@@ -20,7 +20,7 @@ class UnconstrainedSimilarity(Similarity):
     reaches_identity = True
 
     def __init__(self, initial: Tensor) -> None:
-        """Copy the start."""
+        """Copy the initial matrix."""
         super().__init__(initial)
         self.entries = nn.Parameter(initial.clone())
         self.keep_start()

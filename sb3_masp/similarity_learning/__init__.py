@@ -1,4 +1,4 @@
-"""How Σ is found during a run, one way a file."""
+"""Ways of learning Σ during a run, one per file."""
 
 from sb3_masp.similarity_learning.auxiliary import AuxiliaryHead
 from sb3_masp.similarity_learning.base import (

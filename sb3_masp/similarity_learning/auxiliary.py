@@ -1,4 +1,4 @@
-"""Σ from what the actions are worth to a head that the penalty never touches."""
+"""Σ from the action values of a head that the penalty never touches."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 class AuxiliaryHead(SimilarityLearning):
-    """Actions are similar whose values a linear head on the network's features has alike.
+    """Σ from a linear head on the network's features: actions of close values are similar.
 
-    The head learns by TD on the network's own targets, without the penalty and without moving
-    the features. Distances of the penalised values themselves would reinforce themselves: what is
-    held to be similar is made similar. Every ``interval`` updates the squared distances of the
-    head's values over replayed states enter a running average D, and Σ becomes the softmax of
+    The head learns by TD on the network's own targets, without the penalty and without moving the
+    features. Distances of the penalised values would reinforce themselves: what counts as similar
+    is made similar. Every ``interval`` updates, the squared distances of the head's values over
+    replayed states enter a running average D, and Σ becomes the softmax of
     ``(−D/mean(D) + prior·overlap)/temperature`` off the diagonal.
 
     Args:
-        prior: Weight of `MacroSet.overlap` in the logits; 0.5 suits it. Above 0 the environment
-            must have macros.
-        interval: Updates between two looks at the head.
-        states: Replayed states in each.
+        prior: Weight of `MacroSet.overlap` in the logits; 0.5 is a good value. Above 0, the
+            environment must have macros.
+        interval: Updates between two updates of Σ.
+        states: Number of replayed states for each.
         rate: Weight of the newest distances in the average.
-        temperature: Of the softmax, in units of the mean distance.
-        learning_rate: Of the head's Adam.
+        temperature: Temperature of the softmax, in units of the mean distance.
+        learning_rate: Learning rate of the head's Adam.
 
     Raises:
         LearnerSettingError: A setting is out of range.
@@ -63,7 +63,7 @@ class AuxiliaryHead(SimilarityLearning):
         temperature: float = 0.1,
         learning_rate: float = 1e-3,
     ) -> None:
-        """Keep the settings."""
+        """Check and store the settings."""
         require_setting("prior", prior, 0 <= prior < math.inf, "at least 0, and finite")
         for name, number in (("interval", interval), ("states", states)):
             whole = isinstance(number, int) and number >= 1
@@ -75,7 +75,7 @@ class AuxiliaryHead(SimilarityLearning):
         self.rate, self.temperature, self.learning_rate = rate, temperature, learning_rate
 
     def __repr__(self) -> str:
-        """The call that makes it."""
+        """The call that creates it."""
         names = ("prior", "interval", "states", "rate", "temperature", "learning_rate")
         return f"AuxiliaryHead({', '.join(f'{name}={getattr(self, name)}' for name in names)})"
 
@@ -83,7 +83,7 @@ class AuxiliaryHead(SimilarityLearning):
         """Build the head and the prior.
 
         Raises:
-            SimilarityError: Σ is of another form than its rows are, or there are no macros to
+            SimilarityError: Σ is not of the ``"softmax"`` form, or there are no macros to
                 compare.
         """
         similarity = learner.similarity
@@ -98,7 +98,7 @@ class AuxiliaryHead(SimilarityLearning):
         self.prior_logits = self._overlap(learner) * (self.prior / self.temperature)
 
     def step(self, learner: MASP, inner: InnerStep) -> None:
-        """Take the head's step, and look at its values where that is due."""
+        """Take a step of the head, and update Σ from its values if due."""
         batch = inner.batch
         q_values = self.head(learner.trunk_features(batch.observations))
         loss = td_loss(
@@ -115,7 +115,7 @@ class AuxiliaryHead(SimilarityLearning):
 
     @th.no_grad()
     def _look(self, learner: MASP) -> None:
-        """Put distances over replayed states into the average, and the average into Σ."""
+        """Update the average distances over replayed states, and Σ from them."""
         observations = learner._sample(self.states).observations
         q_values = self.head(learner.trunk_features(observations))
         distances = self.head.distances.lerp_(action_distances(q_values), self.rate)
@@ -123,7 +123,7 @@ class AuxiliaryHead(SimilarityLearning):
         learner.similarity.get_parameter("logits").copy_(logits)
 
     def _overlap(self, learner: MASP) -> Tensor:
-        """Handcrafted similarities of the actions, shape ``(actions, actions)``, or zero."""
+        """Handcrafted overlap of the actions, shape ``(actions, actions)``; zero if unused."""
         if not self.prior:
             return th.zeros((), device=learner.device)
         if learner.macro_set is None:
@@ -136,22 +136,22 @@ class AuxiliaryHead(SimilarityLearning):
 
 
 class ActionValues(nn.Linear):
-    """Values of the actions, linear in features; and how far apart they have been of late.
+    """Action values that are linear in features, with a running average of their distances.
 
     Args:
-        n_features: Of a state.
-        n_actions: A.
+        n_features: Number of features of a state.
+        n_actions: A, the number of actions.
     """
 
     distances: Tensor
 
     def __init__(self, n_features: int, n_actions: int) -> None:
-        """Start at zero: actions that nothing is known of are alike."""
+        """Start at zero, so that unknown actions are alike."""
         super().__init__(n_features, n_actions)
         self.register_buffer("distances", th.zeros(n_actions, n_actions))
 
     def reset_parameters(self) -> None:
-        """Set all to zero, and draw nothing."""
+        """Set all parameters to zero, without drawing random numbers."""
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
@@ -165,7 +165,7 @@ def action_distances(q_values: Tensor) -> Tensor:
     Returns:
         Distances, shape ``(actions, actions)``, symmetric with a zero diagonal.
     """
-    # Centring changes no difference, and keeps the products below small beside them.
+    # Centring changes no difference, and keeps the products below small in comparison.
     centred = q_values - q_values.mean(dim=1, keepdim=True)
     products = centred.mT @ centred / len(centred)
     squares = products.diagonal()

@@ -1,4 +1,4 @@
-"""SimilarityLearning: what every way to find Σ during a run offers."""
+"""SimilarityLearning: the interface of all ways of learning Σ during a run."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ if TYPE_CHECKING:
 
 
 class InnerStep(NamedTuple):
-    """What a step of Σ may need of the network's step before it.
+    """The network's inner step, as far as a step of Σ may need it.
 
     Args:
         batch: The inner batch.
-        targets: What the TD loss drew Q(s, a) towards, expected values without a graph, shape
-            ``(batch, 1)``.
-        features: What a Σ that reads the state was given, shape ``(batch, features)``; None for
+        targets: Expected TD targets of Q(s, a), detached, shape ``(batch, 1)``.
+        features: Features that a state-dependent Σ was given, shape ``(batch, features)``; None for
             others.
-        before: The parameters before the step, in the order of the network's; empty where the way
-            does not need them.
+        before: Parameters before the step, in the network's order; empty if the way does not need
+            them.
         gradient_norm: Norm of the gradient before clipping, shape ``()``; None without clipping.
-        outputs: What the network's linear maps gave before the step, for `network_tangent`; empty
-            where the way does not need parameters.
-        td_errors: The batch's, as `TDLoss` has them, shape ``(batch,)``.
+        outputs: Outputs of the network's linear maps before the step, for `network_tangent`; empty
+            if the way does not need parameters.
+        td_errors: TD errors of the batch, as in `TDLoss`, shape ``(batch,)``.
     """
 
     batch: MacroReplaySamples
@@ -47,12 +46,12 @@ class InnerStep(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What the networks made of a batch.
+    """A batch as evaluated by the networks.
 
     Args:
         td: Its TD loss.
-        outputs: What the linear maps of the network gave, for `network_tangent`; empty unless they
-            were to be noted.
+        outputs: Outputs of the network's linear maps, for `network_tangent`; empty unless they
+            were to be recorded.
     """
 
     td: TDLoss
@@ -60,26 +59,26 @@ class Evaluation(NamedTuple):
 
 
 class SimilarityLearning(ABC):
-    """How Σ is found while a learner learns.
+    """A way of learning Σ along with a learner.
 
-    A way is one subclass that names itself in ``way``; from then on the learners know it by that
-    name. An object holds settings until a learner copies it and calls `set_up`.
+    A way is a subclass that sets its name in ``way``; the learners then know it by that name. An
+    object only holds settings until a learner copies it and calls `set_up`.
     """
 
     way: ClassVar[str]
-    """Its name."""
+    """Name of the way."""
 
     parts: ClassVar[tuple[str, ...]] = ()
     """Attributes with a ``state_dict``, which are saved with the model."""
 
     keeps_start: ClassVar[bool] = True
-    """Whether what it comes to depends on where Σ starts."""
+    """Whether its result depends on the initial Σ."""
 
     needs_parameters: ClassVar[bool] = False
     """Whether `step` needs the network's parameters before the inner step."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Make the way known by its name.
+        """Register the way by its name.
 
         Raises:
             SimilarityError: Another class has this name.
@@ -88,44 +87,44 @@ class SimilarityLearning(ABC):
         register(SIMILARITY_LEARNING, cls, "way")
 
     remedies: ClassVar[Mapping[Collapse, str]] = {}
-    """What to change of it when Σ collapses, as a sentence without its full stop."""
+    """What to change if Σ collapses, as a sentence without its full stop."""
 
     @abstractmethod
     def set_up(self, learner: MASP) -> None:
-        """Build what it needs for a learner, whose networks and Σ are there."""
+        """Build what it needs for a learner whose networks and Σ exist."""
 
     def inner_batch(self, learner: MASP, size: int) -> MacroReplaySamples:
-        """The decisions that the coming inner step learns from."""
+        """Return the batch of the coming inner step."""
         return learner._sample(size)
 
     def evaluate(self, learner: MASP, inner: MacroReplaySamples, note: bool) -> Evaluation:
-        """Evaluate a batch as the network is now, and note what its linear maps give or not."""
+        """Evaluate a batch with the current network, and record its linear maps if ``note``."""
         with LinearMaps() if note else nullcontext() as maps:
             td = learner._td_loss(inner)
         return Evaluation(td, [] if maps is None else maps.outputs)
 
     def is_due(self, learner: MASP) -> bool:
-        """Whether the update under way is followed by a `step`."""
+        """Whether `step` is to follow the current update."""
         return True
 
     @abstractmethod
     def step(self, learner: MASP, inner: InnerStep) -> None:
-        """Change Σ, or prepare to, after a step of the network, and log what it did."""
+        """Update Σ, or prepare to, after a step of the network; and log figures."""
 
     def figures(self) -> dict[str, float]:
-        """What it has to tell over many steps, by the log's names; asked for at every log."""
+        """Figures over many steps, by their names in the log; called whenever it is written."""
         return {}
 
 
 SIMILARITY_LEARNING: dict[str, type[SimilarityLearning]] = {}
-"""The ways by name."""
+"""Ways by name."""
 
 
 def make_similarity_learning(way: str | SimilarityLearning) -> SimilarityLearning:
     """Return a way by its name, or a copy of a given one.
 
     Raises:
-        SimilarityError: There is none of that name.
+        SimilarityError: The name is unknown.
     """
     if isinstance(way, SimilarityLearning):
         return copy.deepcopy(way)

@@ -1,4 +1,4 @@
-"""Σ by the paper's meta-gradient: what would have made the network's step a better one."""
+"""Σ by the paper's meta-gradient: the change that would have improved the network's step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MetaLearning(SimilarityLearning):
-    """Adam on the TD loss, of a held-out batch, that the inner step led to.
+    """Learns Σ by Adam on the TD loss, on a held-out batch, after the inner step.
 
     Its settings are the learner's: ``meta_learning_rate``, ``meta_interval``, ``meta_average``,
     ``meta_gradient`` and ``outer_batch_size``.
@@ -35,7 +35,7 @@ class MetaLearning(SimilarityLearning):
     parts: ClassVar[tuple[str, ...]] = ("optimizer", "gradients", "agreement")
     needs_parameters = True
     keeps_graph: ClassVar[bool] = False
-    """Whether the outer loss is to be differentiated once more."""
+    """Whether the outer loss is differentiated again later."""
     remedies: ClassVar[Mapping[Collapse, str]] = {
         "identity": "Lower or decay meta_learning_rate, or choose a similarity without a "
         "diagonal, such as 'softmax'",
@@ -44,9 +44,9 @@ class MetaLearning(SimilarityLearning):
 
     optimizer: th.optim.Adam
     gradients: nn.ParameterList
-    """Sums of the gradients that are being averaged, in the order of Σ's parameters."""
+    """Partial averages of gradients, in the order of Σ's parameters."""
     agreement: Agreement
-    """Of the gradients that Σ moved along."""
+    """Agreement of the gradients along which Σ moved."""
 
     def set_up(self, learner: MASP) -> None:
         """Build Σ's optimizer.
@@ -66,11 +66,11 @@ class MetaLearning(SimilarityLearning):
             require_supported(learner.policy.optimizer, "similarity_frozen=True")
 
     def is_due(self, learner: MASP) -> bool:
-        """Whether it is the first update or a ``meta_interval``-th after it."""
+        """Whether it is the first update or a ``meta_interval``-th one after it."""
         return learner._n_updates % learner.meta_interval == 0
 
     def step(self, learner: MASP, inner: InnerStep) -> None:
-        """Take an outer step on a batch of its own."""
+        """Take an outer step on a newly sampled batch."""
         size = learner.outer_batch_size or len(inner.batch.actions)
         self.outer_step(learner, inner, learner._sample(size))
 
@@ -100,7 +100,7 @@ class MetaLearning(SimilarityLearning):
         return learner._td_loss(outer).loss
 
     def _move(self, learner: MASP) -> None:
-        """Take Adam's step along the average, and begin another."""
+        """Take Adam's step along the average, and reset it."""
         self.agreement.add(list(self.gradients))
         norm = nn.utils.get_total_norm(list(self.gradients))
         learner._run.note("meta/gradient_norm", norm)
@@ -113,7 +113,7 @@ class MetaLearning(SimilarityLearning):
 def _gradients(
     learner: MASP, inner: InnerStep, outer_loss: Tensor, keep_graph: bool
 ) -> tuple[Tensor, ...]:
-    """Gradient of the outer loss with respect to each of Σ's parameters."""
+    """Gradients of the outer loss with respect to Σ's parameters."""
     names = [name for name, _ in learner._network.named_parameters()]
     chosen = _chosen_parameters(learner, names)
     parameters = [p for name, p in learner._network.named_parameters() if name in chosen]
@@ -141,7 +141,7 @@ def _gradients(
 
 
 def _chosen_parameters(learner: MASP, names: list[str]) -> list[str]:
-    """The parameters whose part of the meta-gradient is computed: all, or the last layer's."""
+    """Parameters whose part of the meta-gradient is computed: all, or the last layer's."""
     if learner.meta_gradient == "exact":
         return names
     layers = [name.rpartition(".")[0] for name in names]
@@ -153,11 +153,11 @@ def _chosen_parameters(learner: MASP, names: list[str]) -> list[str]:
 def _past_clipping(
     learner: MASP, cotangents: list[Tensor], parameters: list[nn.Parameter], inner: InnerStep
 ) -> list[Tensor]:
-    """Pull cotangents of the parameters' clipped gradients back to before the clipping."""
+    """Pull cotangents of the clipped gradients back to before the clipping."""
     norm, limit = inner.gradient_norm, learner.max_grad_norm
     if norm is None or limit is None:
         return cotangents
-    # To ask a device whether it clipped is to wait for it.
+    # Asking a device whether it clipped would wait for it.
     if norm.is_cpu and norm + 1e-6 <= limit:
         return cotangents
     clipped = [th.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -167,6 +167,6 @@ def _past_clipping(
 def _q_values_at(
     learner: MASP, parameters: Mapping[str, Tensor], observations: PyTorchObs
 ) -> Tensor:
-    """Q(s, ·) of the network at other parameters, shape ``(batch, actions)``."""
+    """Q(s, ·) of the network at given parameters, shape ``(batch, actions)``."""
     outputs = functional_call(learner._network, dict(parameters), (observations,))
     return learner._expected_values(outputs)

@@ -1,4 +1,4 @@
-"""The paper's meta-gradient on half the batches: one step's outer batch is the next one's inner."""
+"""The paper's meta-gradient with half the batches: each outer batch is the next inner batch."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class KeptBatch:
-    """A batch for later, saved with the model; or none."""
+    """A batch for the next update, saved with the model; or none."""
 
     batch: MacroReplaySamples | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The batch's parts by name; empty without one."""
+        """Parts of the batch by name; empty without one."""
         if self.batch is None:
             return {}
         return self.batch._asdict() | {"indices": th.as_tensor(self.batch.indices)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Take what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         indices = {"indices": state["indices"].cpu().numpy()} if state else {}
         self.batch = MacroReplaySamples(**{**state, **indices}) if state else None
 
@@ -37,10 +37,10 @@ class KeptBatch:
 class SharedMetaLearning(MetaLearning):
     """`MetaLearning` whose outer batch is the inner batch of the next update.
 
-    The outer loss is the TD loss at θ′, where the next update begins: with the same batch it is
-    the TD loss of the next inner step, which then needs only the penalty and its gradient. It is
-    computed again where one of the networks has changed in between: the target network by its
-    update, a conditioned one by the Σ that it is shown, a noisy one by its noise.
+    The outer loss is the TD loss at θ′, where the next update starts: on the same batch it is the
+    TD loss of the next inner step, which then only needs the penalty and its gradient. It is
+    computed again if one of the networks has changed in between: the target network by its update,
+    a conditioned one by the Σ that it is shown, a noisy one by its noise.
 
     Every batch is still held out from the step that it judges.
     """
@@ -50,12 +50,12 @@ class SharedMetaLearning(MetaLearning):
     keeps_graph = True
 
     def set_up(self, learner: MASP) -> None:
-        """Keep nothing yet.
+        """Check the learner's settings, and start without a batch.
 
         Raises:
-            LearnerSettingError: Outer batches are to be of a size of their own, or updates are to
-                be captured, which a graph that outlives them cannot be, or batches come from a
-                buffer that does not say which decisions they are of.
+            LearnerSettingError: Outer batches have a size of their own; or updates are to be
+                captured, which is impossible for a graph that outlives them; or batches come from a
+                buffer that does not say which decisions they contain.
         """
         # The learner's module imports this package.
         from sb3_masp.macro_model import require_setting
@@ -72,7 +72,7 @@ class SharedMetaLearning(MetaLearning):
         self._evaluation: tuple[Evaluation, list[float]] | None = None
 
     def inner_batch(self, learner: MASP, size: int) -> MacroReplaySamples:
-        """The outer batch of the update before, if that had one."""
+        """Return the outer batch of the previous update, if it had one, or else a new one."""
         batch, self.kept.batch = self.kept.batch, None
         if batch is None or not _is_held(learner, batch):
             self._evaluation = None
@@ -80,14 +80,14 @@ class SharedMetaLearning(MetaLearning):
         return batch
 
     def evaluate(self, learner: MASP, inner: MacroReplaySamples, note: bool) -> Evaluation:
-        """What the outer loss was computed from, if networks are still what they were."""
+        """Return the outer loss's evaluation, if the networks have not changed since."""
         evaluation, self._evaluation = self._evaluation, None
         if evaluation is None or evaluation[1] != _state(learner):
             return super().evaluate(learner, inner, note)
         return evaluation[0]
 
     def _outer_loss(self, learner: MASP, outer: MacroReplaySamples) -> Tensor:
-        """The TD loss, kept with its batch."""
+        """The TD loss, which is kept with its batch."""
         evaluation = super().evaluate(learner, outer, note=True)
         self.kept.batch = outer
         self._evaluation = evaluation, _state(learner)
@@ -95,18 +95,18 @@ class SharedMetaLearning(MetaLearning):
 
 
 def _is_held(learner: MASP, batch: MacroReplaySamples) -> bool:
-    """Whether the replay has the batch's decisions, to take their priorities.
+    """Whether the replay buffer has the batch's decisions, to update their priorities.
 
-    That of a loaded model is empty.
+    The buffer of a loaded model is empty.
     """
     buffer = learner.replay_buffer
     return not learner.prioritized_replay or batch.indices.max() < buffer.size() * buffer.n_envs
 
 
 def _state(learner: MASP) -> list[float]:
-    """What changes whenever a parameter or a buffer of either network is written to.
+    """Numbers that change whenever a parameter or buffer of either network is written.
 
-    SB3 updates target networks past autograd's counts of writing, hence the sums.
+    SB3 updates target networks without raising autograd's version counters, hence the sums.
     """
     online, target = learner._network, learner._target_network
     tensors = (

@@ -1,4 +1,4 @@
-"""Σ for people: as text, as pictures, and as a page that opens from disk."""
+"""Reports on Σ for people: as text, as pictures, and as a self-contained page."""
 
 from sb3_masp.similarity_report.contents import SimilarityReport, make_report
 from sb3_masp.similarity_report.history import Movement, read_history, write_history

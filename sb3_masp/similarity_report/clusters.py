@@ -1,4 +1,4 @@
-"""Actions ordered so that like stands by like, and the tree that says so."""
+"""Actions ordered so that similar ones are adjacent, and the dendrogram of this order."""
 
 from typing import Any, NamedTuple
 
@@ -13,9 +13,10 @@ class Clusters(NamedTuple):
 
     Args:
         order: Actions along the leaves, shape ``(actions,)``.
-        forks: For each fork of the dendrogram, the places of its two stems among the leaves
+        forks: For each fork of the dendrogram, the positions of its two stems among the leaves
             (0 is the first leaf) and the heights of first stem, fork and second stem, shape
-            ``(actions - 1, 5)``: first place, second place, first height, height, second height.
+            ``(actions - 1, 5)``: first position, second position, first height, height, second
+            height.
     """
 
     order: NDArray[np.int64]
@@ -26,7 +27,7 @@ def cluster(similarity: NDArray[Any]) -> Clusters:
     """Cluster the actions by the distances of their rows in the symmetrised Σ.
 
     Args:
-        similarity: Σ, shape ``(actions, actions)``, which is left as it is.
+        similarity: Σ, shape ``(actions, actions)``, left unchanged.
 
     Raises:
         MissingDependencyError: SciPy is not installed.
@@ -37,7 +38,7 @@ def cluster(similarity: NDArray[Any]) -> Clusters:
         raise MissingDependencyError(
             "ordering actions needs SciPy; install it with: pip install 'macro-gym[plots]'"
         ) from error
-    # An action's own entry says nothing of whom it is like.
+    # An action's own entry does not tell which actions it resembles.
     rows = (similarity + similarity.T) / 2
     np.fill_diagonal(rows, rows.max())
     tree = linkage(rows, "average", optimal_ordering=True)
@@ -49,14 +50,14 @@ def neighbours(similarity: NDArray[Any], most: int) -> NDArray[np.int64]:
     """Each action's ``most`` nearest others, nearest first: the largest entries of its row.
 
     Returns:
-        Actions, shape ``(actions, min(most, actions - 1))``; among equals the first come first.
+        Actions, shape ``(actions, min(most, actions - 1))``; ties are in order of their index.
     """
     others = np.where(np.eye(len(similarity), dtype=np.bool_), -np.inf, similarity)
     return np.argsort(-others, axis=1, kind="stable")[:, : min(most, len(similarity) - 1)]
 
 
 def _forks(tree: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Where the dendrogram forks; without recursion, which SciPy's own drawing runs out of."""
+    """Forks of the dendrogram, without recursion, whose limit SciPy's own drawing exceeds."""
     leaves = len(order)
     places, heights = np.zeros(2 * leaves - 1), np.zeros(2 * leaves - 1)
     places[order] = np.arange(leaves)

@@ -1,4 +1,4 @@
-"""What a report on Σ is made of."""
+"""Contents of a report on Σ."""
 
 import math
 import re
@@ -20,25 +20,25 @@ from sb3_masp.similarity_report.history import MEANINGS, Movement
 from sb3_masp.similarity_report.measures import relative_distance
 
 DRAWN = 512
-"""Actions that a picture shows where there are too many for it."""
+"""Actions that a picture shows if there are too many for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarityReport:
-    """A Σ and all that is said of it.
+    """A Σ and everything reported on it.
 
     Args:
         similarity: Σ, shape ``(actions, actions)``.
         names: Names of the actions.
-        steps: The names of each action's primitives, first to last.
-        about: Whose Σ it is.
-        form: The form's name.
-        now: Σ as it is, in figures.
-        history: How it moved there, first to last; empty if nobody kept it.
-        part_of: Of how many actions these are some; 0 if they are all.
+        steps: Names of each action's primitives, first to last.
+        about: Metadata of Σ.
+        form: Name of the form.
+        now: Figures of Σ.
+        history: Its figures during training, first to last; empty if none were recorded.
+        part_of: Number of all actions, if only some are included; else 0.
 
     Raises:
-        SimilarityError: Names or steps are not as many as Σ has rows.
+        SimilarityError: The number of names or steps is not that of Σ's rows.
     """
 
     similarity: NDArray[np.float64]
@@ -51,7 +51,7 @@ class SimilarityReport:
     part_of: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse names of other actions."""
+        """Reject names of other actions."""
         actions = len(self.similarity)
         if not actions == len(self.names) == len(self.steps):
             raise SimilarityError(
@@ -65,7 +65,7 @@ class SimilarityReport:
         return self.part_of or len(self.names)
 
     def for_pictures(self) -> Self:
-        """Itself; or of thousands of actions some, evenly spread, as many as can be drawn."""
+        """The report itself or, of thousands of actions, as many evenly spread as can be drawn."""
         shown = drawable(len(self.names))
         if len(shown) == len(self.names):
             return self
@@ -79,14 +79,14 @@ class SimilarityReport:
 
     @property
     def title(self) -> str:
-        """What it is, in a line."""
+        """Title in one line."""
         game = f" of {self.about.game}" if self.about.game else ""
         some = f"{len(self.names)} of " if self.n_actions != len(self.names) else ""
         return f"Similarity of {some}{self.n_actions} actions{game}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """What is known of it, by name."""
+        """Known facts, by name."""
         about = self.about
         facts = {
             "form": self.form,
@@ -108,13 +108,13 @@ class SimilarityReport:
 def make_report(
     similarity: Similarity, about: SimilarityAbout, history: Sequence[Movement] = ()
 ) -> SimilarityReport:
-    """Gather what is to be said of Σ.
+    """Gather a report on Σ.
 
     Args:
         similarity: Σ.
-        about: Whose it is.
-        history: How it moved, first to last; rows of later than Σ, where it is
-            known of when it is, are left out.
+        about: Metadata of Σ.
+        history: Its figures during training, first to last; rows later than Σ are left out if it is
+            known when that is.
     """
     matrix = similarity().detach().cpu()
     macro_set = about.macros_of_actions
@@ -136,11 +136,11 @@ def make_report(
 
 @th.no_grad()
 def movement(similarity: Similarity, macro_set: MacroSet | None, decisions: int) -> Movement:
-    """Σ in figures, but for its agreement with values; of thousands of actions by some rows.
+    """Figures of Σ, except its agreement with values; of some rows if there are thousands.
 
     Args:
         similarity: Σ.
-        macro_set: What the actions are, if the environment has macros.
+        macro_set: The environment's macros, if it has any.
         decisions: Decisions of training so far.
     """
     actions = rows_to_look_at(similarity.n_actions).to(similarity.all_actions.device)
@@ -161,15 +161,15 @@ def overlap_rows(macro_set: MacroSet, actions: th.Tensor) -> th.Tensor:
 
 
 def drawable(n_actions: int) -> NDArray[np.int64]:
-    """Actions that pictures show: all, or of thousands `DRAWN`, evenly spread."""
+    """Actions that pictures show: all, or `DRAWN` of thousands, evenly spread."""
     shown = spread(n_actions, n_actions if n_actions <= ALL_ROWS else DRAWN)
     return cast(NDArray[np.int64], shown.numpy())
 
 
 def steps_of(name: str) -> tuple[str, ...]:
-    """Return the primitives of an action by its name, as `MacroSet.names` writes it.
+    """Return the primitives of an action from its name, as `MacroSet.names` writes it.
 
-    For files that do not say the macros.
+    For files that do not contain the macros.
 
     Example:
         >>> steps_of("LEFT×3"), steps_of("RIGHT,NOOP"), steps_of("DOWN+B"), steps_of("7")

@@ -1,4 +1,4 @@
-"""How Σ moved during training: a row every so many decisions, kept as a table."""
+"""How Σ changes during training: a table with a row at regular intervals."""
 
 import csv
 import io
@@ -13,15 +13,15 @@ from sb3_masp.similarity.base import SimilarityError
 
 
 class Movement(NamedTuple):
-    """Σ at one moment of training; what cannot be said is not a number.
+    """Figures of Σ at one moment of training; unknown ones are NaN.
 
     Args:
         decisions: Decisions of training so far.
-        entropy: Of the rows off the diagonal, as a share of a uniform row's, averaged.
+        entropy: Mean entropy of the rows off the diagonal, as a share of a uniform row's.
         off_diagonal_mass: Share of the absolute entries that are off the diagonal.
         effective_rank: Exponential of the entropy of the singular values.
         distance_from_start: ``‖Σ − Σ₀‖ / ‖Σ₀‖``.
-        distance_from_overlap: The same to the handcrafted Σ (``"overlap"``).
+        distance_from_overlap: ``‖Σ − O‖ / ‖O‖``, O the handcrafted Σ (``"overlap"``).
         agreement: Spearman's correlation of Σ_ij with ``−mean_s |Q(s, i) − Q(s, j)|``.
     """
 
@@ -48,11 +48,11 @@ MEANINGS = {
         "rank correlation of Σᵢⱼ with −mean |Q(s,i) − Q(s,j)| over replayed states",
     ),
 }
-"""For people: a title for each figure, and what it says."""
+"""Title and meaning of each figure, for people."""
 
 
 def write_history(path: str | os.PathLike[str], rows: Iterable[Movement]) -> None:
-    """Write the rows as CSV, whole or not at all; what is not a number is left empty."""
+    """Write the rows as CSV, atomically; NaN is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Movement._fields)
@@ -63,10 +63,10 @@ def write_history(path: str | os.PathLike[str], rows: Iterable[Movement]) -> Non
 
 
 def read_history(path: str | os.PathLike[str]) -> tuple[Movement, ...]:
-    """Read what `write_history` wrote; nothing where there is no such file.
+    """Read what `write_history` wrote; empty if there is no such file.
 
     Raises:
-        SimilarityError: The table is another.
+        SimilarityError: The file is not such a table.
     """
     if not Path(path).exists():
         return ()
@@ -81,6 +81,6 @@ def read_history(path: str | os.PathLike[str]) -> tuple[Movement, ...]:
 
 
 def _movement(row: dict[str, str]) -> Movement:
-    """A row of the file."""
+    """Parse a row of the file."""
     figures = {name: float(row[name] or "nan") for name in Movement._fields[1:]}
     return Movement(int(row["decisions"]), **figures)

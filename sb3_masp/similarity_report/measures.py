@@ -1,4 +1,4 @@
-"""What Σ is compared with while it is learned: other matrices, and the distances of values."""
+"""What Σ is compared with while it is learned: other matrices, and distances of values."""
 
 import numpy as np
 import torch as th
@@ -12,7 +12,7 @@ def relative_distance(similarity: Tensor, other: Tensor) -> float:
 
 
 def value_distances(q_values: Tensor, actions: Tensor | None = None) -> Tensor:
-    """``mean_s |Q(s, i) − Q(s, j)|`` of some actions i and all j, shape ``(rows, actions)``.
+    """``mean_s |Q(s, i) − Q(s, j)|`` for some actions i and all j, shape ``(rows, actions)``.
 
     Args:
         q_values: Action values, shape ``(states, actions)``.
@@ -23,15 +23,15 @@ def value_distances(q_values: Tensor, actions: Tensor | None = None) -> Tensor:
 
 
 def value_agreement(rows: Tensor, q_values: Tensor, actions: Tensor | None = None) -> float:
-    """Whether the actions that Σ holds for similar have similar values, within −1..1.
+    """Whether actions that Σ considers similar have similar values, within −1..1.
 
     Spearman's rank correlation, over all pairs of different actions, of ``Σ_ij`` with
-    ``−mean_s |Q(s, i) − Q(s, j)|``; not a number where either is the same for all pairs.
+    ``−mean_s |Q(s, i) − Q(s, j)|``; NaN if either is the same for all pairs.
 
     Args:
         rows: Rows of Σ, all or some, shape ``(rows, actions)``.
         q_values: Action values, shape ``(states, actions)``.
-        actions: Which rows they are, shape ``(rows,)``; all, in order, if None.
+        actions: Actions of the rows, shape ``(rows,)``; all, in order, if None.
     """
     own = np.arange(len(rows)) if actions is None else actions.cpu().numpy()
     pairs = np.arange(rows.shape[1]) != own[:, None]
@@ -41,7 +41,7 @@ def value_agreement(rows: Tensor, q_values: Tensor, actions: Tensor | None = Non
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Spearman's ρ of two samples of the same shape; not a number where one is constant."""
+    """Spearman's ρ of two samples of the same shape; NaN if one is constant."""
     ranks = np.stack((average_ranks(first), average_ranks(second)))
     ranks -= ranks.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(ranks, axis=1)
@@ -49,12 +49,12 @@ def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) ->
 
 
 def average_ranks(values: NDArray[np.float64], digits: int = 6) -> NDArray[np.float64]:
-    """Ranks from 0; equal values share the mean of theirs.
+    """Ranks from 0; equal values share their mean rank.
 
     Args:
         values: Shape ``(n,)``.
-        digits: Decimals of the largest absolute value that count: entries of a uniform Σ differ
-            by rounding alone, and rounding has no ranks.
+        digits: Decimals, relative to the largest absolute value, that count: entries of a uniform Σ
+            differ only by rounding, which must not be ranked.
 
     Example:
         >>> average_ranks(np.array([0.5, 0.1, 0.5, 0.9]))

@@ -1,4 +1,4 @@
-"""Σ as one page of HTML, which opens from disk and fetches nothing."""
+"""Σ as a self-contained HTML page."""
 
 import base64
 import json
@@ -21,12 +21,12 @@ from sb3_masp.similarity_report.pictures import colour_range, short
 
 
 def write_page(report: SimilarityReport, path: str | os.PathLike[str], most: int = 5) -> None:
-    """Write the page, whole or not at all.
+    """Write the page, atomically.
 
     Args:
         report: What to show.
-        path: The file.
-        most: Nearest neighbours of each action in the table; choosing an action shows ten.
+        path: File to write.
+        most: Nearest neighbours per action in the table; choosing an action shows ten.
 
     Raises:
         MissingDependencyError: matplotlib or SciPy is not installed.
@@ -44,14 +44,14 @@ def write_page(report: SimilarityReport, path: str | os.PathLike[str], most: int
         "style": _own("page.css"),
         "script": _own("page.js"),
     }
-    # In one pass, so that a name cannot stand for a part.
+    # In one pass, so that a name is never taken for a placeholder.
     page = re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _own("page.html"))
     with replacing(path) as file:
         file.write(page.encode())
 
 
 def _data(report: SimilarityReport) -> dict[str, Any]:
-    """What the page's script needs."""
+    """Data for the page's script."""
     clusters = cluster(report.similarity)
     colours, low, high = colour_range(report.similarity)
     off_diagonal = report.similarity.sum(axis=1) - report.similarity.diagonal()
@@ -73,7 +73,7 @@ def _data(report: SimilarityReport) -> dict[str, Any]:
 
 
 def _colours(name: str) -> str:
-    """256 colours of a map of matplotlib's, six hexadecimal digits each."""
+    """256 colours of one of matplotlib's colour maps, six hexadecimal digits each."""
     try:
         from matplotlib import colormaps
     except ImportError as error:
@@ -93,7 +93,7 @@ def _facts(report: SimilarityReport) -> str:
 
 
 def _history(report: SimilarityReport) -> str:
-    """A curve for each figure that is known, and all of them as numbers."""
+    """A curve for each known figure, and a table of all."""
     if not report.history:
         return (
             "<p>No history was kept beside this similarity. <code>masp train</code> keeps one; in "
@@ -127,7 +127,7 @@ def _history(report: SimilarityReport) -> str:
 
 
 def _table(report: SimilarityReport, most: int) -> str:
-    """Each action and its nearest neighbours, one action a row."""
+    """Each action and its nearest neighbours, one action per row."""
     nearest = neighbours(report.similarity, most)
     strips = [
         svg.strip(action, steps, name)
@@ -159,5 +159,5 @@ def _has_arrows(report: SimilarityReport) -> bool:
 
 
 def _own(name: str) -> str:
-    """A file of this folder."""
+    """Read a file of this folder."""
     return (files("sb3_masp.similarity_report") / name).read_text(encoding="utf-8")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED = 160
-"""Actions up to which each has its name on the axes; of more, one in a few has."""
+"""Most actions that are all named on the axes; of more, one in a few is."""
 LONGEST = 28
-"""Characters of a name beside an axis."""
+"""Most characters of a name beside an axis."""
 ROW = 0.3
 """Height of a strip in inches."""
 
@@ -40,13 +40,13 @@ def draw_report(
 
     Args:
         report: What to draw.
-        folder: Where to.
-        most: Neighbours of each action.
+        folder: Folder to write to.
+        most: Neighbours per action.
         formats: Suffixes of the files.
-        progress_bar: Whether to show one.
+        progress_bar: Whether to show a progress bar.
 
     Returns:
-        The files.
+        The files written.
 
     Raises:
         MissingDependencyError: matplotlib or SciPy is not installed.
@@ -68,18 +68,18 @@ def draw_report(
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure in the format of the file's suffix, whole or not at all."""
+    """Write a figure in the format of the file's suffix, atomically."""
     with replacing(path) as file:
         figure.savefig(file, format=Path(path).suffix[1:], dpi=130)
 
 
 def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") -> "Figure":
-    """Σ, actions ordered by cluster, with the tree beside it.
+    """Heat map of Σ, with actions ordered by cluster, beside the dendrogram.
 
     Args:
         similarity: Shape ``(actions, actions)``.
-        names: Of the actions.
-        title: Above it.
+        names: Names of the actions.
+        title: Title of the picture.
 
     Raises:
         MissingDependencyError: matplotlib or SciPy is not installed.
@@ -116,11 +116,11 @@ def heat_map(similarity: NDArray[Any], names: Sequence[str], title: str = "") ->
 
 
 def neighbour_strips(report: SimilarityReport, most: int = 5) -> "Figure":
-    """Each action as a strip, and beside it its nearest neighbours, nearest first.
+    """Each action as a strip, beside its nearest neighbours, nearest first.
 
     Args:
         report: What to draw.
-        most: Neighbours of each action.
+        most: Neighbours per action.
 
     Raises:
         MissingDependencyError: matplotlib or SciPy is not installed.
@@ -147,10 +147,10 @@ def neighbour_strips(report: SimilarityReport, most: int = 5) -> "Figure":
 
 
 def curves(history: Sequence[Movement]) -> "Figure":
-    """How Σ moved, one panel a figure.
+    """Curves of how Σ changed, one panel per figure.
 
     Args:
-        history: First to last.
+        history: Figures of Σ, first to last.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -172,10 +172,11 @@ def curves(history: Sequence[Movement]) -> "Figure":
 
 
 def colour_range(similarity: NDArray[Any]) -> tuple[str, float, float]:
-    """A colour map, and the entries at its ends, beyond which colours stay the same.
+    """A colour map and the limits beyond which its colours stay the same.
 
-    They leave out the least and the largest half per cent of what is off the diagonal, of which a
-    few would leave the rest without contrast; about zero where entries are negative.
+    The limits leave out the smallest and the largest half per cent of the off-diagonal entries,
+    since a few of these would take the contrast from the rest; they are symmetric about zero if
+    entries are negative.
 
     Args:
         similarity: Shape ``(actions, actions)``.
@@ -192,7 +193,7 @@ def colour_range(similarity: NDArray[Any]) -> tuple[str, float, float]:
 
 
 def short(name: str) -> str:
-    """A name that fits beside an axis: runs counted, then cut.
+    """Shorten a name to fit beside an axis: repeats are counted, and the end is cut.
 
     Example:
         >>> short("LEFT,LEFT,LEFT,FIRE")
@@ -204,7 +205,7 @@ def short(name: str) -> str:
 
 
 def _colours(similarity: NDArray[Any]) -> tuple[str, Any]:
-    """A colour map and its scale; by square roots, as a few large entries would darken the rest."""
+    """A colour map and its scale, by square roots, since a few large entries would darken it."""
     from matplotlib.colors import Normalize, PowerNorm
 
     colours, low, high = colour_range(similarity)
@@ -214,7 +215,7 @@ def _colours(similarity: NDArray[Any]) -> tuple[str, Any]:
 
 
 def _draw_tree(axes: "Axes", clusters: Clusters) -> None:
-    """The dendrogram, leaves at the right, row by row as the heat map's."""
+    """Draw the dendrogram, with its leaves at the right, aligned with the heat map's rows."""
     from matplotlib.collections import LineCollection
 
     lines = [
@@ -228,6 +229,6 @@ def _draw_tree(axes: "Axes", clusters: Clusters) -> None:
 
 
 def _name_ticks(actions: int) -> tuple[int, range]:
-    """How many actions to a name on the axes, and which rows have one."""
+    """Number of actions per name on the axes, and which rows are named."""
     every = -(-actions // NAMED)
     return every, range(0, actions, every)

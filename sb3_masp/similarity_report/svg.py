@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from macro_gym.report.strips import presses_button, symbol
 
 CELL = 18
-"""Height of a strip in pixels, and width of a step that has a symbol."""
+"""Height of a strip in pixels, and width of a step with a symbol."""
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 360, 150, 46, 18, 8
 """A curve's size, and the space around it for numbers."""
 
 
 def strip_symbol(action: int, steps: Sequence[str]) -> str:
-    """What a page defines once for each action: its steps as cells, to be used by `strip`."""
+    """The symbol that a page defines once per action: its steps as cells, for use by `strip`."""
     cells, left = [], 0
     for name in steps:
         cells.append(_cell(left, name))
@@ -25,7 +25,7 @@ def strip_symbol(action: int, steps: Sequence[str]) -> str:
 
 
 def strip(action: int, steps: Sequence[str], name: str) -> str:
-    """An action as a strip; ``name`` is what screen readers say."""
+    """An action as a strip; screen readers read ``name``."""
     width = sum(map(_width, steps))
     return (
         f'<svg class="strip" role="img" aria-label="{escape(name)}" width="{width}" '
@@ -34,12 +34,12 @@ def strip(action: int, steps: Sequence[str], name: str) -> str:
 
 
 def curve(decisions: Sequence[int], values: NDArray[np.float64], label: str) -> str:
-    """A line over decisions, with gaps where there is no number.
+    """A line over decisions, with gaps where values are NaN.
 
     Args:
         decisions: Ascending, at least one.
-        values: As many.
-        label: What screen readers say.
+        values: As many values.
+        label: Text for screen readers.
     """
     known = values[~np.isnan(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
@@ -61,7 +61,7 @@ def curve(decisions: Sequence[int], values: NDArray[np.float64], label: str) -> 
 
 
 def _width(name: str) -> int:
-    """A step's width in pixels: that of a cell, or more for a name of some letters."""
+    """Width of a step in pixels: that of a cell, or more for a name of several letters."""
     return max(CELL, 7 * len(symbol(name)) + 6)
 
 
@@ -77,7 +77,7 @@ def _cell(left: int, name: str) -> str:
 
 
 def _lines(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
-    """Lines through the points whose y is a number; a dot for one by itself."""
+    """Lines through the points whose y is not NaN; an isolated point is a dot."""
     lines = []
     for gap, run in groupby(zip(x, y, strict=True), key=lambda point: bool(np.isnan(point[1]))):
         points = [f"{across:.1f},{down:.1f}" for across, down in run]

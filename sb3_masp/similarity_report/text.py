@@ -6,12 +6,12 @@ from sb3_masp.similarity_report.contents import SimilarityReport
 
 
 def describe(report: SimilarityReport, top: int = 20, most: int = 3) -> str:
-    """Return what Σ is, in figures, and the first ``top`` actions with their neighbours.
+    """Describe Σ in figures, and list the first ``top`` actions with their neighbours.
 
     Args:
         report: What to describe.
-        top: How many actions to list.
-        most: How many nearest neighbours of each.
+        top: Number of actions to list.
+        most: Nearest neighbours per action.
     """
     facts = [f"{name:<36}{value}" for name, value in report.facts.items()]
     drawn = {name for steps in report.steps for name in steps} <= set(SYMBOLS)

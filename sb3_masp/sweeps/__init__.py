@@ -1,4 +1,4 @@
-"""Sweeps: many runs from one declaration, and how they compare."""
+"""Sweeps: many runs from one declaration, and their comparison."""
 
 from sb3_masp.sweeps.declaration import Sweep, SweepError, SweepRun, make_sweep, read_sweep
 from sb3_masp.sweeps.execution import execute, plan

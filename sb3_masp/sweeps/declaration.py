@@ -1,4 +1,4 @@
-"""What a sweep runs: a declaration, in TOML or in Python, that becomes one `TrainConfig` a run."""
+"""Declaration of a sweep, in TOML or in Python, which becomes one `TrainConfig` per run."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ KEYS = ("seeds", "games", "last_share", "fixed", "grid", "arms")
 
 
 class SweepError(MacroGymError, ValueError):
-    """A sweep's declaration, or a folder for it, that cannot be used."""
+    """A sweep's declaration or folder that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SweepRun:
     """One run of a sweep.
 
     Args:
-        arm: Name of what is compared; the arm's runs differ in game and seed only.
+        arm: Name of the arm, whose runs differ only in game and seed.
         config: The run's settings.
     """
 
@@ -40,7 +40,7 @@ class SweepRun:
     config: TrainConfig
 
     def setting(self, name: str) -> Any:
-        """Its value of a setting, of the learner's or its own; None if it is left out."""
+        """Value of a setting of the run or of its learner; None if it is left out."""
         return getattr(self.config.learner if name in LEARNER else self.config, name)
 
 
@@ -49,11 +49,11 @@ class Sweep:
     """All runs, in the order of the declaration: by arm, then game, then seed.
 
     Args:
-        source: What to call the declaration in messages.
-        output: Its folder.
+        source: Name of the declaration in messages.
+        output: Folder of the sweep.
         runs: The runs.
         swept: Names of the settings in which arms differ.
-        last_share: Share of the frames, at the end of a run, that its final score is of.
+        last_share: Share of the frames, at the end of a run, for its final score.
     """
 
     source: str
@@ -64,11 +64,11 @@ class Sweep:
 
 
 def read_sweep(path: Path, output: Path) -> Sweep:
-    """The sweep that a TOML file declares; paths in it are relative to the file.
+    """Read the sweep that a TOML file declares; paths in it are relative to the file.
 
     Raises:
         FileNotFoundError: There is no such file.
-        SweepError: The file is not TOML, or declares something else than a sweep.
+        SweepError: The file is not TOML, or does not declare a sweep.
     """
     try:
         content = tomllib.loads(path.read_text())
@@ -80,19 +80,19 @@ def read_sweep(path: Path, output: Path) -> Sweep:
 def make_sweep(
     content: Mapping[str, Any], output: Path, source: str = "the sweep", base: Path = Path()
 ) -> Sweep:
-    """The sweep of a declaration: every arm on every game with every seed.
+    """Make the sweep of a declaration: every arm on every game with every seed.
 
     Args:
         content: ``seeds`` (how many, or which), ``games`` (ids of environments), and optionally
             ``fixed`` (settings of all runs), ``grid`` (lists of values, each combination an arm),
-            ``arms`` (by name, the settings of one, and in its own ``grid`` of several) and
+            ``arms`` (by name, the settings of one arm or, with a ``grid`` in it, of several) and
             ``last_share``. Settings are fields of `TrainConfig` and `LearnerConfig`.
         output: Folder of the sweep.
-        source: What to call the declaration in messages.
-        base: What relative paths are relative to.
+        source: Name of the declaration in messages.
+        base: Folder that relative paths are relative to.
 
     Raises:
-        SweepError: The declaration does not fit; the message says what is allowed.
+        SweepError: The declaration is invalid; the message says what is allowed.
     """
     reader = _Reader(source, base)
     output = output.resolve()
@@ -114,13 +114,13 @@ def make_sweep(
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the parts of one declaration; errors begin with its name."""
+    """Reads the parts of a declaration; errors start with its name."""
 
     source: str
     base: Path
 
     def seeds(self, content: Mapping[str, Any]) -> list[int]:
-        """Which seeds."""
+        """The seeds."""
         given = content.get("seeds")
         seeds = list(range(given)) if type(given) is int else given
         if not _different(seeds, int):
@@ -128,14 +128,14 @@ class _Reader:
         return list(seeds)
 
     def games(self, content: Mapping[str, Any]) -> list[str]:
-        """Which environments."""
+        """Ids of the environments."""
         games = content.get("games")
         if not _different(games, str):
             self.refuse("games", games, 'a list of different ids, as ["MacroALE/Breakout-v5"]')
         return list(games)
 
     def last_share(self, content: Mapping[str, Any]) -> float:
-        """The share of the frames that final scores are of."""
+        """Share of the frames for final scores."""
         share = content.get("last_share", 0.3)
         if type(share) not in (int, float) or not 0 < share <= 1:
             self.refuse("last_share", share, "above 0, and at most 1")
@@ -179,14 +179,14 @@ class _Reader:
         return points
 
     def settings(self, where: str, given: Any) -> dict[str, Any]:
-        """Settings as their types have them."""
+        """Settings, converted to their types."""
         return {
             name: self.setting(where, name, value)
             for name, value in self.table(where, given).items()
         }
 
     def setting(self, where: str, name: str, value: Any) -> Any:
-        """One setting, of the type that it must be of."""
+        """One setting, converted to its type."""
         if name in ELSEWHERE:
             raise SweepError(
                 f"{self.source}: {where} {name} cannot be set there; {ELSEWHERE[name]}"
@@ -209,7 +209,7 @@ class _Reader:
     def config(
         self, arm: str, settings: Mapping[str, Any], game: str, seed: int, output: Path
     ) -> TrainConfig:
-        """Settings of one run, which has one thread if it is not said otherwise."""
+        """Settings of one run, with one thread unless set otherwise."""
         folder = output / "runs" / _file_name(arm) / _file_name(game) / f"seed{seed}"
         learner = {name: value for name, value in settings.items() if name in LEARNER}
         rest = {name: value for name, value in settings.items() if name not in LEARNER}
@@ -227,7 +227,7 @@ class _Reader:
         return config
 
     def require_keys(self, content: Mapping[str, Any]) -> None:
-        """Refuse keys that mean nothing."""
+        """Reject unknown keys."""
         for key in content:
             if key not in KEYS:
                 hint = "; settings of all runs go under [fixed]" if key in HINTS else ""
@@ -236,13 +236,13 @@ class _Reader:
                 )
 
     def table(self, where: str, given: Any) -> Mapping[str, Any]:
-        """A table of the file."""
+        """Require a value to be a table."""
         if not isinstance(given, Mapping):
             self.refuse(where, given, "a table")
         return given
 
     def refuse(self, name: str, value: Any, allowed: str) -> NoReturn:
-        """Say what a value must be.
+        """Raise an error that says what a value must be.
 
         Raises:
             SweepError: Always.
@@ -251,18 +251,18 @@ class _Reader:
 
 
 def _different(values: Any, kind: type) -> TypeGuard[list[Any]]:
-    """Whether something is a list of different values, one or more, all of one type."""
+    """Whether ``values`` is a list of different values, one or more, all of one type."""
     listed = isinstance(values, list) and all(type(value) is kind for value in values)
     return listed and 0 < len(values) == len(set(values))
 
 
 def _file_name(name: str) -> str:
-    """A name with nothing in it that means something in a path."""
+    """A name without characters that have a meaning in paths."""
     return re.sub(r"[^\w.,=+-]+", "-", name)
 
 
 def each_once(runs: Iterable[SweepRun]) -> Iterator[SweepRun]:
-    """Enough runs to meet each arm and each game once."""
+    """Enough runs to contain each arm and each game once."""
     arms: set[str] = set()
     games: set[str] = set()
     for run in runs:

@@ -1,4 +1,4 @@
-"""A sweep from its declaration to its table: what is missing is run, the rest is kept."""
+"""Execution of a sweep: what is missing is run, what is there is kept."""
 
 import os
 from collections import Counter
@@ -36,20 +36,20 @@ def execute(
     gpus_per_run: float = 0.0,
     declaration: bytes | None = None,
 ) -> list[dict[str, Any]]:
-    """Run what is not finished, and write ``results.csv``, ``summary.json`` and ``summary.png``.
+    """Run what is unfinished, and write ``results.csv``, ``summary.json`` and ``summary.png``.
 
     Args:
-        sweep: What to run; what an earlier call has left in its folder is taken up.
-        workers: Runs side by side on this machine; as many as it has cores by default.
+        sweep: What to run; unfinished runs of an earlier call are resumed.
+        workers: Parallel runs on this machine; by default one per core.
         ray: Address of a Ray cluster to run on instead; its nodes must share the folder.
-        gpus_per_run: GPUs of the cluster, or the share of one, that each run is given.
+        gpus_per_run: GPUs, or the share of one, that each run gets on the cluster.
         declaration: The file that the sweep was read from, to be kept as ``sweep.toml``.
 
     Returns:
         The table's rows, in the order of the declaration.
 
     Raises:
-        SweepError: The folder holds runs of other settings; or runs have failed, after all others
+        SweepError: The folder holds runs with other settings; or runs have failed, after all others
             have ended.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
@@ -83,7 +83,7 @@ def execute(
 
 
 def plan(sweep: Sweep) -> str:
-    """Every run and how it stands, as text."""
+    """All runs and their status, as text."""
     rows = [
         (run.arm, run.config.env, str(run.config.seed), f"{run.config.frames:,}", status(run))
         for run in sweep.runs
@@ -97,12 +97,12 @@ def plan(sweep: Sweep) -> str:
 
 
 def require_same(sweep: Sweep) -> None:
-    """Refuse a declaration that says of a run already begun something else than it was begun with.
+    """Reject a declaration that changes the settings of a run that has started.
 
-    Runs may be added and taken away.
+    Runs may be added and removed.
 
     Raises:
-        SweepError: It does.
+        SweepError: It changes settings, or a file has changed.
     """
     for run in sweep.runs:
         folder = run.config.folder
@@ -127,7 +127,7 @@ def require_same(sweep: Sweep) -> None:
 
 
 def require_buildable(sweep: Sweep) -> None:
-    """Build each arm's learner and each game's environment once, so that no error comes later.
+    """Build each arm's learner and each game's environment once, so that errors come early.
 
     Raises:
         SweepError: One cannot be built.
@@ -151,10 +151,10 @@ def require_buildable(sweep: Sweep) -> None:
 
 
 def _require_macros(sweep: Sweep, run: SweepRun, macros: MacroSet | None) -> None:
-    """Refuse macros that are not those of the other runs of the same arm and game.
+    """Reject macros that are not those of the other runs of the same arm and game.
 
     Raises:
-        SweepError: A run was begun with others.
+        SweepError: A run was started with others.
     """
     for other in sweep.runs:
         kept = other.config.folder / training.MACRO_SET
@@ -194,19 +194,19 @@ def _watch(sweep: Sweep, ticks: Generator[list[SweepRun], None, None]) -> None:
             for run in ended:
                 if status(run) == "failed":
                     bar.write(f"failed: {run.config.folder}: {row(run, sweep)['error']}")
-            # What a run played after its last checkpoint, it plays again when it is taken up.
+            # A resumed run plays again what it played after its last checkpoint.
             bar.update(sum(map(frames_done, sweep.runs)) - bar.n)
 
 
 def _standing(rows: Sequence[dict[str, Any]]) -> str:
-    """How many runs are finished, and have failed."""
+    """How many runs are finished, and how many have failed."""
     counts = Counter(row["status"] for row in rows)
     failed = f", {counts['failed']} failed" if counts["failed"] else ""
     return f"{counts['finished']}/{len(rows)} runs{failed}"
 
 
 def _summarise(rows: Sequence[dict[str, Any]], sweep: Sweep) -> None:
-    """Write, draw and print how arms compare, where the packages for it are installed."""
+    """Write, draw and print how arms compare, if the packages for it are installed."""
     try:
         found = intervals(rows)
         if found:
@@ -218,7 +218,7 @@ def _summarise(rows: Sequence[dict[str, Any]], sweep: Sweep) -> None:
 
 
 def _same_macros(folder: Path, config: training.TrainConfig) -> bool:
-    """Whether a file of macros that may have been moved has those that the run was begun with."""
+    """Whether a macro file, which may have moved, has the macros that the run started with."""
     kept = folder / training.MACRO_SET
     if config.macros is None or not kept.exists() or not config.macros.is_file():
         return False

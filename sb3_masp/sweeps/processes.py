@@ -1,4 +1,4 @@
-"""Runs side by side on this machine, each in a process of its own."""
+"""Parallel runs on this machine, each in its own process."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ from sb3_masp.sweeps.declaration import SweepRun
 from sb3_masp.sweeps.worker import RETRIES, is_finished, read_state, see_through, write_state
 
 TICK = 0.5
-"""Seconds between two looks at what the workers have done."""
+"""Seconds between two checks of the workers' progress."""
 PRELOADED = (
     "sb3_masp.sweeps.worker",
     "torch._dynamo",
@@ -26,7 +26,7 @@ PRELOADED = (
     "matplotlib.figure",
     "scipy.cluster.hierarchy",
 )
-"""What every run imports sooner or later; what is not installed is passed over."""
+"""What every run imports sooner or later; what is not installed is skipped."""
 
 
 @dataclass
@@ -34,9 +34,9 @@ class _Child:
     """A run's process.
 
     Args:
-        run: What it works on.
+        run: The run that it works on.
         process: The process.
-        deaths: How many before it died on this run.
+        deaths: Number of processes that have died on this run before.
     """
 
     run: SweepRun
@@ -47,16 +47,16 @@ class _Child:
 def in_processes(
     runs: Sequence[SweepRun], workers: int, output: Path
 ) -> Generator[list[SweepRun], None, None]:
-    """See all runs through, ``workers`` at a time.
+    """Complete all runs, ``workers`` at a time.
 
-    A run whose process dies is taken up again. When the iteration is left early, the runs under
-    way save and stop.
+    A run whose process dies is resumed. If the iteration is left early, the active runs save and
+    stop.
 
     Yields:
         Every half second, the runs that have ended since.
     """
     context = multiprocessing.get_context("forkserver")
-    # Children come with it loaded, so that a run starts in an instant.
+    # Child processes start with it loaded, so that a run starts instantly.
     context.set_forkserver_preload(list(PRELOADED))
     waiting = deque((run, 0) for run in runs)
     children: list[_Child] = []
@@ -78,7 +78,7 @@ def in_processes(
 
 
 def _is_to_be_taken_up(child: _Child) -> bool:
-    """Whether a process has died and its run deserves another; if not, why is noted."""
+    """Whether to resume the run of a process that died; if it died too often, note the error."""
     folder = child.run.config.folder
     if child.process.exitcode == 0 or is_finished(folder):
         return False
@@ -90,7 +90,7 @@ def _is_to_be_taken_up(child: _Child) -> bool:
 
 
 def _stop(children: Sequence[_Child]) -> None:
-    """Let runs save and stop; at a second Ctrl-C, end them, with their last checkpoints."""
+    """Let runs save and stop; at a second Ctrl-C, kill them, which leaves their checkpoints."""
     for child in children:
         with suppress(ProcessLookupError):
             os.kill(child.process.pid or 0, signal.SIGINT)
@@ -104,8 +104,8 @@ def _stop(children: Sequence[_Child]) -> None:
 
 
 def _work(config: TrainConfig, output: Path) -> None:
-    """See a run through, in a process that outlives neither its parent nor a Ctrl-C."""
-    # The terminal's Ctrl-C is for the parent, who passes it on once.
+    """Complete a run, in a process that ends with its parent or by Ctrl-C."""
+    # The terminal's Ctrl-C is for the parent, which passes it on once.
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -119,7 +119,7 @@ def _work(config: TrainConfig, output: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """End at once when the parent is gone; the next sweep goes on from the checkpoint."""
+    """End as soon as the parent is gone; the next sweep resumes from the checkpoint."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

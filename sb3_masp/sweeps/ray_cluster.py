@@ -15,16 +15,16 @@ from sb3_masp.sweeps.worker import RETRIES, is_finished, read_state, see_through
 def on_ray(
     runs: Sequence[SweepRun], address: str, output: Path, gpus_per_run: float = 0.0
 ) -> Generator[list[SweepRun], None, None]:
-    """See all runs through, as many at a time as the cluster has CPUs for their threads.
+    """Complete all runs, as many at a time as the cluster has CPUs for their threads.
 
-    A run whose worker or node dies is taken up again, maybe elsewhere. When the iteration is left
-    early, the runs under way save and stop.
+    A run whose worker or node dies is resumed, maybe elsewhere. If the iteration is left early, the
+    active runs save and stop.
 
     Args:
         runs: The runs, whose folders are absolute.
-        address: Of the cluster's head, ``HOST:PORT``, or ``"auto"``.
+        address: Address of the cluster's head, ``HOST:PORT``, or ``"auto"``.
         output: Folder of the sweep.
-        gpus_per_run: GPUs, or a share of one, that each run is given.
+        gpus_per_run: GPUs, or the share of one, that each run gets.
 
     Yields:
         Every half second, the runs that have ended since.
@@ -34,7 +34,7 @@ def on_ray(
         SweepError: There is no cluster at the address.
     """
     try:
-        # Unless the user says otherwise, nobody is told.
+        # No usage statistics, unless the user wants them.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
     except ImportError as error:
@@ -68,10 +68,10 @@ def on_ray(
 
 
 def _require_answer(address: str) -> None:
-    """Refuse an address at which nobody listens, for which Ray would wait for minutes.
+    """Reject an address at which nobody listens, for which Ray would wait for minutes.
 
     Raises:
-        SweepError: Nobody does.
+        SweepError: Nobody listens at the address.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
@@ -82,12 +82,12 @@ def _require_answer(address: str) -> None:
 
 
 def _seen(run: SweepRun, output: Path) -> SweepRun:
-    """A run that has ended, of which nothing may have reached this machine."""
+    """A run that has ended; note an error if this machine sees nothing of it."""
     if not is_finished(run.config.folder) and not read_state(run.config.folder).error:
         _note(run, f"it has ended on its node, but {output} here shows nothing: is it shared?")
     return run
 
 
 def _note(run: SweepRun, error: str) -> None:
-    """Write what ended a run."""
+    """Note the error that ended a run."""
     write_state(run.config.folder, replace(read_state(run.config.folder), error=error))

@@ -1,4 +1,4 @@
-"""What a sweep came to: a table with a row for each run, made of nothing but their folders."""
+"""Results of a sweep: a table with a row per run, made only from their folders."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ RESULTS = ("frames", "decisions", "updates", "final_score", "area_under_curve")
 
 
 def status(run: SweepRun) -> str:
-    """``finished``, ``failed``, ``unfinished`` (begun) or ``waiting``."""
+    """Return ``finished``, ``failed``, ``unfinished`` (started) or ``waiting``."""
     folder = run.config.folder
     if is_finished(folder):
         return "finished"
@@ -29,7 +29,7 @@ def status(run: SweepRun) -> str:
 
 
 def frames_done(run: SweepRun) -> int:
-    """Frames of a run that are behind it, to the percent."""
+    """Frames that a run has done, to the percent."""
     frames = run.config.frames
     return (
         frames
@@ -45,21 +45,21 @@ def columns(sweep: Sweep) -> tuple[str, ...]:
 
 
 def row(run: SweepRun, sweep: Sweep) -> dict[str, Any]:
-    """A run's row, whose results are None if it is not finished.
+    """A run's row, with None for the results of an unfinished run.
 
     ``frames`` are those that were played, ``final_score`` and ``area_under_curve`` are those of
-    the functions below, ``seconds`` are the workers' time.
+    the functions below, ``seconds`` is the workers' time.
     """
     folder = run.config.folder
     state = read_state(folder)
-    # Frames are a setting as well, until they were played.
+    # Frames are a setting too, until they have been played.
     results: dict[str, Any] = {n: run.setting(n) if n in sweep.swept else None for n in RESULTS}
     if is_finished(folder):
         episodes = read_episodes(folder)
         counts = _counts(folder / "model.zip")
         decisions = counts["num_timesteps"]
         results = {
-            # A budget of frames leaves in the model what it made decisions of.
+            # The model's total was set so that decisions over it are frames over the budget.
             "frames": round(decisions * run.config.frames / counts["_total_timesteps"]),
             "decisions": decisions,
             "updates": counts["_n_updates"],
@@ -81,12 +81,12 @@ def row(run: SweepRun, sweep: Sweep) -> dict[str, Any]:
 def final_score(episodes: Sequence[Episode], frames: int, last_share: float) -> float | None:
     """Mean score of the training episodes that ended in the last share of the frames.
 
-    Of the last episode alone, if none ended there; None if none ended at all.
+    If none ended there, the last episode's score; None if none ended at all.
 
     Args:
         episodes: In the order in which they ended.
         frames: The run's budget.
-        last_share: Which share, within 0..1.
+        last_share: The share, within 0..1.
     """
     last = [episode.score for episode in episodes if episode.frames > (1 - last_share) * frames]
     scores = last or [episode.score for episode in episodes[-1:]]
@@ -94,7 +94,7 @@ def final_score(episodes: Sequence[Episode], frames: int, last_share: float) -> 
 
 
 def area_under_curve(episodes: Sequence[Episode]) -> float | None:
-    """Mean of the scores over frames: each counts for the frames since the one before ended.
+    """Mean of the scores over frames: each counts for the frames since the previous one ended.
 
     None if no episode ended.
 
@@ -109,7 +109,7 @@ def area_under_curve(episodes: Sequence[Episode]) -> float | None:
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Write rows as CSV, whole or not at all; None is an empty field."""
+    """Write rows as CSV, atomically; None is an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
@@ -119,7 +119,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]], names: Sequence[str]
 
 
 def _counts(model: Path) -> dict[str, Any]:
-    """What SB3 saves of a model as plain JSON, of which the numbers are as they are."""
+    """A model's attributes as SB3 saves them in JSON, in which numbers are plain."""
     with zipfile.ZipFile(model) as file:
         content: dict[str, Any] = json.loads(file.read("data"))
     return content

@@ -1,4 +1,4 @@
-"""Settings of runs as a declaration writes them, in TOML's types."""
+"""Settings of runs as written in a declaration, with TOML's types."""
 
 from collections.abc import Container
 from dataclasses import fields
@@ -17,7 +17,7 @@ FORMS: dict[str, Container[str]] = {
     "similarity_start": get_args(StartName),
     "weights": WEIGHTS,
 }
-"""Settings that are a name out of these, or a file."""
+"""Settings that are one of these names, or a file."""
 HINTS = get_type_hints(TrainConfig) | get_type_hints(LearnerConfig)
 ELSEWHERE = {
     "env": 'list the environments\' ids at the top, games = ["MacroALE/Breakout-v5"]',
@@ -28,7 +28,7 @@ ELSEWHERE = {
 
 
 def converted(value: Any, hint: Any) -> Any:
-    """A value of TOML as an annotation has it.
+    """Convert a value of TOML to an annotation's type.
 
     Raises:
         TypeError: It is of another type.
@@ -65,7 +65,7 @@ def converted(value: Any, hint: Any) -> Any:
 
 
 def in_words(hint: Any) -> str:
-    """What values an annotation takes, in words.
+    """The values that an annotation allows, in words.
 
     Example:
         >>> in_words(Literal["exact", "last_layer"] | None), in_words(tuple[int, ...])
@@ -86,7 +86,7 @@ def in_words(hint: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in an arm's name."""
+    """A value as in an arm's name."""
     if isinstance(value, tuple):
         return "-".join(map(str, value))
     if isinstance(value, dict):

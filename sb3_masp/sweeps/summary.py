@@ -26,12 +26,12 @@ class Interval:
 
     Args:
         game: Id of the environment, or `OVERALL`.
-        arm: What is compared.
-        measure: Of which column of the table.
-        runs: Seeds that it is of.
-        iqm: The mean of the middle half of the scores.
-        low: Where its interval of 95% begins.
-        high: Where it ends.
+        arm: Name of the arm.
+        measure: Column of the table.
+        runs: Number of seeds.
+        iqm: Mean of the middle half of the scores.
+        low: Lower end of the 95% interval.
+        high: Upper end of the 95% interval.
     """
 
     game: str
@@ -44,14 +44,14 @@ class Interval:
 
 
 def intervals(rows: Sequence[Mapping[str, Any]]) -> list[Interval]:
-    """Every arm's intervals: for each game and, if all are known, over all games.
+    """Intervals of every arm: for each game and, if all can be normalised, over all games.
 
-    Games are comparable on the scale where random play is 0 and a human 1, so it takes tabled
-    scores of both; the bootstrap is then stratified by game, and of each arm the seeds count that
-    finished in every game. Draws are seeded: the same rows give the same intervals.
+    Games are compared on a scale where random play is 0 and a human is 1, which needs tabulated
+    scores of both. The bootstrap is then stratified by game, and of each arm, only the seeds that
+    finished in every game count. Draws are seeded: the same rows give the same intervals.
 
     Args:
-        rows: Of the sweep's table.
+        rows: Rows of the sweep's table.
 
     Raises:
         MissingDependencyError: rliable is not installed.
@@ -84,8 +84,8 @@ def iqm(scores: NDArray[np.float64], seed: int = 0) -> tuple[float, float, float
     """Interquartile mean, and the ends of its 95% interval by stratified bootstrap.
 
     Args:
-        scores: Shape ``(runs, games)``; runs are redrawn within each game.
-        seed: Of the draws.
+        scores: Shape ``(runs, games)``; runs are resampled within each game.
+        seed: Seed of the draws.
 
     Raises:
         MissingDependencyError: rliable is not installed.
@@ -103,7 +103,7 @@ def iqm(scores: NDArray[np.float64], seed: int = 0) -> tuple[float, float, float
 
 
 def table(found: Sequence[Interval], measure: str = "final_score") -> str:
-    """Intervals as text, one arm a line."""
+    """Intervals as text, one line per arm."""
     width = max([len("arm"), *(len(interval.arm) for interval in found)])
     lines = []
     for game in dict.fromkeys(interval.game for interval in found):
@@ -118,7 +118,7 @@ def table(found: Sequence[Interval], measure: str = "final_score") -> str:
 
 
 def write_intervals(path: Path, found: Sequence[Interval], last_share: float) -> None:
-    """Write every interval as JSON, with what it is of."""
+    """Write every interval as JSON, with explanations."""
     content = {
         "final_score": f"mean over training episodes that ended in the last {last_share:.0%} of "
         "the frames",
@@ -131,12 +131,12 @@ def write_intervals(path: Path, found: Sequence[Interval], last_share: float) ->
 
 
 def draw_intervals(path: Path, found: Sequence[Interval], measure: str = "final_score") -> None:
-    """Draw arms below each other, a panel for each game.
+    """Draw arms below each other, one panel per game.
 
     Args:
-        path: The image to write; its suffix says which kind.
+        path: Image to write; its suffix sets the format.
         found: The intervals.
-        measure: Which of them.
+        measure: The measure to draw.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -165,7 +165,7 @@ def draw_intervals(path: Path, found: Sequence[Interval], measure: str = "final_
 
 
 def _scale(game: str, score: float) -> float | None:
-    """A score where random play is 0 and a human 1; None where nobody has tabled them.
+    """A score with random play at 0 and a human at 1; None if these are not tabulated.
 
     Example:
         >>> _scale("MacroALE/Breakout-v5", 30.5), _scale("CartPole-v1", 200.0)
@@ -180,7 +180,7 @@ def _scale(game: str, score: float) -> float | None:
 
 @contextmanager
 def _numpy_seeded(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, and leave it as it was."""
+    """Seed NumPy's global generator, and restore it afterwards."""
     before = np.random.get_state()
     np.random.seed(seed)
     try:

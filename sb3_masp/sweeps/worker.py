@@ -1,6 +1,6 @@
-"""What a worker does: see one run through, and leave word of it in the run's folder.
+"""The worker of a sweep: completes one run, and reports on it in the run's folder.
 
-It works on folders only, so that any process that reaches them can do it: a child of the command,
+It works only on folders, so that any process with access to them can do it: a child of the command,
 or a worker of a cluster.
 """
 
@@ -22,22 +22,22 @@ from sb3_masp import run
 from sb3_masp.sweeps.declaration import SweepError
 
 RETRIES = 3
-"""How often a run whose process dies is taken up again from its checkpoint."""
+"""How often a run whose process dies is resumed from its checkpoint."""
 PATIENCE = 30.0
-"""Seconds to wait for another process to let go of a run's folder."""
+"""Seconds to wait for another process to release a run's folder."""
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is, as its worker last wrote it.
+    """Progress of a run, as its worker last wrote it.
 
     Args:
-        share: Of the frames.
+        share: Share of the frames that is done.
         seconds: Time at work, over all attempts.
-        attempts: How often it was started or taken up.
-        pid: The process.
-        host: Its machine.
-        error: What ended it, if something did.
+        attempts: How often it was started or resumed.
+        pid: Id of the process.
+        host: Name of its machine.
+        error: The error that ended it, if any.
     """
 
     share: float = 0.0
@@ -49,7 +49,7 @@ class State:
 
 
 def read_state(folder: Path) -> State:
-    """The state of the run in ``folder``; the first one if there is none."""
+    """Read the state of the run in ``folder``; the initial one if there is none."""
     try:
         return State(**json.loads((folder / "worker.json").read_text()))
     except FileNotFoundError:
@@ -57,23 +57,23 @@ def read_state(folder: Path) -> State:
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Write it, whole or not at all."""
+    """Write the state, atomically."""
     with replacing(folder / "worker.json") as file:
         file.write((json.dumps(asdict(state)) + "\n").encode())
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run has left its model, which it writes last."""
+    """Whether the run has written its model, which it writes last."""
     return (folder / "model.zip").exists()
 
 
 def see_through(config: run.TrainConfig, output: Path) -> None:
-    """Start a run, or go on with it, and see it to its end, unless it is there already.
+    """Start or resume a run, and complete it; a finished run is left as it is.
 
-    What it prints goes to ``log.txt`` in its folder; an error goes there too, and to its state.
+    Its output goes to ``log.txt`` in its folder; an error goes there too, and to its state.
 
     Args:
-        config: The run.
+        config: Settings of the run.
         output: Folder of the sweep.
 
     Raises:
@@ -100,10 +100,10 @@ def see_through(config: run.TrainConfig, output: Path) -> None:
 
 
 class _Word(io.TextIOBase):
-    """Takes what a run prints: its bar becomes its state, the rest goes to its log."""
+    """Receives a run's output: its progress bar becomes its state, the rest goes to its log."""
 
     def __init__(self, folder: Path, log: io.TextIOBase) -> None:
-        """Say that an attempt has begun."""
+        """Record that an attempt has started."""
         self._folder = folder
         self._log = log
         self._before = read_state(folder)
@@ -129,7 +129,7 @@ class _Word(io.TextIOBase):
         write_state(self._folder, self._state)
 
     def write(self, text: str) -> int:
-        """Take the bar's percents, and keep all else."""
+        """Turn the bar's percentages into the state, and log all else."""
         bar = re.match(r"\r.*?(\d+)%\|", text)
         if bar is None:
             self._log.write(text.strip("\r"))
@@ -141,7 +141,7 @@ class _Word(io.TextIOBase):
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; a process that dies lets go of it.
+    """Lock a run's folder; if the process dies, the lock is released.
 
     Raises:
         SweepError: Another process holds it.

@@ -1,8 +1,8 @@
-"""Problems of credit across time; importing this adds their ids to Gymnasium's registry.
+"""Problems of credit assignment across time; importing this registers their ids with Gymnasium.
 
 ``Credit/DAG-v0``, ``Credit/UmbrellaChain-v0`` and ``Credit/KeyToDoor-v0`` are those of arXiv
-2102.04999, ``Credit/Bsuite-v0`` any of bsuite's. The modules `dag`, `umbrella` and `key_to_door`
-hold the best returns and handcrafted weights of theirs, too.
+2102.04999, ``Credit/Bsuite-v0`` is any of bsuite's. The modules `dag`, `umbrella` and `key_to_door`
+also provide handcrafted weights, and the first two the best returns.
 """
 
 from sb3_masp.pairwise.problems import dag, key_to_door, umbrella

@@ -1,4 +1,4 @@
-"""bsuite's environments as Gymnasium's, through its own package."""
+"""bsuite's environments as Gymnasium environments, through the bsuite package."""
 
 import inspect
 from collections.abc import Iterator
@@ -19,24 +19,24 @@ DOMAINS = (
     "cartpole",
     "discounting_chain",
 )
-"""Those of arXiv 2102.04999, table 1; all others of bsuite can be made, too."""
+"""Domains in table 1 of arXiv 2102.04999; all others of bsuite can be made, too."""
 
 BEST_RETURNS = {"cartpole": 1000.0, "discounting_chain": 1.1}
-"""What bsuite's analysis takes for the best return of domains that keep no regret themselves."""
+"""Best returns, as in bsuite's analysis, of domains that do not track regret themselves."""
 
 
 class BsuiteEnv(gym.Env[npt.NDArray[Any], np.int64]):
-    """One of bsuite's environments, with its observations and rewards as they are.
+    """One of bsuite's environments, with observations and rewards unchanged.
 
-    At the end of each episode ``info["regret"]`` is the total regret so far, of all episodes since
-    the environment was made or reset with a seed: bsuite's own count, and where it has none (see
-    `BEST_RETURNS`) the best return times the episodes, less all rewards, as bsuite's analysis has
-    it. Of several environments, regrets add up.
+    At the end of each episode, ``info["regret"]`` is the total regret of all episodes since the
+    environment was made or reset with a seed. It is bsuite's own count or, where there is none (see
+    `BEST_RETURNS`), the best return times the number of episodes minus all rewards, as in bsuite's
+    analysis. Regrets of several environments add up.
 
-    ``reset(seed=...)`` makes the environment anew with that seed, in place of the one that bsuite's
-    sweep may fix; what belongs to the problem stays, such as which chain has the bonus in
-    ``discounting_chain/3``. A reset without a seed goes on with the same random numbers. It can be
-    copied and pickled in the middle of an episode.
+    ``reset(seed=...)`` rebuilds the environment with that seed instead of one that bsuite's sweep
+    may fix; what belongs to the problem stays, such as which chain has the bonus in
+    ``discounting_chain/3``. A reset without a seed continues the sequence of random numbers. The
+    environment can be copied and pickled in the middle of an episode.
 
     Args:
         bsuite_id: A domain and its setting, as in ``"umbrella_length/3"``.
@@ -49,7 +49,7 @@ class BsuiteEnv(gym.Env[npt.NDArray[Any], np.int64]):
     """
 
     def __init__(self, bsuite_id: str) -> None:
-        """Read the spaces off bsuite's environment."""
+        """Build bsuite's environment and take over its spaces."""
         suite, settings = _bsuite()
         if bsuite_id not in settings:
             domains = sorted({known.split("/")[0] for known in settings})
@@ -69,14 +69,14 @@ class BsuiteEnv(gym.Env[npt.NDArray[Any], np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
-        """Start an episode; with a seed, of an environment made anew."""
+        """Start an episode; with a seed, in a rebuilt environment."""
         super().reset(seed=seed)
         if seed is not None:
             self._begin(int(self.np_random.integers(2**31)))
         return self._env.reset().observation, {}
 
     def step(self, action: np.int64) -> tuple[npt.NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """Take a step, and at an episode's end tell the regret."""
+        """Take a step; at the end of an episode, ``info`` has the regret."""
         timestep = self._env.step(int(action))
         reward, over = float(timestep.reward), bool(timestep.last())
         terminated = over and timestep.discount == 0
@@ -92,7 +92,7 @@ class BsuiteEnv(gym.Env[npt.NDArray[Any], np.int64]):
         return float(self._env.bsuite_info()["total_regret"])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything, but of bsuite's environment only values: its cart pole holds a lambda."""
+        """The state; of bsuite's environment only values, since its cart pole holds a lambda."""
         layers = [
             {name: value for name, value in layer.items() if name != "_env" and not callable(value)}
             for layer in _layers(self._env)
@@ -100,20 +100,20 @@ class BsuiteEnv(gym.Env[npt.NDArray[Any], np.int64]):
         return vars(self) | {"_env": layers}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make bsuite's environment anew, and give it the values."""
+        """Rebuild bsuite's environment and restore its values."""
         vars(self).update(state, _env=state["_make"](**state["_settings"]))
         for layer, values in zip(_layers(self._env), state["_env"], strict=True):
             layer.update(values)
 
     def _begin(self, seed: int | None = None) -> None:
-        """Make bsuite's environment, and forget all episodes."""
+        """Build bsuite's environment, and forget all episodes."""
         seeded = seed is not None and "seed" in inspect.signature(self._make).parameters
         self._env = self._make(**self._settings | ({"seed": seed} if seeded else {}))
         self._total_return, self._episodes = 0.0, 0
 
 
 def _bsuite() -> tuple[Any, Any]:
-    """Bsuite's makers of environments, and its settings by id."""
+    """Bsuite's constructors of environments, and its settings by id."""
     try:
         from bsuite import bsuite, sweep
     except ImportError as error:
@@ -124,20 +124,20 @@ def _bsuite() -> tuple[Any, Any]:
 
 
 def _settings_of(domain: str, settings: Any) -> str:
-    """What settings a domain has, as the end of a sentence; empty if there is none such."""
+    """A domain's settings, as the end of an error message; empty for unknown domains."""
     count = sum(known.split("/")[0] == domain for known in settings)
     return f"; {domain} has the settings 0 to {count - 1}" if count else ""
 
 
 def _layers(env: Any) -> Iterator[dict[str, Any]]:
-    """What bsuite's wrappers hold, from the outside, and then their environment."""
+    """Attributes of bsuite's wrappers, outermost first, and then of their environment."""
     yield vars(env)
     if "_env" in vars(env):
         yield from _layers(env._env)
 
 
 def _box(spec: Any) -> gym.spaces.Box:
-    """The space of a spec of dm_env."""
+    """The space of a dm_env spec."""
     low, high = getattr(spec, "minimum", -np.inf), getattr(spec, "maximum", np.inf)
     return gym.spaces.Box(
         np.broadcast_to(low, spec.shape).astype(spec.dtype),

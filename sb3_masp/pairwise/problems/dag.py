@@ -1,22 +1,21 @@
-"""The DAG of arXiv 2102.04999: choices first, paid one by one later, the first choice last.
+"""The DAG of arXiv 2102.04999: choices first, then their rewards, that of the latest choice first.
 
-With ``depth = 2n``, n choices are made in a binary tree, layer by layer, and then unmade: the
-second phase is the same tree turned around by half a turn, in which each step drops the latest
-choice that is still remembered and pays for it. States are numbered by layers, 46 of them at
-depth 8::
+With ``depth = 2n``, the first phase makes n choices down a binary tree. The second phase is the
+same tree rotated by half a turn: each step drops the latest choice that is still remembered and
+pays for it. States are numbered by layers, 46 of them at depth 8::
 
     first phase, 0-14     0 | 1 2 | 3-6 | 7-14            two actions, no reward
     second phase, 15-44   15-30 | 31-38 | 39-42 | 43 44   one action, +1 or −1 at each step
     the end               45
 
-State s of the first phase leads to ``2s + 1 + action``, and what was chosen there is paid on the
+State s of the first phase leads to ``2s + 1 + action``, and the choice made there is paid on the
 step into state ``states − 1 − s``: the action at state 1 decides the reward on the step into 44, as
-the paper has it, and the action at state 0 the one on the step into the end.
+in the paper, and the action at state 0 the reward on the step into the end.
 
-Paper and ours: the paper gives the two phases and their numbers, the rewards, and the example of
-states 1 and 44; it draws the rest. Ours are the tree (it fits all of these, and then depth 8 is 8
-steps), that the end is a state of its own, so that each reward has a state that is stepped into,
-and which action is right: ``state % 2``, so that no constant policy gets much.
+Paper and ours: the paper gives the two phases and the numbers of their states, the rewards, and the
+example of states 1 and 44; the rest is in its figure. Ours are the tree (it fits all of these, and
+makes depth 8 last 8 steps), the separate end state, so that each reward has a state that is stepped
+into, and which action is right: ``state % 2``, so that no constant policy earns much.
 """
 
 from typing import Any
@@ -30,7 +29,7 @@ from macro_gym.settings import require_at_least
 
 
 class DAG(gym.Env[np.int64, np.int64]):
-    """An episode of ``depth`` steps: choices, then the ±1 that each of them earned.
+    """Episodes of ``depth`` steps: choices, then a reward of ±1 for each of them.
 
     The agent sees the number of its state. There are two actions throughout; in the second phase
     both do the same.
@@ -40,7 +39,7 @@ class DAG(gym.Env[np.int64, np.int64]):
 
     Raises:
         EnvironmentSettingError: ``depth`` is odd or below 2.
-        ArgumentTypeError: ``depth`` is no integer.
+        ArgumentTypeError: ``depth`` is not an integer.
 
     Example:
         >>> env = DAG(depth=4)
@@ -52,7 +51,7 @@ class DAG(gym.Env[np.int64, np.int64]):
     """
 
     def __init__(self, depth: int = 8) -> None:
-        """Count the states."""
+        """Check the depth and build the spaces."""
         require_at_least("depth", depth, 2)
         if depth % 2:
             raise EnvironmentSettingError(
@@ -72,7 +71,7 @@ class DAG(gym.Env[np.int64, np.int64]):
         return np.int64(0), {}
 
     def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
-        """Choose, or be paid."""
+        """Make a choice, or get the reward of one."""
         self._state, reward = transition(self.depth, self._state, int(action))
         over = self._state == n_states(self.depth) - 1
         return np.int64(self._state), reward, over, False, {}
@@ -84,12 +83,12 @@ def n_states(depth: int) -> int:
 
 
 def n_choices(depth: int) -> int:
-    """Number of states in which the action matters; they are the first: 3, 15 and 255."""
+    """Number of states in which the action matters, which come first: 3, 15 and 255."""
     return int(2 ** (depth // 2)) - 1
 
 
 def best_return(depth: int) -> float:
-    """Greatest undiscounted return: every choice right."""
+    """Greatest undiscounted return, with every choice right."""
     return depth / 2
 
 
@@ -117,10 +116,10 @@ def handcrafted_weights(depth: int) -> npt.NDArray[np.float32]:
     """1 where the reward on the step into state j depends on the action at state i, else 0.
 
     That is one reward for each choice: ``weights[s, states − 1 − s]`` in the first phase. Whether a
-    state is come upon at all depends on earlier actions, too, but not what is paid there.
+    state is reached at all depends on earlier actions, too, but not the reward there.
 
     Returns:
-        Weights, shape ``(states, states)``: rows where credit goes, columns where rewards are.
+        Weights, shape ``(states, states)``: rows get credit for the rewards of columns.
 
     Source: arXiv 2102.04999, figure 3, top.
     """
@@ -132,7 +131,7 @@ def handcrafted_weights(depth: int) -> npt.NDArray[np.float32]:
 
 
 def reachable(depth: int) -> npt.NDArray[np.bool_]:
-    """Whether state j can come after state i in an episode, shape ``(states, states)``."""
+    """Whether state j can follow state i in an episode, shape ``(states, states)``."""
     states = n_states(depth)
     reach = np.zeros((states, states), np.bool_)
     for state in range(states - 2, -1, -1):  # a step leads to a higher number

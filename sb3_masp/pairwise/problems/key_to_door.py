@@ -1,4 +1,4 @@
-"""Key-to-Door: a key that pays nothing, apples that do, and long after, the key's door."""
+"""Key-to-Door: a key without reward, apples with rewards, and much later the key's door."""
 
 from itertools import accumulate, product
 from typing import Any, Literal
@@ -40,7 +40,7 @@ Observation = dict[str, Any]
 
 
 def _room(rows: slice, columns: slice) -> View:
-    """Floor among walls."""
+    """Floor surrounded by walls."""
     cells = np.full((ROWS, COLUMNS), WALL, np.uint8)
     cells[rows, columns] = FLOOR
     return cells
@@ -51,7 +51,7 @@ ROOMS = (
     _room(slice(1, 6), slice(1, 10)),
     _room(slice(2, 5), slice(4, 7)),
 )
-"""What never changes in the three phases, shape ``(7, 11)`` each."""
+"""Cells of the three phases that never change, shape ``(7, 11)`` each."""
 
 KEY_PLACES = tuple(product((1, 2), range(3, 8)))
 START_PLACES = tuple(product((4, 5), range(3, 8)))
@@ -59,40 +59,40 @@ APPLE_PLACES = tuple(place for place in product(range(1, 6), range(1, 10)) if pl
 
 
 class KeyToDoor(gym.Env[Observation, np.int64]):
-    """An episode of 120 steps in three rooms, of which the first decides what the last one pays.
+    """Episodes of 120 steps in three rooms, of which the first decides what the last one pays.
 
     - Key, 15 steps: a room with a key, which is taken by walking over it and pays nothing.
     - Apples, 90 steps: each is eaten by walking over it, pays a random reward and does not come
       back.
-    - Door, 15 steps: the agent starts in the centre, two steps below a door that lets in only
-      those who took the key. The first to enter gets ``door_reward``, once; the episode goes on,
-      without reward, to its last step.
+    - Door, 15 steps: the agent starts in the centre, two steps below a door that can be entered
+      only with the key. Entering it for the first time pays ``door_reward``; the episode continues
+      without reward to its last step.
 
-    Nothing in one room changes another, but the key the door: places and rewards of apples are all
-    drawn when the episode starts.
+    Nothing else in one room affects another: places and rewards of apples are all drawn when the
+    episode starts.
 
     The agent sees ``view``, the room from above in RGB, shape ``(7 · cell_size, 11 · cell_size,
-    3)``, and ``has_key``, 1 once the key is taken; not how many steps are left. Actions are up,
-    down, left and right; walls stop it. `info` says the ``phase`` that the view is of (``"key"``,
-    ``"apple"`` or ``"door"``) and ``door_reward``, what the door paid so far in the episode.
+    3)``, and ``has_key``, 1 once the key is taken, but not how many steps are left. Actions are up,
+    down, left and right; walls block them. `info` has the ``phase`` of the view (``"key"``,
+    ``"apple"`` or ``"door"``) and ``door_reward``, what the door has paid in this episode so far.
 
-    In each episode drawn anew are the key's place (ten, in the upper two rows of its room), the
-    agent's first place (ten, in the lower two rows) and the apples' places (``n_apples`` of 44). In
-    the other rooms the agent starts in the centre, and the door stays where it is.
+    Each episode draws the key's place (ten, in the upper two rows of its room), the agent's first
+    place (ten, in the lower two rows) and the apples' places (``n_apples`` of 44). In the other
+    rooms the agent starts in the centre, and the door is fixed.
 
     Args:
         apple_mean: Mean of an apple's reward (μ).
-        apple_std: Its standard deviation (σ); rewards are normal.
-        door_reward: What the door pays.
-        n_apples: Apples in their room, up to 44.
-        rooms_seed: Draw all places once, from this seed, for all episodes; rewards stay random.
-            None for new ones in each episode.
-        cell_size: Pixels along a cell's side: at least 6 for SB3's own CNN, 1 for a smaller one.
+        apple_std: Standard deviation of an apple's reward (σ); rewards are normally distributed.
+        door_reward: Reward of the door.
+        n_apples: Number of apples, up to 44.
+        rooms_seed: Seed from which all places are drawn once, for all episodes; rewards stay
+            random. None draws new places in each episode.
+        cell_size: Side of a cell in pixels: at least 6 for SB3's own CNN, 1 for a smaller one.
         render_mode: ``"rgb_array"`` or None.
 
     Raises:
         EnvironmentSettingError: A setting is out of range.
-        ArgumentTypeError: A number is no integer.
+        ArgumentTypeError: A number is not an integer.
 
     Example:
         >>> env = KeyToDoor(apple_mean=5, apple_std=25)
@@ -100,9 +100,9 @@ class KeyToDoor(gym.Env[Observation, np.int64]):
         >>> observation["view"].shape, observation["has_key"], info
         ((42, 66, 3), np.int64(0), {'phase': 'key', 'door_reward': 0.0})
 
-    Source: arXiv 2102.04999, section 5.2; the task is from arXiv 1810.06721, which has the size of
-    the views, rooms of about these sizes, the key's and the agent's ten places, ten apples and the
-    fixed door. Ours are the open floors, apples anywhere, normal rewards and the colours.
+    Source: arXiv 2102.04999, section 5.2; the task is from arXiv 1810.06721, which gives the size
+    of the views, rooms of about these sizes, the key's and the agent's ten places, ten apples and
+    the fixed door. Ours are the open floors, apples anywhere, normal rewards and the colours.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # as gym.Env declares it
@@ -120,7 +120,7 @@ class KeyToDoor(gym.Env[Observation, np.int64]):
         cell_size: int = 6,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
-        """Check the settings."""
+        """Check the settings and build the spaces."""
         if apple_std < 0:
             raise EnvironmentSettingError(
                 f"apple_std is {apple_std}; a standard deviation is at least 0"
@@ -178,18 +178,18 @@ class KeyToDoor(gym.Env[Observation, np.int64]):
         return self._observation(), reward, self._steps == EPISODE_STEPS, False, self._info()
 
     def render(self) -> View | None:
-        """Return the room from above, 24 pixels a cell."""
+        """Return the room from above, 24 pixels per cell."""
         return None if self.render_mode is None else _drawn(self._cells(), 24)
 
     def _move(self, down: int, right: int) -> None:
-        """Go one cell on, unless a wall or a locked door is there."""
+        """Move by one cell, unless a wall or a locked door is in the way."""
         place = (self._agent[0] + down, self._agent[1] + right)
         through_door = self._phase == 2 and place == DOOR_PLACE and self._has_key
         if through_door or ROOMS[self._phase][place] == FLOOR:
             self._agent = place
 
     def _found(self) -> float:
-        """Take what is where the agent is, and return what it pays."""
+        """Take what is where the agent is, and return its reward."""
         if self._phase == 0:
             self._has_key |= self._agent == self._key
         elif self._phase == 1:
@@ -200,7 +200,7 @@ class KeyToDoor(gym.Env[Observation, np.int64]):
         return 0.0
 
     def _cells(self) -> View:
-        """What is in each cell of the room, shape ``(7, 11)``."""
+        """Content of each cell of the room, shape ``(7, 11)``."""
         cells = ROOMS[self._phase].copy()
         if self._phase == 0 and not self._has_key:
             cells[self._key] = KEY
@@ -227,7 +227,7 @@ def handcrafted_weights(discount: float = 0.92) -> npt.NDArray[np.float32]:
 
     ``weights[t, k]`` is the weight of step k's reward for step t's action, with steps counted from
     0: ``discount^(k−t)`` if ``k >= t`` and both are in the apple phase, or both in the door phase.
-    What is left is 0: apples for the key phase, the door for the apple phase, and what lies in the
+    All others are 0: apples for the key phase, the door for the apple phase, and rewards of the
     past.
 
     Returns:
@@ -249,5 +249,5 @@ def handcrafted_weights(discount: float = 0.92) -> npt.NDArray[np.float32]:
 
 
 def _drawn(cells: View, size: int) -> View:
-    """Cells as squares of colour."""
+    """Cells as coloured squares."""
     return PALETTE[cells].repeat(size, axis=0).repeat(size, axis=1)

@@ -1,4 +1,4 @@
-"""The umbrella problem as a chain: the first action decides the last reward, noise lies between."""
+"""The umbrella problem as a chain: the first action decides the last reward, with noise between."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from macro_gym.settings import require_at_least
 
 
 class UmbrellaChain(gym.Env[np.int64, np.int64]):
-    """An episode of ``length`` steps: take an umbrella or not, a long day, and then rain.
+    """Episodes of ``length`` steps: take an umbrella or not, a long day, and then rain.
 
     The first action decides the reward on the last step: +1 with the umbrella (action 1), −1
     without. All other actions do nothing. On each step before the last, a reward is drawn from a
-    normal distribution, whatever was done.
+    normal distribution, whatever the action.
 
-    The agent sees one number, which says all that matters: 0 before the first step, and
+    The agent sees one number, which contains all that matters: 0 before the first step, and
     ``2t − 1 + umbrella`` after step t, so that there are ``2 · length + 1`` states.
 
     Args:
@@ -27,7 +27,7 @@ class UmbrellaChain(gym.Env[np.int64, np.int64]):
 
     Raises:
         EnvironmentSettingError: ``length`` is below 1 or ``std`` below 0.
-        ArgumentTypeError: ``length`` is no integer.
+        ArgumentTypeError: ``length`` is not an integer.
 
     Example:
         >>> env = UmbrellaChain(length=3, std=0)
@@ -40,7 +40,7 @@ class UmbrellaChain(gym.Env[np.int64, np.int64]):
     """
 
     def __init__(self, length: int = 20, mean: float = 0.0, std: float = 1.0) -> None:
-        """Count the states."""
+        """Check the settings and build the spaces."""
         require_at_least("length", length, 1)
         if std < 0:
             raise EnvironmentSettingError(f"std is {std}; a standard deviation is at least 0")
@@ -53,13 +53,13 @@ class UmbrellaChain(gym.Env[np.int64, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.int64, dict[str, Any]]:
-        """Begin a cloudy morning."""
+        """Start an episode."""
         super().reset(seed=seed)
         self._steps = 0
         return np.int64(0), {}
 
     def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
-        """Take the umbrella or leave it, or live on."""
+        """Take a step; the first one takes the umbrella or leaves it."""
         if self._steps == 0:
             self._umbrella = int(action)
         self._steps += 1
@@ -69,12 +69,12 @@ class UmbrellaChain(gym.Env[np.int64, np.int64]):
 
 
 def n_states(length: int) -> int:
-    """Number of states, the two last ones included."""
+    """Number of states, including the two last ones."""
     return 2 * length + 1
 
 
 def best_return(length: int, mean: float = 0.0) -> float:
-    """Greatest expected undiscounted return: with the umbrella."""
+    """Greatest expected undiscounted return, with the umbrella."""
     return (length - 1) * mean + 1
 
 
@@ -82,9 +82,9 @@ def handcrafted_weights(length: int) -> npt.NDArray[np.float32]:
     """1 from the first state to the two last ones, else 0.
 
     Returns:
-        Weights, shape ``(states, states)``: rows where credit goes, columns where rewards are.
+        Weights, shape ``(states, states)``: rows get credit for the rewards of columns.
 
-    Source: arXiv 2102.04999, section 3, where they take all variance from the first advantage.
+    Source: arXiv 2102.04999, section 3, where they remove all variance of the first advantage.
     """
     weights = np.zeros((n_states(length), n_states(length)), np.float32)
     weights[0, -2:] = 1

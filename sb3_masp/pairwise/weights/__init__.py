@@ -1,4 +1,4 @@
-"""Pairwise weights, one form a file, and which names stand for them."""
+"""Pairwise weights, one form per file, and their names."""
 
 from sb3_masp.pairwise.weights.base import CreditWeights, weighted_sum
 from sb3_masp.pairwise.weights.decay import GeometricWeights, StateLambdaWeights

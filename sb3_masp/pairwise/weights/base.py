@@ -1,4 +1,4 @@
-"""What any pairwise weights are: a number in [0, 1] for a decision and one that comes later."""
+"""CreditWeights: a number in [0, 1] for each pair of a decision and a later one."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -11,51 +11,51 @@ from torch.utils.checkpoint import checkpoint
 from sb3_masp.pairwise.trajectory import Trajectory
 
 PAIRS_AT_ONCE = 2**17
-"""Pairs whose weights are computed, and held for a gradient, together."""
+"""Pairs whose weights are computed, and held for a gradient, at once."""
 
 
 class CreditWeights(nn.Module, ABC):
-    """f_η(S_t, S_k, k − t): how much of what comes with S_k a decision in S_t is credited with.
+    """f_η(S_t, S_k, k − t): share of credit that a decision in S_t gets for what comes with S_k.
 
-    To write a form of one's own takes two methods: `encode` does what is needed once for a
-    trajectory, and `between` makes weights of that, for some decisions at a time.
+    A form is a subclass that defines `between`, which computes weights for some decisions at a
+    time, and optionally `encode`, for what is needed only once per trajectory.
     """
 
     @property
     def is_learned(self) -> bool:
-        """Whether there is anything to learn."""
+        """Whether any parameter is learned."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     def settings(self) -> dict[str, float]:
-        """Numbers that the weights go by and that are no parameters."""
+        """Numbers that define the weights besides their parameters."""
         return {}
 
     def require_states(self, observation_space: spaces.Space[Any]) -> None:
-        """Refuse observations that these weights cannot read: nothing here.
+        """Reject observations that these weights cannot read; none by default.
 
         Raises:
-            LearnerSettingError: They are such.
+            LearnerSettingError: They cannot read the observations.
         """
 
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
-        """What the weights of all pairs are computed from, with a graph to η."""
+        """Compute what the weights of all pairs depend on, differentiable in η."""
         return ()
 
     @abstractmethod
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """Weights of what follows decisions ``later``, for decisions ``rows``.
+        """Weights of decisions ``rows`` for what follows decisions ``later``.
 
         Args:
-            trajectory: Whose decisions.
-            rows: Those that are credited: t, of which S_t is the state.
-            later: Those that credit is for: k − 1, of which S_k is the state arrived at.
-            encoded: What `encode` gave.
+            trajectory: The trajectory of the decisions.
+            rows: Decisions t that are credited, taken in S_t.
+            later: Decisions k − 1 that credit is for, which lead to S_k.
+            encoded: The result of `encode`.
 
         Returns:
             Weights, shape ``(envs, rows, later)``; those of other episodes and of decisions before
-            a row's own need not mean anything, but must be finite.
+            a row's own are ignored, but must be finite.
         """
 
     def matrix(self, trajectory: Trajectory) -> Tensor:
@@ -68,16 +68,16 @@ class CreditWeights(nn.Module, ABC):
 def weighted_sum(weights: CreditWeights, trajectory: Trajectory, what: Tensor) -> Tensor:
     """``Σ_{k>t} f_η(S_t, S_k, k − t) x_k`` within each episode.
 
-    Costs time of the square of the trajectory's length, but not memory: rows are computed a few at
-    a time and, where gradients flow, computed again for them.
+    Time grows with the square of the trajectory's length, but memory does not: rows are computed a
+    few at a time and, where gradients flow, recomputed for them.
 
     Args:
         weights: f_η.
-        trajectory: Where the states are.
+        trajectory: The trajectory of the states.
         what: x, at the decision that leads to S_k, shape ``(envs, time)``.
 
     Returns:
-        The sums, shape ``(envs, time)``, with a graph to η.
+        The sums, shape ``(envs, time)``, differentiable in η.
 
     Source: arXiv 2102.04999, equations 9 and 10.
     """

@@ -9,16 +9,16 @@ from sb3_masp.pairwise.weights.features import StateFeatures
 
 
 class GeometricWeights(CreditWeights):
-    """``f = factor^(k−t−1)``: generalised advantages at γλ, and Monte Carlo returns at γ.
+    """``f = factor^(k−t−1)``: generalised advantages with γλ, and Monte Carlo returns with γ.
 
     Args:
-        factor: What a step leaves of the credit, within [0, 1].
+        factor: Share of the credit that is left after each step, within [0, 1].
 
     Source: arXiv 2102.04999, below equations 9 and 11.
     """
 
     def __init__(self, factor: float) -> None:
-        """Keep it."""
+        """Store the factor."""
         super().__init__()
         self.factor = factor
 
@@ -29,7 +29,7 @@ class GeometricWeights(CreditWeights):
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """Powers of the factor, of the steps in between."""
+        """Powers of the factor, by the steps in between."""
         clock = trajectory.clock
         steps = (clock[:, None, later] - clock[:, rows, None]).clamp(min=0)
         powers: Tensor = th.pow(self.factor, steps.to(trajectory.rewards.dtype))
@@ -37,14 +37,14 @@ class GeometricWeights(CreditWeights):
 
 
 class StateLambdaWeights(CreditWeights):
-    """``f = Π γλ(S_m)`` over the states passed through, S_{t+1} to S_{k−1}: one λ for each state.
+    """``f = Π γλ(S_m)`` over the states passed through, S_{t+1} to S_{k−1}, with one λ per state.
 
-    A decision that lasts τ steps leaves ``(γλ)^τ``.
+    A decision that lasts τ steps contributes ``(γλ)^τ``.
 
     Args:
-        features: What reads the state.
-        gamma: γ, of one step.
-        start: λ of all states to begin with.
+        features: State features.
+        gamma: γ, per primitive step.
+        start: Initial λ of all states.
 
     Source: meta-gradients of λ(s), Xu, van Hasselt & Silver, arXiv 1805.09801.
     """
@@ -68,7 +68,7 @@ class StateLambdaWeights(CreditWeights):
         return found.view(trajectory.rewards.shape)
 
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
-        """Logarithms of what is left of credit from the rollout's start to each S_t."""
+        """Logarithms of the credit that is left from the rollout's start to each S_t."""
         before = nn.functional.pad(trajectory.durations[:, :-1], (1, 0))
         smallest = th.finfo(trajectory.rewards.dtype).tiny
         left = (self.gamma * self.lambdas(trajectory)).clamp(min=smallest).log() * before
@@ -77,6 +77,6 @@ class StateLambdaWeights(CreditWeights):
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """What is left between the two."""
+        """Credit that is left between the two states."""
         left = encoded[0]
         return (left[:, None, later] - left[:, rows, None]).clamp(max=0).exp()

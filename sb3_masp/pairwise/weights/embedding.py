@@ -8,21 +8,21 @@ from sb3_masp.pairwise.weights.base import CreditWeights
 from sb3_masp.pairwise.weights.features import StateFeatures
 
 SCALES = (1.0, 4.0, 16.0, 64.0, 256.0)
-"""Steps over which the network's view of an interval fades."""
+"""Steps over which features of an interval decay."""
 
 
 class EmbeddingWeights(CreditWeights):
     """``f = sigmoid(w · (a(S_t) ⊙ b(S_k) ⊙ c(k − t)) + bias)``.
 
     Args:
-        features: What reads a state, for both embeddings.
+        features: State features, for both embeddings.
         dim: Length of the embeddings.
 
-    Source: arXiv 2102.04999, section 5.2; sizes, and how the interval is read, are ours.
+    Source: arXiv 2102.04999, section 5.2; sizes, and the encoding of the interval, are ours.
     """
 
     def __init__(self, features: StateFeatures, dim: int = 16) -> None:
-        """Build the embeddings; weights begin close to one half."""
+        """Build the embeddings; weights start close to one half."""
         super().__init__()
         self.features = features
         self.origin = _embedding(features.features_dim, dim)
@@ -33,7 +33,7 @@ class EmbeddingWeights(CreditWeights):
         nn.init.zeros_(self.head.bias)
 
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
-        """Embeddings of the states decided in and arrived at, ``(envs, dim, time)``, and c."""
+        """Embeddings of the states decided in and arrived at, ``(envs, dim, time)``; and c."""
         features = self.features(trajectory.observations)
         envs, time = trajectory.rewards.shape
         origins = self.origin(features[: envs * time]).view(envs, time, -1)
@@ -45,9 +45,9 @@ class EmbeddingWeights(CreditWeights):
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """Multiply the three and map them to a number.
+        """Multiply the three embeddings and map them to a weight.
 
-        Sums and products that matrices can do are left to them: entry by entry they cost the most.
+        Sums and products are left to matrix products where possible: elementwise they cost most.
         """
         origins, arrivals, intervals = encoded
         of_states = origins[:, :, rows, None] @ arrivals[:, :, None, later]
@@ -60,12 +60,12 @@ class EmbeddingWeights(CreditWeights):
 
 
 def _steps_between(trajectory: Trajectory, rows: slice, later: slice, longest: int) -> Tensor:
-    """Steps from S_t to S_k, ``(envs, rows, later)``; of one for all where decisions are steps.
+    """Steps from S_t to S_k, ``(envs, rows, later)``; envs is 1 where every decision is one step.
 
     Args:
-        trajectory: Whose decisions.
-        rows: Where S_t is.
-        later: Where what leads to S_k is.
+        trajectory: The trajectory of the decisions.
+        rows: Decisions taken in S_t.
+        later: Decisions that lead to S_k.
         longest: Steps of the environment that took the most.
     """
     clock = trajectory.clock
@@ -74,18 +74,18 @@ def _steps_between(trajectory: Trajectory, rows: slice, later: slice, longest: i
         ends = clock + 1
     else:
         ends = clock + trajectory.durations
-    # Of pairs of different episodes, which do not count, it can be anything.
+    # Pairs of different episodes do not count, so that their value is arbitrary.
     return (ends[:, None, later] - clock[:, rows, None]).clamp_(0, longest)
 
 
 def _embedding(n_inputs: int, dim: int) -> nn.Sequential:
-    """A layer whose outputs are within −1..1, and not small: three of them are multiplied."""
+    """A layer whose outputs are within −1..1 but not small, since three of them are multiplied."""
     layer = nn.Linear(n_inputs, dim)
     nn.init.orthogonal_(layer.weight, gain=2**0.5)
     return nn.Sequential(layer, nn.Tanh())
 
 
 def _views(steps: Tensor) -> Tensor:
-    """An interval as a network can read it, shape ``(intervals, SCALES + 1)``."""
+    """Features of an interval, shape ``(intervals, len(SCALES) + 1)``."""
     fading = (-steps[:, None] / steps.new_tensor(SCALES)).exp()
     return th.cat([steps[:, None].log1p(), fading], dim=1)

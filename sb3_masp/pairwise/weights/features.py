@@ -1,4 +1,4 @@
-"""What reads a state for weights: as the policy's extractor does, with parameters of its own."""
+"""State features for weights: extracted as by the policy, with their own parameters."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class StateFeatures(nn.Module):
-    """Features of observations, preprocessed as SB3's policies do.
+    """Features of observations, preprocessed as in SB3's policies.
 
     Args:
-        observation_space: Of the observations.
+        observation_space: Space of the observations.
         extractor: Class of the features extractor.
         extractor_kwargs: Its arguments.
         normalize_images: Whether images are divided by 255.

@@ -1,4 +1,4 @@
-"""What the names of weights stand for."""
+"""Pairwise weights by name."""
 
 import copy
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from sb3_masp.pairwise.weights.table import TableWeights
 WeightsName = Literal["table", "embedding", "geometric", "state_lambda", "sequence"]
 
 STARTS = 0.01, 0.99
-"""λ(s) begins within these: one that is 0 or 1 could not be moved."""
+"""Bounds of the initial λ(s): one that is 0 or 1 could not move."""
 
 WEIGHTS: tuple[WeightsName, ...] = get_args(WeightsName)
 
@@ -29,12 +29,12 @@ def begun_weights(
     gamma: float,
     gae_lambda: float,
 ) -> CreditWeights:
-    """A learner's weights as they begin: copies of those given, or as `make_weights` makes them.
+    """A learner's initial weights: copies of those given, or new ones from `make_weights`.
 
     Args:
-        form: Weights or their name; by table or by embedding, as states are, if None.
+        form: Weights or their name; None chooses table or embedding by the observation space.
         observation_space: As for `make_weights`.
-        features: Builds what reads a state; not called if weights are given.
+        features: Builds state features; not called if weights are given.
         gamma: As for `make_weights`.
         gae_lambda: As for `make_weights`.
 
@@ -56,17 +56,17 @@ def make_weights(
     gamma: float,
     gae_lambda: float,
 ) -> CreditWeights:
-    """Weights as they begin.
+    """Build weights by name.
 
     Args:
         name: One of `WEIGHTS`.
-        observation_space: Of the environment; Discrete for a table.
-        features: What reads a state, if anything does.
-        gamma: γ, of one step.
-        gae_lambda: λ, where weights begin or stay at one.
+        observation_space: Space of the observations; Discrete for a table.
+        features: State features, for forms that read them.
+        gamma: γ, per primitive step.
+        gae_lambda: λ of ``"geometric"``, and initial λ of ``"state_lambda"``.
 
     Raises:
-        LearnerSettingError: There is no such form, or not for these observations.
+        LearnerSettingError: There is no such form, or it cannot read these observations.
     """
     if name == "table":
         if not isinstance(observation_space, spaces.Discrete):

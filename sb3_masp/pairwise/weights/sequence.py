@@ -1,4 +1,4 @@
-"""Weights by a network that reads whole episodes: one for each decision, for all before it."""
+"""Weights by a network that reads whole episodes: one per decision, for all before it."""
 
 import torch as th
 from torch import Tensor, nn
@@ -10,17 +10,17 @@ from sb3_masp.pairwise.weights.features import StateFeatures
 
 
 class SequenceWeights(CreditWeights):
-    """``f(t, k) = w_k``, of all states and rewards of the episode: a Return Generating Model.
+    """``f(t, k) = w_k``, from all states and rewards of the episode: a Return Generating Model.
 
     Args:
-        features: What reads a state.
+        features: State features.
         dim: Size of the recurrent network, in each direction.
 
     Source: Wang, Ye & Liu, arXiv 1905.11591; a bidirectional GRU as the network is ours.
     """
 
     def __init__(self, features: StateFeatures, dim: int = 32) -> None:
-        """Build the network; weights begin close to one half."""
+        """Build the network; weights start close to one half."""
         super().__init__()
         self.features = features
         self.network = nn.GRU(features.features_dim + 1, dim, batch_first=True, bidirectional=True)
@@ -29,7 +29,7 @@ class SequenceWeights(CreditWeights):
         nn.init.zeros_(self.head.bias)
 
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
-        """W of each decision, shape ``(envs, time)``."""
+        """The weight w of each decision, shape ``(envs, time)``."""
         features = self.features(trajectory.decided)
         inputs = th.cat([features, trajectory.rewards.reshape(-1, 1)], dim=1)
         weights = self.head(read_in_order(self.network, inputs, trajectory)).sigmoid()
@@ -38,6 +38,6 @@ class SequenceWeights(CreditWeights):
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """The same for all rows."""
+        """The same weights for all rows."""
         n_rows = trajectory.rewards[:, rows].shape[1]
         return encoded[0][:, None, later].expand(-1, n_rows, -1)

@@ -1,4 +1,4 @@
-"""Weights by table, for states that are numbered."""
+"""Weights by table, for numbered states."""
 
 from typing import Any, cast
 
@@ -23,15 +23,15 @@ class TableWeights(CreditWeights):
     """
 
     def __init__(self, n_states: int) -> None:
-        """Begin with weights of one half."""
+        """Start with weights of one half."""
         super().__init__()
         self.logits = nn.Parameter(th.zeros(n_states, n_states))
 
     def require_states(self, observation_space: spaces.Space[Any]) -> None:
-        """Refuse all but as many numbered states as there are rows.
+        """Require as many numbered states as there are rows.
 
         Raises:
-            LearnerSettingError: There are others.
+            LearnerSettingError: The observations are others.
         """
         _require_numbered(observation_space, len(self.logits))
 
@@ -46,65 +46,65 @@ class TableWeights(CreditWeights):
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """Look the states up."""
+        """Look up the states."""
         return _looked_up(encoded[0], trajectory, rows, later)
 
 
 class FixedTableWeights(CreditWeights):
-    """A table that is given and stays: handcrafted weights, or learned ones of another run.
+    """A given, fixed table: handcrafted weights, or those that another run has learned.
 
     Args:
         table: Weights within [0, 1], shape ``(states, states)``.
 
     Raises:
-        LearnerSettingError: It is no such table.
+        LearnerSettingError: The table is not square, or not within [0, 1].
     """
 
     values: Tensor
 
     def __init__(self, table: ArrayLike) -> None:
-        """Keep it."""
+        """Check and store the table."""
         super().__init__()
         self.register_buffer("values", require_weights(table))
 
     def require_states(self, observation_space: spaces.Space[Any]) -> None:
-        """Refuse all but as many numbered states as there are rows.
+        """Require as many numbered states as there are rows.
 
         Raises:
-            LearnerSettingError: There are others.
+            LearnerSettingError: The observations are others.
         """
         _require_numbered(observation_space, len(self.values))
 
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """Look the states up."""
+        """Look up the states."""
         return _looked_up(self.values, trajectory, rows, later)
 
 
 class ClockWeights(CreditWeights):
-    """A table of the steps since the episode began, for episodes whose phases follow a clock.
+    """A table by the steps since the episode began, for episodes whose phases follow a clock.
 
     Args:
         table: Weights within [0, 1], shape ``(steps, steps)``: rows are the steps before the
             decision that is credited, columns those before the decision that credit is for.
 
     Raises:
-        LearnerSettingError: It is no such table.
+        LearnerSettingError: The table is not square, or not within [0, 1].
     """
 
     values: Tensor
 
     def __init__(self, table: ArrayLike) -> None:
-        """Keep it."""
+        """Check and store the table."""
         super().__init__()
         self.register_buffer("values", require_weights(table))
 
     def encode(self, trajectory: Trajectory) -> tuple[Tensor, ...]:
-        """Nothing; see that the table has a row for every step.
+        """Check that the table has a row for every step; nothing is encoded.
 
         Raises:
-            LearnerSettingError: An episode is longer.
+            LearnerSettingError: An episode is longer than the table.
         """
         steps = int(trajectory.clock.max()) + 1
         if steps > len(self.values):
@@ -117,7 +117,7 @@ class ClockWeights(CreditWeights):
     def between(
         self, trajectory: Trajectory, rows: slice, later: slice, *encoded: Tensor
     ) -> Tensor:
-        """Look the clock up."""
+        """Look up the clock."""
         clock = trajectory.clock
         return self.values[clock[:, rows, None], clock[:, None, later]]
 
@@ -126,7 +126,7 @@ def require_weights(table: ArrayLike) -> Tensor:
     """A square table of weights as a tensor.
 
     Raises:
-        LearnerSettingError: It is not square, or some are outside [0, 1].
+        LearnerSettingError: It is not square, or an entry is outside [0, 1].
     """
     weights = th.as_tensor(np.asarray(table, np.float32))
     if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
@@ -150,10 +150,10 @@ def _looked_up(table: Tensor, trajectory: Trajectory, rows: slice, later: slice)
 
 
 def _require_numbered(observation_space: spaces.Space[Any], n_states: int) -> None:
-    """Refuse observations that are not the numbers of so many states.
+    """Reject observations other than the numbers of ``n_states`` states.
 
     Raises:
-        LearnerSettingError: They are not.
+        LearnerSettingError: The observations are others.
     """
     if not isinstance(observation_space, spaces.Discrete) or observation_space.n != n_states:
         raise LearnerSettingError(
