@@ -1,14 +1,14 @@
-"""Train on Street Fighter II': Special Champion Edition, count the rounds it wins, and film it.
+"""Train on Street Fighter II': Special Champion Edition, count the rounds won, and film it.
 
-The ROM is yours to bring: ``python -m stable_retro.import FOLDER``. Every emulator runs in a
-process of its own; actions are button combinations and the handcrafted macros that macro-gym
-ships for this game, or those of ``--macros``. Rewards are the score, as integrated, or with
-``--reward health`` what the enemy loses of its health less what Ryu loses. An episode lasts until
-a match is lost.
+You have to provide the ROM: ``python -m stable_retro.import FOLDER``. Each emulator runs in its own
+process; actions are button combinations and the handcrafted macros that macro-gym ships for this
+game, or those of ``--macros``. The reward is the score as integrated or, with ``--reward health``,
+the health that the enemy loses minus the health that Ryu loses. An episode ends when a match is
+lost.
 
-A run that was stopped goes on where it was when the same command is given again; with other
-settings it is refused, unless ``--output`` is another folder. With ``--game`` it trains on another
-game of stable-retro; rounds are counted where the integration knows them.
+The same command resumes a stopped run; with other settings it is refused, unless ``--output`` is
+another folder. ``--game`` trains on another game of stable-retro; rounds are counted if its
+integration has counters for them.
 """
 
 import json
@@ -34,31 +34,31 @@ from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.run_config import ALGORITHMS, AlgorithmName
 
 HEALTH = Path(__file__).parent / "street_fighter_health.json"
-"""The game's scenario with another reward."""
+"""The game's scenario with health as the reward."""
 COUNTERS = ("matches_won", "enemy_matches_won")
-"""Rounds won in the present match, by the player and by the enemy; 0 when the next one begins."""
+"""Rounds won in the current match by the player and by the enemy; 0 when the next one begins."""
 FILM_FRAMES = 3 * 60 * 60
-"""Three minutes."""
+"""Maximum length of a video: three minutes."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is trained, and how it is judged.
+    """Settings of training and evaluation.
 
     Args:
-        game: The game.
-        state: Savestate to start from; by default the integration's: Ryu against Guile.
+        game: Game to train on.
+        state: Savestate to start from; by default the integration's, Ryu against Guile.
         reward: Score, or difference in health.
-        algorithm: The learner.
-        k: Macros; all of the game's, up to 128, by default.
+        algorithm: Learner.
+        k: Number of macros; by default all of the game's, up to 128.
         macros: File of a macro set to use instead.
         frames: Emulator frames to train for.
-        n_envs: Emulators, each in a process.
-        seeds: One training run each.
+        n_envs: Emulators, each in its own process.
+        seeds: Seeds, with one training run each.
         episodes: Episodes over which each policy is judged.
         output: Folder for the runs, the videos and the results.
         video: Film an episode of each trained policy, up to three minutes; needs macro-gym[video].
-        smoke: So small that it only shows that it runs; in folders of its own.
+        smoke: Run a tiny size in separate folders, only to check that the script works.
     """
 
     game: str = GAME
@@ -77,17 +77,17 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """Where the runs go; the results are beside it."""
+        """Folder of the runs; the results are beside it."""
         return self.output / f"{self.algorithm}-{self.reward}{'-smoke' * self.smoke}"
 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """How the rounds of an episode ended. Draws count for nobody, nor does one broken off.
+    """Rounds won and lost in an episode. Draws and unfinished rounds are not counted.
 
     Args:
-        won: By the player.
-        lost: By the player.
+        won: Rounds won by the player.
+        lost: Rounds lost by the player.
     """
 
     won: int
@@ -96,11 +96,11 @@ class Rounds:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a policy did.
+    """Evaluation of a policy.
 
     Args:
-        score: Sums of rewards of the episodes.
-        rounds: Of each episode; none if the game has no such counters.
+        score: Returns of the episodes.
+        rounds: Rounds of each episode; empty if the game has no counters for them.
     """
 
     score: Evaluation
@@ -113,7 +113,7 @@ class Verdict:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the win rate, by percentile bootstrap over episodes; NaN as the rate."""
+        """95% percentile bootstrap interval of the win rate, over episodes; NaN if the rate is."""
         if math.isnan(self.win_rate):
             return math.nan, math.nan
         rng = np.random.default_rng(0)
@@ -124,10 +124,10 @@ class Verdict:
 
 
 def count_rounds(infos: Sequence[Mapping[str, Any]]) -> Rounds:
-    """Count the rounds that the infos of an episode tell of, in order.
+    """Count the rounds won and lost, from the infos of an episode in order.
 
     The counters rise when a round is decided and fall to 0 when a match begins. Seconds lie in
-    between, so a decision can miss neither.
+    between, so no decision skips either.
     """
     values = np.array([[int(info[name]) for name in COUNTERS] for info in infos])
     won, lost = (np.diff(values, axis=0) > 0).sum(axis=0).tolist()
@@ -135,7 +135,7 @@ def count_rounds(infos: Sequence[Mapping[str, Any]]) -> Rounds:
 
 
 def configs(settings: Settings) -> list[run.TrainConfig]:
-    """The training runs, one for each seed."""
+    """Configurations of the training runs, one per seed."""
     options: dict[str, Any] = {}
     if settings.state is not None:
         options["state"] = settings.state
@@ -148,7 +148,7 @@ def configs(settings: Settings) -> list[run.TrainConfig]:
         exploration_fraction=0.1,
         exploration_final_eps=0.02,
         double_q=True,
-        # Health is in bars and within [-1, 1] already; of a score, hits should count alike.
+        # Health is in bars, within [-1, 1] already; in a score, all hits should count alike.
         clip_rewards=settings.reward == "score",
     )
     if settings.algorithm in ("rainbow", "masp-rainbow"):  # noise explores, double Q is built in
@@ -177,10 +177,10 @@ def configs(settings: Settings) -> list[run.TrainConfig]:
 
 
 def require_same(config: run.TrainConfig) -> None:
-    """Refuse to go on with a run that was begun with other settings.
+    """Refuse to resume a run that was started with other settings.
 
     Raises:
-        RunError: The folder holds one; the message says what differs.
+        RunError: The settings differ; the message says how.
     """
     folder = config.folder
     if not (folder / "config.json").exists():
@@ -197,13 +197,13 @@ def require_same(config: run.TrainConfig) -> None:
     ]
     if differ:
         raise run.RunError(
-            f"{folder} was begun with other settings: {'; '.join(differ)}. Give those again to go "
-            "on with it, name another --output, or remove that folder"
+            f"{folder} was started with other settings: {'; '.join(differ)}. Give the same ones "
+            "to resume it, name another --output, or remove that folder"
         )
 
 
 def train(config: run.TrainConfig) -> None:
-    """Train, or go on with training, or leave what an earlier call has trained."""
+    """Train, resume training, or keep an already trained model."""
     if (config.folder / "model.zip").exists():
         return
     if (config.folder / "config.json").exists():
@@ -215,7 +215,7 @@ def train(config: run.TrainConfig) -> None:
 def judge(
     model: MacroLearner, config: run.TrainConfig, episodes: int, epsilon: float, counts: bool
 ) -> Verdict:
-    """Play episodes with an ε-greedy policy, and count their rounds if the game counts them."""
+    """Evaluate an ε-greedy policy, and count rounds if the game has counters for them."""
     env = run.make_env(config)
     model.set_env(env)
     infos: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -234,7 +234,7 @@ def judge(
 
 
 def main(settings: Settings) -> None:
-    """Train, judge each policy beside a random one, film it, and write everything down."""
+    """Train, evaluate each policy and a random one, film it, and write the results."""
     if settings.smoke:
         settings = replace(settings, frames=1_500, n_envs=2, episodes=2)
     known = integration(settings.game)
@@ -268,7 +268,7 @@ def main(settings: Settings) -> None:
 
 
 def statement(verdict: Verdict) -> str:
-    """A verdict in a line."""
+    """Summarise a verdict in one line."""
     if not verdict.rounds:
         return f"score {verdict.score}"
     won, lost = (sum(getattr(r, name) for r in verdict.rounds) for name in ("won", "lost"))

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv``, ``sys.argv`` if None; return the exit code."""
     words = sys.argv[1:] if argv is None else argv
     resumable = "plan" in words[:1] or "--replan" in words
-    advice = "stopped" + ("; run the same command again to go on" if resumable else "")
+    advice = "stopped" + ("; run the same command again to resume" if resumable else "")
     return run_commands("macro-gym", __doc__, COMMANDS, argv, advice=advice)
 
 

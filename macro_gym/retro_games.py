@@ -128,7 +128,7 @@ class Integration:
         if not name.endswith(".json") or not path.is_file():
             raise EnvironmentSettingError(
                 f"scenario is {name!r}, but {self.game} has {_listed(self.scenarios)}; the path "
-                "of a scenario's .json file will do as well"
+                "of a scenario's .json file works too"
             )
         try:
             content = json.loads(path.read_text())

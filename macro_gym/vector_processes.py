@@ -77,7 +77,7 @@ class Processes:
         if self._amid_message:
             raise VectorEnvError(
                 "the vector environment was interrupted, as by Ctrl-C, in the middle of a message "
-                "between processes, and cannot go on; close it and make another"
+                "between processes, and cannot continue; close it and make another"
             )
         self._request += 1
         parts: dict[int, dict[int, tuple[Any, ...]]] = {}
@@ -169,7 +169,7 @@ class Processes:
         raise VectorEnvError(
             f"process {worker}, which ran the environments {indices}, has died with exit code "
             f"{process.exitcode} (a negative one is the signal that killed it). Was the memory "
-            "used up? The vector environment cannot go on; close it and make another."
+            "used up? The vector environment cannot continue; close it and make another."
         )
 
 

@@ -53,8 +53,8 @@ NOT_SAVED = ("replay_buffer", "rollout_buffer", "_window", "_outcomes")
 """Attributes that learners do not save but a resumed run needs, besides the environment."""
 
 WITHOUT_CHECKPOINTS = (
-    "Without checkpoints (masp train --checkpoint-every None) a run goes on to its end, and begins "
-    "again if it is stopped"
+    "Without checkpoints (masp train --checkpoint-every None) a run can be trained to the end, but "
+    "starts over if it is stopped"
 )
 
 
@@ -90,8 +90,8 @@ def require_restorable(env: VecEnv | None) -> None:
         if (name := comes_back_new(single)) is not None:
             raise CheckpointError(
                 f"{name} is pickled as the arguments of its constructor (EzPickle), so a "
-                "checkpoint in the middle of an episode would go on with a new one. An Atari game "
-                "can be trained on as MacroALE/<Game>-v5, whose --k 0 is the game without macros. "
+                "checkpoint in the middle of an episode would resume with a new one. An Atari "
+                "game can be trained on as MacroALE/<Game>-v5, which with --k 0 has no macros. "
                 f"{WITHOUT_CHECKPOINTS}."
             )
 

@@ -217,7 +217,7 @@ def test_a_run_that_was_begun_with_other_settings_is_refused_before_any(
     example, begun, changes, said, monkeypatch
 ):
     monkeypatch.setattr(example, "train", lambda config: pytest.fail(f"trained {config.folder}"))
-    with pytest.raises(example.run.RunError, match="seed3 was begun with other .*" + said):
+    with pytest.raises(example.run.RunError, match="seed3 was started with other .*" + said):
         example.main(example.replace(begun, **changes))
 
 

@@ -268,7 +268,7 @@ def _checkpoint(path: Path, identity: str) -> dict[str, Any]:
         found = content["identity"]
     except (ValueError, KeyError, TypeError) as error:
         raise DemonstrationError(
-            f"{path} is not a whole checkpoint of the planner ({error!r}); delete it to start anew"
+            f"{path} is no complete checkpoint of the planner ({error!r}); delete it to start over"
         ) from error
     if found != identity:
         raise DemonstrationError(

@@ -49,6 +49,6 @@ def sweep(
             declaration=file.read_bytes(),
         )
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on.", file=sys.stderr)
+        print("\nStopped; run the same command again to resume.", file=sys.stderr)
         raise
     print(f"\n{declared.output}: {TABLE}, {SUMMARY}, {PLOT}")

@@ -55,4 +55,4 @@ def described(shown: FoundWeights) -> Iterator[str]:
             spread = f"{known.min():.3g} to {known.max():.3g}, mean {known.mean():.3g}"
             yield f"weights   {known.size} of {weights.size} pairs: {spread}"
         else:
-            yield f"weights   none of {weights.size} pairs was ever met: all are as they began"
+            yield f"weights   none of {weights.size} pairs was ever met: all are still initial"

@@ -27,7 +27,7 @@ from sb3_masp.pairwise.settings import OURS, require_settings
 from sb3_masp.pairwise.trajectory import Trajectory
 from sb3_masp.pairwise.trajectory_a2c import TrajectoryA2C
 from sb3_masp.pairwise.weighted_returns import WeightedReturns, state_features
-from sb3_masp.pairwise.weights import CreditWeights, WeightsName, begun_weights, weighted_sum
+from sb3_masp.pairwise.weights import CreditWeights, WeightsName, initial_weights, weighted_sum
 from sb3_masp.speed import fuse
 from sb3_masp.unrolled_vjp import flat, parts, require_unrollable, step_of_all
 
@@ -275,8 +275,8 @@ class PairwiseA2C(TrajectoryA2C):
         # Weighted geometrically, TD errors sum to the λ-advantage, and rewards to the return.
         decay = self.gae_lambda if self.advantage == "pwtd" else 1.0
         states = self.observation_space, partial(state_features, self.policy)
-        begun = begun_weights(self.weights_form, *states, self.gamma, decay)
-        self.weights = begun.to(self.device)
+        weights = initial_weights(self.weights_form, *states, self.gamma, decay)
+        self.weights = weights.to(self.device)
         self._eta = tuple(p for p in self.weights.parameters() if p.requires_grad)
         if self._eta:
             # Meta-gradients are small, and shrink with the reward's scale.

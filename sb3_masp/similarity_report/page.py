@@ -96,7 +96,7 @@ def _history(report: SimilarityReport) -> str:
     """A curve for each known figure, and a table of all."""
     if not report.history:
         return (
-            "<p>No history was kept beside this similarity. <code>masp train</code> keeps one; in "
+            "<p>This similarity has no history. <code>masp train</code> keeps one; in "
             "a script, the callback <code>SimilarityHistory</code> does.</p>"
         )
     decisions = [row.decisions for row in report.history]

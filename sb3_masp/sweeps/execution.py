@@ -113,15 +113,15 @@ def require_same(sweep: Sweep) -> None:
             before = replace(before, macros=now.macros)
         if before != now:
             raise SweepError(
-                f"{sweep.source}: {folder} was begun with other settings: "
-                f"{_differences(before, now)}. A sweep that has begun can get more runs, but those "
-                "begun stay as they are: choose another --output, or remove that folder"
+                f"{sweep.source}: {folder} was started with other settings: "
+                f"{_differences(before, now)}. A sweep can be given more runs, but those started "
+                "cannot change: choose another --output, or remove that folder"
             )
-        begun_with = training.read_digests(folder)
+        started_with = training.read_digests(folder)
         for name, digest in training.digests(now).items():
-            if name != "macros" and begun_with.get(name, digest) != digest:
+            if name != "macros" and started_with.get(name, digest) != digest:
                 raise SweepError(
-                    f"{sweep.source}: {folder} was begun with another file of {name} than there "
+                    f"{sweep.source}: {folder} was started with another file of {name} than there "
                     "is now. Has the file changed? Then choose another --output"
                 )
 
@@ -162,8 +162,8 @@ def _require_macros(sweep: Sweep, run: SweepRun, macros: MacroSet | None) -> Non
             continue
         if macros is None or MacroSet.load(kept).hash != macros.hash:
             raise SweepError(
-                f"{sweep.source}: {other.config.folder} was begun with other macros than there are "
-                "now. Has the file of macros changed? Then choose another --output"
+                f"{sweep.source}: {other.config.folder} was started with other macros than there "
+                "are now. Has the file of macros changed? Then choose another --output"
             )
 
 

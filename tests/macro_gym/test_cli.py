@@ -200,7 +200,7 @@ def test_interrupting_the_planner_says_how_to_go_on_and_nothing_else(tmp_path, w
         finally:
             process.kill()
     printed = (tmp_path / "err").read_text()
-    assert printed.endswith("stopped; run the same command again to go on\n")
+    assert printed.endswith("stopped; run the same command again to resume\n")
     assert "Traceback" not in printed
 
 
@@ -211,8 +211,8 @@ def interrupted(*args, **kwargs):
 @pytest.mark.parametrize(
     ("argv", "advice"),
     [
-        (["plan", "pong", "--output", "plan"], "; run the same command again to go on"),
-        (["bank", "rebuild", "--replan"], "; run the same command again to go on"),
+        (["plan", "pong", "--output", "plan"], "; run the same command again to resume"),
+        (["bank", "rebuild", "--replan"], "; run the same command again to resume"),
         (["bank", "rebuild", "pong"], ""),
         (["extract", "plan", "--output", "macros.json"], ""),
     ],

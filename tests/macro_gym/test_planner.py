@@ -191,5 +191,5 @@ def test_a_checkpoint_of_other_play_is_refused(tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "checkpoint.json"
     path.write_text(content)
-    with pytest.raises(DemonstrationError, match="not a whole checkpoint of the planner"):
+    with pytest.raises(DemonstrationError, match="no complete checkpoint of the planner"):
         plan_episode("pong", SMALL, checkpoint=path)

@@ -272,10 +272,10 @@ def test_a_begun_sweep_can_get_runs_but_no_other_settings(sequential):
     standing = [line.split()[-1] for line in plan(make_sweep(more, sequential)).splitlines()[1:-1]]
     assert standing == ["finished", "waiting", "waiting", "waiting"]
     other = DECLARATION | {"fixed": DECLARATION["fixed"] | {"frames": 500}}
-    with pytest.raises(SweepError, match=r"seed3 was begun with other .*frames was 250 and is 500"):
+    with pytest.raises(SweepError, match=r"was started with other .*frames was 250 and is 500"):
         execute(make_sweep(other, sequential))
     other = DECLARATION | {"arms": {"masp": {"eta": 0.7}}}
-    with pytest.raises(SweepError, match=r"eta was 0\.5 and is 0\.7\. A sweep that has begun"):
+    with pytest.raises(SweepError, match=r"eta was 0\.5 and is 0\.7\. A sweep can be given more"):
         execute(make_sweep(other, sequential))
 
 
@@ -320,7 +320,7 @@ def test_macros_that_have_changed_since_are_refused(tmp_path):
     moved = make_sweep(more, tmp_path / "out", base=tmp_path / "elsewhere")
     require_same(moved)
     MacroSet(("0", "1"), ((0, 0), (1, 0, 1))).save(tmp_path / "macros.json")
-    with pytest.raises(SweepError, match=r"seed3 was begun with other macros than there are now"):
+    with pytest.raises(SweepError, match=r"seed3 was started with other macros than there are now"):
         execute(make_sweep(more, tmp_path / "out", base=tmp_path))
 
 
@@ -335,7 +335,7 @@ def test_a_file_of_a_similarity_that_has_changed_since_is_refused(setting, tmp_p
     run._write_json(config.folder / "config.json", run._about(config))
     require_same(sweep)
     save_similarity(file, FixedSimilarity(th.tensor([[0.5, 0.5], [0.5, 0.5]])), about)
-    with pytest.raises(SweepError, match=f"seed3 was begun with another file of {setting} than"):
+    with pytest.raises(SweepError, match=f"seed3 was started with another file of {setting} than"):
         execute(make_sweep(declaration | {"seeds": [3, 7]}, tmp_path / "out", base=tmp_path))
 
 

@@ -4,7 +4,7 @@ from sb3_masp.pairwise.weights.base import CreditWeights, weighted_sum
 from sb3_masp.pairwise.weights.decay import GeometricWeights, StateLambdaWeights
 from sb3_masp.pairwise.weights.embedding import EmbeddingWeights
 from sb3_masp.pairwise.weights.features import StateFeatures
-from sb3_masp.pairwise.weights.forms import WEIGHTS, WeightsName, begun_weights, make_weights
+from sb3_masp.pairwise.weights.forms import WEIGHTS, WeightsName, initial_weights, make_weights
 from sb3_masp.pairwise.weights.sequence import SequenceWeights
 from sb3_masp.pairwise.weights.table import ClockWeights, FixedTableWeights, TableWeights
 
@@ -20,7 +20,7 @@ __all__ = [
     "StateLambdaWeights",
     "TableWeights",
     "WeightsName",
-    "begun_weights",
+    "initial_weights",
     "make_weights",
     "weighted_sum",
 ]

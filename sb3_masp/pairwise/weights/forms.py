@@ -22,7 +22,7 @@ STARTS = 0.01, 0.99
 WEIGHTS: tuple[WeightsName, ...] = get_args(WeightsName)
 
 
-def begun_weights(
+def initial_weights(
     form: WeightsName | CreditWeights | None,
     observation_space: spaces.Space[Any],
     features: Callable[[], StateFeatures],
