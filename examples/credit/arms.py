@@ -1,6 +1,6 @@
-"""The arms of arXiv 2102.04999: its two methods, and what it compares them with.
+"""The arms of arXiv 2102.04999: its two methods and their baselines.
 
-TVT, which the paper runs by its authors' code, is not among them.
+TVT, for which the paper uses its authors' code, is not included.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,9 +42,9 @@ ARMS: dict[str, Arm] = {
         META,
     ),
 }
-"""By the paper's names, each with what of its own it chooses among; learning rates come beside."""
+"""By the paper's names, with values of hyper-parameters to choose from, except learning rates."""
 
 
 def of_names(arms: Mapping[str, Arm], names: Sequence[str], **values: Any) -> dict[str, Arm]:
-    """Some of the arms, each with more to choose among."""
+    """Select arms by name, and add values of hyper-parameters to choose from."""
     return {name: arms[name].among(**values) for name in names}

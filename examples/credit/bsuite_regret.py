@@ -1,11 +1,11 @@
-"""Do pairwise weights harm where credit is assigned with ease? Total regret on bsuite.
+"""Measure regret on bsuite: do pairwise weights hurt where credit assignment is easy?
 
-The seven domains of arXiv 2102.04999, table 1, one of each domain's settings each, and far fewer
-episodes than there, so that only ratios and orders compare. Each arm makes its choice on two
-settings, with seeds from 100 on; seeds 0, 1, 2, ... are reported.
+The seven domains of arXiv 2102.04999, table 1, with one setting each and far fewer episodes, so
+that only ratios and orders are comparable. Each arm chooses its hyper-parameters on two settings,
+with seeds from 100 on; seeds 0, 1, 2, ... are reported.
 
-Each run is a row of the table as soon as it ends, so the same command goes on after an
-interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+Each run is added to the table as soon as it ends, so the same command resumes after an
+interruption. Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import sys
@@ -38,7 +38,7 @@ PROBLEMS = {
     "cartpole/0": "unchanged, up to 1,000 steps",
     "discounting_chain/4": "the bonus on the chain of 100 steps",
 }
-"""What is reported, and which setting of the domain that is."""
+"""The reported problems by bsuite's ids, and which setting of its domain each is."""
 
 TUNED_ON = ("catch/1", "umbrella_distract/13")
 
@@ -51,7 +51,7 @@ ROLLOUT_STEPS = {
     "cartpole": 100,
     "discounting_chain": 100,
 }
-"""Steps of a rollout: whole episodes, but of the cart pole, whose returns are bootstrapped."""
+"""Steps per rollout: whole episodes, except for the cart pole, whose returns are bootstrapped."""
 
 ARMS = arms.of_names(
     arms.ARMS,
@@ -68,18 +68,18 @@ PAPER = {
 }
 """Total regret by domain, in the order of `PROBLEMS`: arXiv 2102.04999, table 1.
 
-Of 100,000 episodes, and 50,000 of the cart pole, three runs each.
+Over 100,000 episodes (50,000 of the cart pole), with three runs each.
 """
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run of the experiment has.
+    """Budget and learner arguments of every run.
 
     Args:
-        episodes: Of all environments together; half as many of the cart pole, as in the paper.
-        envs: Environments.
-        learner: Arguments of the learner that all arms share.
+        episodes: Episodes over all environments; half as many for the cart pole, as in the paper.
+        envs: Number of environments.
+        learner: Learner arguments shared by all arms.
     """
 
     episodes: int = 500
@@ -89,22 +89,22 @@ class Budget:
     )
 
     def of(self, problem: str) -> int:
-        """Episodes of a run."""
+        """Return the number of episodes of a run on ``problem``."""
         return self.episodes // 2 if problem.startswith("cartpole/") else self.episodes
 
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        arms: What is compared.
-        problems: Where, by bsuite's ids.
-        episodes: Of each run; half as many of the cart pole.
+        arms: Arms to compare.
+        problems: Problems, by bsuite's ids.
+        episodes: Episodes per run; half as many for the cart pole.
     """
 
     arms: tuple[Literal[*ARMS], ...] = ("A2C", "Meta-PWTD", "Meta-PWR")
-    seeds: int = 3
+    seeds: int = 5
     tuning_seeds: int = 1
     problems: tuple[Literal[*PROBLEMS], ...] = tuple(PROBLEMS)
     episodes: int = Budget.episodes
@@ -112,14 +112,14 @@ class Settings(GridSettings):
 
 
 class Regrets(BaseCallback):
-    """Adds up regret until a number of episodes is over.
+    """Adds up regret, and stops training after a number of episodes.
 
     Args:
-        episodes: How many, of all environments together.
+        episodes: Number of episodes, over all environments.
     """
 
     def __init__(self, episodes: int) -> None:
-        """Begin with none."""
+        """Start without episodes."""
         super().__init__()
         self._budget = episodes
         self.episodes = 0
@@ -127,11 +127,11 @@ class Regrets(BaseCallback):
 
     @property
     def total(self) -> float:
-        """Regret of all environments' episodes."""
+        """Regret over the episodes of all environments."""
         return sum(self._of_envs.values())
 
     def _on_step(self) -> bool:
-        """Note what the episodes that just ended say; those beyond the budget are not counted."""
+        """Record the regret of finished episodes; those beyond the budget are not counted."""
         for env, info in enumerate(self.locals["infos"]):
             if "regret" in info and self.episodes < self._budget:
                 self._of_envs[env] = info["regret"]
@@ -140,7 +140,7 @@ class Regrets(BaseCallback):
 
 
 def learner(budget: Budget, run: Run) -> PairwiseA2C:
-    """The learner that all arms share, with an arm's own arguments."""
+    """Build the learner shared by all arms, with an arm's own arguments."""
     own = ARMS[run.arm].learner_arguments(run.choice)
     return PairwiseA2C(
         "MlpPolicy",
@@ -153,11 +153,11 @@ def learner(budget: Budget, run: Run) -> PairwiseA2C:
 
 
 def learn(budget: Budget, run: Run) -> list[dict[str, float]]:
-    """One run.
+    """Carry out one run.
 
     Returns:
-        One row: the total ``regret``; the ``episodes`` that it is of; steps and updates that they
-        took; and the seconds.
+        One row: the total ``regret``; the number of ``episodes`` it covers; their steps and
+        updates; and the seconds.
     """
     begun = time.perf_counter()
     model, regrets = learner(budget, run), Regrets(budget.of(run.problem))
@@ -174,7 +174,7 @@ def learn(budget: Budget, run: Run) -> list[dict[str, float]]:
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output = settings.table(OUTPUT)
     if settings.smoke:
         settings = replace(

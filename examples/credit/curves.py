@@ -1,4 +1,4 @@
-"""Curves of runs that were followed as they learned."""
+"""Draw learning curves of arms."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ from macro_gym.files import replacing
 def draw_curves(
     path: Path, rows: Rows, problems: Sequence[str], measures: Mapping[str, str]
 ) -> None:
-    """Draw arms over steps: interquartile means over seeds with 95% intervals.
+    """Draw the learning curves of arms: interquartile means over seeds with 95% intervals.
 
     Args:
-        path: The image to write; none is where there are no problems.
-        rows: Runs of one choice for each arm, all with the same ``steps``.
-        problems: A column of panels each.
-        measures: Columns of the table, a line of panels each, and what is written beside them.
+        path: Image to write; it is not written if there are no problems.
+        rows: Runs of one choice per arm, all with the same ``steps``.
+        problems: Problems, one column of panels each.
+        measures: Columns of the table, one row of panels each, and their axis labels.
     """
     if not problems:
         return
@@ -48,7 +48,7 @@ def draw_curves(
 def _draw(
     axes: Axes, runs: Sequence[Sequence[Mapping[str, float]]], measure: str, arm: str, colour: str
 ) -> None:
-    """Draw one arm's runs."""
+    """Draw the curve of one arm."""
     values = np.array([[row[measure] for row in run] for run in runs])
     found = [interval(iqm, column[:, None]) for column in values.T]
     steps = [row["steps"] for row in runs[0]]

@@ -1,13 +1,13 @@
-"""Do weights that were meta-learned before speed up learning? The DAG of arXiv 2102.04999.
+"""Measure how much pre-learned weights speed up learning, on the DAG of arXiv 2102.04999.
 
-First, tables of weights are learned for whole beginnings of learning: the policy starts anew after
-every 16 updates, through all of which the weights' gradient goes. Then new policies learn with the
-tables held fixed, beside regular returns and handcrafted weights. The score is the number of
-episodes until the policy's expected return, which is exact, is 95% of the best there is. Each arm
-chooses its learning rate on seeds from 100 on; seeds 0, 1, 2, ... are reported.
+First, tables of weights are meta-learned for the first 16 updates of a policy: it is re-initialised
+after every 16 updates, and the weights' gradient goes through all of them. Then new policies learn
+with the tables held fixed, in comparison with regular returns and handcrafted weights. The score is
+the number of episodes until the policy's exact expected return reaches 95% of the best possible.
+Each arm chooses its learning rate on seeds from 100 on; seeds 0, 1, 2, ... are reported.
 
-Each run is a row of the table as soon as it ends, so the same command goes on after an
-interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+Each run is added to the table as soon as it ends, so the same command resumes after an
+interruption. Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import os
@@ -36,16 +36,16 @@ from sb3_masp.pairwise.problems import dag
 from sb3_masp.pairwise.weight_files import load_weights, save_weights
 
 BATCH = 8
-"""Episodes of an update."""
+"""Episodes per update."""
 
 INNER_STEPS = 16
-"""Updates from one beginning of the policy to the next, as in the paper."""
+"""Updates of the policy before it is re-initialised, as in the paper."""
 
 SHARE = 0.95
-"""Of the best return, that is to be reached."""
+"""Share of the best return that has to be reached."""
 
 TUNING_TABLES = 2
-"""Tables of weights, of each kind and depth, that rates are chosen with."""
+"""Tables of weights, per kind and depth, with which learning rates are chosen."""
 
 OUTPUT = Path(__file__).parent / "results" / "dag.csv"
 
@@ -59,17 +59,17 @@ ARMS = {
 }
 
 LEARNED = {"meta-learned, rewards": "pwr", "meta-learned, TD errors": "pwtd"}
-"""What arms sum whose weights are learned."""
+"""The ``advantage`` of the arms whose weights are learned."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run of the experiment has.
+    """Budget and learner arguments of every run.
 
     Args:
         outer_steps: Steps of the weights.
-        inner_learning_rate: Of the policies that weights are learned for.
-        meta_learning_rate: Of the weights.
+        inner_learning_rate: Learning rate of the policies for which weights are learned.
+        meta_learning_rate: Learning rate of the weights.
         most: Episodes after which learning is given up.
     """
 
@@ -81,10 +81,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        depths: Of the DAGs.
+        depths: Depths of the DAGs.
     """
 
     arms: tuple[str, ...] = tuple(ARMS)
@@ -97,11 +97,11 @@ def expected_return(depth: int, right: npt.NDArray[np.float64]) -> float:
     """Exact expected return of a policy.
 
     Args:
-        depth: Of the DAG.
-        right: Probability of the action that is paid +1 in each state of choice, ``(choices,)``.
+        depth: Depth of the DAG.
+        right: Probability of the action that pays +1 in each choice state, ``(choices,)``.
 
     Returns:
-        ``Σ_s P(s) (2 p(s) − 1)``: each choice that is met earns its own reward.
+        ``Σ_s P(s) (2 p(s) − 1)``: each choice state that is reached earns its own reward.
     """
     met, total = {0: 1.0}, 0.0
     for _ in range(depth // 2):
@@ -116,7 +116,7 @@ def expected_return(depth: int, right: npt.NDArray[np.float64]) -> float:
 
 
 def policys_return(model: PairwiseA2C, depth: int) -> float:
-    """`expected_return` of a learner's policy, whose actions are drawn."""
+    """`expected_return` of a learner's stochastic policy."""
     states = th.arange(dag.n_choices(depth))
     with th.no_grad():
         distribution = model.policy.get_distribution(states[:, None]).distribution
@@ -125,7 +125,7 @@ def policys_return(model: PairwiseA2C, depth: int) -> float:
 
 
 def learner(depth: int, seed: int, learning_rate: float, **kwargs: Any) -> PairwiseA2C:
-    """Tables for policy and values, and whole episodes in every rollout."""
+    """Build a learner with a tabular policy and values, and whole episodes in every rollout."""
     env = make_vec_env(lambda: gym.make("Credit/DAG-v0", depth=depth), BATCH, seed=seed)
     return PairwiseA2C(
         "MlpPolicy",
@@ -142,7 +142,7 @@ def learner(depth: int, seed: int, learning_rate: float, **kwargs: Any) -> Pairw
 
 
 def learn_weights(depth: int, advantage: str, seed: int, budget: Budget) -> CreditWeights:
-    """A table of weights, meta-learned for policies that know nothing."""
+    """Meta-learn a table of weights for newly initialised policies."""
     model = learner(
         depth,
         seed,
@@ -159,33 +159,33 @@ def learn_weights(depth: int, advantage: str, seed: int, budget: Budget) -> Cred
 
 
 class UntilGood(BaseCallback):
-    """Stops when the policy's expected return is a share of the best one."""
+    """Stops training when the policy's expected return reaches `SHARE` of the best one."""
 
     def __init__(self, depth: int) -> None:
-        """Note the target."""
+        """Store the depth."""
         super().__init__()
         self._depth = depth
         self.reached: int | None = None
 
     def _on_rollout_start(self) -> None:
-        """Look at the policy, and note the episodes that it took."""
+        """Evaluate the policy, and record the number of episodes once it is good enough."""
         wanted = SHARE * dag.best_return(self._depth)
         if self.reached is None and policys_return(self.model, self._depth) >= wanted:  # type: ignore[arg-type]
             self.reached = self.num_timesteps // self._depth
 
     def _on_step(self) -> bool:
-        """Go on until then."""
+        """Continue until then."""
         return self.reached is None
 
 
 def episodes_needed(
     depth: int, weights: CreditWeights, advantage: str, learning_rate: float, seed: int, most: int
 ) -> Row:
-    """Learn with fixed weights until the policy is good, or ``most`` episodes are over.
+    """Learn with fixed weights until the policy is good enough, for at most ``most`` episodes.
 
     Returns:
-        ``episodes``, twice as many as there were if they were not enough; the policy's
-        ``expected`` return in the end, as a share of the best; and the ``seconds``.
+        ``episodes``, or twice ``most`` if these were not enough; the final policy's ``expected``
+        return, as a share of the best; and the ``seconds``.
     """
     begun = time.perf_counter()
     model = learner(
@@ -206,12 +206,12 @@ def regular() -> CreditWeights:
 
 
 def handcrafted(depth: int) -> CreditWeights:
-    """Weights of what depends on each choice."""
+    """Weights of the reward that depends on each choice."""
     return FixedTableWeights(dag.handcrafted_weights(depth))
 
 
 def problem(depth: int) -> str:
-    """What a DAG is called in tables."""
+    """Name of a DAG in tables."""
     return f"depth {depth}"
 
 
@@ -221,19 +221,20 @@ def depth_of(run: Run) -> int:
 
 
 def table_path(folder: Path, run: Run) -> Path:
-    """Where the weights are that a run of theirs, or one that uses them, is about.
+    """Path of the weights that a run learns or uses.
 
-    Reported runs have weights of their own seeds; those that rates are chosen by share a few.
+    Reported runs use weights of their own seed; the runs that choose learning rates share a few.
     """
     seed = run.seed if run.is_reported else FIRST_TUNING_SEED + run.seed % TUNING_TABLES
     return folder / f"depth{depth_of(run)}-{LEARNED[run.arm]}-seed{seed}.safetensors"
 
 
 def find_weights(budget: Budget, folder: Path, run: Run) -> list[Row]:
-    """Learn a table and keep it.
+    """Learn a table of weights and save it.
 
     Returns:
-        Its mean where a reward depends on the action, and where another could follow; seconds.
+        One row: its mean where a reward depends on the action (``due``) and where another reward
+        could follow (``elsewhere``), and the seconds.
     """
     begun, depth = time.perf_counter(), depth_of(run)
     weights = learn_weights(depth, LEARNED[run.arm], run.seed, budget)
@@ -251,7 +252,7 @@ def find_weights(budget: Budget, folder: Path, run: Run) -> list[Row]:
 
 
 def learn(budget: Budget, folder: Path, run: Run) -> list[Row]:
-    """One run with fixed weights, which are learned first where their file is gone."""
+    """Carry out one run with fixed weights, which are learned first if their file is missing."""
     depth = depth_of(run)
     if run.arm in LEARNED:
         if not table_path(folder, run).exists():
@@ -265,7 +266,7 @@ def learn(budget: Budget, folder: Path, run: Run) -> list[Row]:
 
 
 def main(settings: Settings) -> None:
-    """Learn weights, and then policies with them, as far as that is asked for and not done."""
+    """Report what is missing and, if requested, learn weights and then policies with them."""
     output = settings.table(OUTPUT)
     if settings.smoke:
         settings = replace(

@@ -1,4 +1,4 @@
-"""The section on the DAG: episodes that arms need, and the weights that were learned."""
+"""The section on the DAG: the episodes that arms need, and the learned weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +67,7 @@ PAIRS = [
 
 
 def dag_section(rows: Rows, weights: Rows) -> str:
-    """The section; arguments are the tables of policies and of weights."""
+    """Render the section from the tables of policies and of weights."""
     settings, arms = experiment.Settings(), experiment.ARMS
     problems = [experiment.problem(depth) for depth in settings.depths]
     chosen = {name: choices_made(rows, arms, [name], "episodes", True) for name in problems}
@@ -98,7 +98,7 @@ def dag_section(rows: Rows, weights: Rows) -> str:
 
 
 def _others(rows: Rows, chosen: Mapping[str, Mapping[str, str | None]]) -> str:
-    """Reported seeds at rates that are not chosen any more; nothing if there are none."""
+    """Reported seeds at learning rates that are no longer chosen; empty if there are none."""
     found: dict[str, list[float]] = {}
     for run, (row,) in sorted(rows.items()):
         if run.is_reported and run.choice != chosen[run.problem][run.arm]:
@@ -110,7 +110,7 @@ def _others(rows: Rows, chosen: Mapping[str, Mapping[str, str | None]]) -> str:
 
 
 def _needed(rows: Rows, chosen: Mapping[str, str | None], problem: str, arm: str) -> str:
-    """Episodes of an arm on one DAG; empty where it has no runs to report."""
+    """Episodes that an arm needs on one DAG; empty if it has no reported runs."""
     own = scores_of(rows, problem, arm, chosen[arm], "episodes")
     if not len(own):
         return ""
@@ -120,7 +120,7 @@ def _needed(rows: Rows, chosen: Mapping[str, str | None], problem: str, arm: str
 
 
 def _means(weights: Rows, problems: Sequence[str]) -> str:
-    """Mean weights that are due and that are not, by what they weigh."""
+    """Table of the mean weights, due and elsewhere, by arm."""
 
     def said(problem: str, arm: str) -> str:
         found = [
@@ -137,7 +137,7 @@ def _means(weights: Rows, problems: Sequence[str]) -> str:
 
 
 def draw_dag(folder: Path, path: Path) -> None:
-    """Draw handcrafted and learned weights as the paper's figure 3 has them, if there are any."""
+    """Draw handcrafted and learned weights as in the paper's figure 3, if all have been learned."""
     reach = dag.reachable(DRAWN_DEPTH)
     maps: dict[str, Any] = {"handcrafted": dag.handcrafted_weights(DRAWN_DEPTH)}
     for arm, advantage in experiment.LEARNED.items():

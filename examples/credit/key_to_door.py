@@ -1,11 +1,12 @@
-"""Is the key come for, though only its door pays, and long after? Key-to-Door, in three settings.
+"""Compare arms on Key-to-Door in three settings: do they learn to take a key that pays much later?
 
-All arms have the same steps of the environment. Each makes its choice in the middle setting (μ = 5,
-σ = 25), as in arXiv 2102.04999, with seeds from 100 on, by what episodes paid over the whole run;
-seeds from 3 on are reported, since seeds 0 to 2 were in sight when steps and rates were decided.
+All arms have the same number of environment steps. Each chooses its hyper-parameters in the middle
+setting (μ = 5, σ = 25), as in arXiv 2102.04999, with seeds from 100 on, by the mean return over the
+whole run. Seeds from 3 on are reported, since results of seeds 0 to 2 had been seen when steps and
+learning rates were decided.
 
-Each run is in the table as soon as it ends, so the same command goes on after an interruption.
-Without --smoke and --full it says what is to be run, and how long that takes.
+Each run is added to the table as soon as it ends, so the same command resumes after an
+interruption. Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import itertools
@@ -47,19 +48,19 @@ HANDCRAFTED = Arm(
     {"advantage": "pwr", "weights": ClockWeights(handcrafted_weights())},
 )
 ARMS = {name: arm.among(learning_rate=(2e-3, 5e-3)) for name, arm in arms.ARMS.items()}
-# It has nothing of its own to choose among, but is to have as many choices as the others.
+# It has no hyper-parameters of its own, but gets as many choices as the other arms.
 ARMS["H-PWR"] = HANDCRAFTED.among(learning_rate=(1e-3, 2e-3, 5e-3, 1e-2))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run of the experiment has.
+    """Budget and learner arguments of every run.
 
     Args:
-        steps: Of all environments together.
-        looks: Parts of the run whose episodes are averaged.
-        envs: Environments.
-        learner: Arguments of the learner that all arms share.
+        steps: Steps over all environments.
+        looks: Number of parts of the run over whose episodes results are averaged.
+        envs: Number of environments.
+        learner: Learner arguments shared by all arms.
     """
 
     steps: int = 960_000
@@ -78,26 +79,27 @@ class Budget:
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        arms: What is compared.
-        problems: Where: means and deviations of an apple's reward.
-        steps: Of each run.
+        arms: Arms to compare.
+        problems: Problems: mean and standard deviation of an apple's reward.
+        steps: Steps per run.
     """
 
     arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
     problems: tuple[Literal[*PROBLEMS], ...] = ("μ=5 σ=5", "μ=5 σ=25", "μ=5 σ=50")
+    tuning_seeds: int = 1
     steps: int = Budget.steps
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
 
 
 class Rooms(BaseFeaturesExtractor):
-    """A small network for rooms seen at a pixel a cell, with the key's bit beside what it found.
+    """A small network for rooms at one pixel per cell, whose output is joined with the key's bit.
 
     Args:
         observation_space: ``view``, channels first, and ``has_key``.
-        units: Of its last layer.
+        units: Units of the last layer.
     """
 
     def __init__(self, observation_space: gym.spaces.Dict, units: int = 64) -> None:
@@ -119,13 +121,13 @@ class Rooms(BaseFeaturesExtractor):
 
 
 class Ended(NamedTuple):
-    """An episode that ended.
+    """A finished episode.
 
     Args:
-        steps: Of the run, when it did.
-        seconds: Since the run began.
+        steps: Steps of the run when it ended.
+        seconds: Seconds since the run began.
         score: Its return.
-        door: What the door paid of it.
+        door: The part of the return that the door paid.
     """
 
     steps: int
@@ -135,16 +137,16 @@ class Ended(NamedTuple):
 
 
 class Doors(BaseCallback):
-    """Keeps what episodes paid, in all and at the door."""
+    """Records the returns of episodes, in total and from the door."""
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Start without episodes."""
         super().__init__()
         self._begun = time.perf_counter()
         self.episodes: list[Ended] = []
 
     def _on_step(self) -> bool:
-        """Note the episodes that ended."""
+        """Record the finished episodes."""
         seconds = time.perf_counter() - self._begun
         self.episodes += [
             Ended(self.num_timesteps, seconds, float(info["episode"]["r"]), info["door_reward"])
@@ -155,7 +157,7 @@ class Doors(BaseCallback):
 
 
 def curve(episodes: Sequence[Ended], looks: int) -> list[dict[str, float]]:
-    """What episodes paid on average, in equal parts of a run.
+    """Mean returns of the episodes in each part of a run, with equally many episodes per part.
 
     Returns:
         For each part: ``steps`` of the run at its end, mean ``return`` and ``door_return``, and the
@@ -175,13 +177,13 @@ def curve(episodes: Sequence[Ended], looks: int) -> list[dict[str, float]]:
 
 
 def make(problem: str) -> KeyToDoor:
-    """A setting of the problem, seen at a pixel a cell."""
+    """Build a setting of the problem, observed at one pixel per cell."""
     mean, std = PROBLEMS[problem]
     return KeyToDoor(apple_mean=mean, apple_std=std, cell_size=1)
 
 
 def learner(budget: Budget, run: Run) -> PairwiseA2C:
-    """The learner that all arms share, with an arm's own arguments; actor and critic apart."""
+    """Build the learner shared by all arms, with an arm's own arguments and separate critic."""
     return PairwiseA2C(
         "MultiInputPolicy",
         make_vec_env(partial(make, run.problem), budget.envs),
@@ -197,14 +199,14 @@ def learner(budget: Budget, run: Run) -> PairwiseA2C:
 
 
 def learn(budget: Budget, run: Run) -> list[dict[str, float]]:
-    """One run, a row for each look; see `curve`."""
+    """Carry out one run; return one row per part of it, see `curve`."""
     doors = Doors()
     learner(budget, run).learn(budget.steps, callback=doors, log_interval=1_000_000)
     return curve(doors.episodes, budget.looks)
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output = settings.table(OUTPUT)
     budget, tuned_on = replace(settings.budget, steps=settings.steps), TUNED_ON
     if settings.smoke:

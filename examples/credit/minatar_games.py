@@ -1,11 +1,12 @@
-"""Do pairwise weights harm where credit is assigned with ease? MinAtar's five games.
+"""Compare Meta-PWTD with A2C on MinAtar: do pairwise weights hurt where credit assignment is easy?
 
-Meta-PWTD against A2C with λ = 0.95, at the same frames, as arXiv 2102.04999 has it on Atari. Each
-arm makes its choice on two of the games, with seeds from 100 on; seeds 0, 1, 2, ... are reported.
-Scores are returns of training episodes, over the whole run and over its last 30%.
+A2C has λ = 0.95, and both have the same number of frames, as in the comparison of arXiv 2102.04999
+on Atari. Each arm chooses its hyper-parameters on two of the five games, with seeds from 100 on;
+seeds 0, 1, 2, ... are reported. Scores are returns of training episodes, over the whole run and
+over its last 30%.
 
-Each run is a row of the table as soon as it ends, so the same command goes on after an
-interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+Each run is added to the table as soon as it ends, so the same command resumes after an
+interruption. Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import sys
@@ -33,7 +34,7 @@ OUTPUT = Path(__file__).parent / "results" / "minatar_games.csv"
 TUNED_ON = ("Breakout", "SpaceInvaders")
 LEARNING_RATES = (7e-4, 2e-3)
 
-# As many choices for each: the control is the one that a choice more would do wrong by.
+# Both have the same number of choices: one more for Meta-PWTD would be unfair to the control.
 ARMS = {
     "A2C": arms.ARMS["A2C"].among(gae_lambda=(0.95,), learning_rate=LEARNING_RATES),
     "Meta-PWTD": arms.ARMS["Meta-PWTD"].among(
@@ -44,12 +45,12 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run of the experiment has.
+    """Budget and learner arguments of every run.
 
     Args:
-        frames: Of all environments together; a step of these games is one.
-        envs: Environments.
-        learner: Arguments of the learner that all arms share.
+        frames: Frames over all environments; in these games a step is one frame.
+        envs: Number of environments.
+        learner: Learner arguments shared by all arms.
     """
 
     frames: int = 200_000
@@ -66,12 +67,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        arms: What is compared.
-        games: Which of MinAtar's.
-        frames: Of each run.
+        arms: Arms to compare.
+        games: MinAtar's games to train on.
+        frames: Frames per run.
     """
 
     arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
@@ -81,11 +82,11 @@ class Settings(GridSettings):
 
 
 def learn(budget: Budget, run: Run) -> list[dict[str, float]]:
-    """One run.
+    """Carry out one run.
 
     Returns:
-        One row: ``area``, the mean over frames of the returns while it learned; ``final``, of the
-        episodes in its last 30%; what it took; and the seconds.
+        One row: ``area``, the training return averaged over frames; ``final``, the mean return of
+        the episodes in the last 30% of the run; its frames, decisions and updates; and the seconds.
     """
     begun = time.perf_counter()
     model = PairwiseA2C(
@@ -102,7 +103,7 @@ def learn(budget: Budget, run: Run) -> list[dict[str, float]]:
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output = settings.table(OUTPUT)
     budget, tuned_on = replace(settings.budget, frames=settings.frames), TUNED_ON
     if settings.smoke:

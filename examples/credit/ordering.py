@@ -1,4 +1,4 @@
-"""Whether arms come in the paper's order, told by intervals of the differences between them."""
+"""Compare the order of arms with the paper's, by intervals of the differences between them."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -26,28 +26,28 @@ of those of {control}, minus the same share at the previous depth, with the verd
 
 
 class Pair(NamedTuple):
-    """What the paper says of two arms.
+    """Two arms in the paper's order.
 
     Args:
-        less: The one that comes to less, of a measure of which less is better.
-        more: The other.
+        less: The arm with the lower value of a measure of which less is better.
+        more: The other arm.
     """
 
     less: str
     more: str
 
     def __str__(self) -> str:
-        """As tables name it."""
+        """Name of the pair in tables."""
         return f"{self.less} < {self.more}"
 
 
 def verdict(found: Interval) -> str:
-    """What the interval of a difference says, that is below zero in the paper's order."""
+    """Verdict on the paper's order, from the interval of a difference that it says is negative."""
     return HOLDS if found.high < 0 else REVERSED if found.low > 0 else OPEN
 
 
 def growth(deep: Values, deep_control: Values, shallow: Values, shallow_control: Values) -> Values:
-    """By how much less an arm comes to a smaller share of the control's, on the deeper problem."""
+    """Change of an arm's share of the control's score from the shallow to the deep problem."""
     return iqm(deep) / iqm(deep_control) - iqm(shallow) / iqm(shallow_control)
 
 
@@ -58,14 +58,14 @@ def orderings(
     measure: str,
     claims: str,
 ) -> str:
-    """The section's part on order: a table of pairs by problem, and what it comes to.
+    """Render the section's part on order: a table of pairs by problem, and a summary.
 
     Args:
         rows: The table of runs.
         chosen: The arms' choices, by problem.
-        pairs: What the paper says of each problem, by its name.
-        measure: A column, of which less is better.
-        claims: What the paper says, in a sentence.
+        pairs: Pairs of arms in the paper's order, by problem.
+        measure: A column of which less is better.
+        claims: The paper's claims, in a sentence.
     """
     found: dict[tuple[str, str], Interval] = {}
     for problem, said in pairs.items():
@@ -80,7 +80,7 @@ def orderings(
 def widening(
     rows: Rows, chosen: Mapping[str, Choices], problems: Sequence[str], arms: Sequence[str]
 ) -> str:
-    """Whether arms' shares of the first arm's episodes fall from one problem to the next."""
+    """Render whether arms' shares of the first arm's episodes fall from problem to problem."""
     control, *others = arms
     found: dict[tuple[str, str], Interval] = {}
     for before, problem in pairwise(problems):
@@ -102,7 +102,7 @@ def _told(
     column: str,
     digits: int,
 ) -> str:
-    """The table of differences with their verdicts, and how many there are of each."""
+    """The table of differences with their verdicts, and the number of each verdict."""
     if not found:
         return ""
 
@@ -118,7 +118,7 @@ def _told(
 
 
 def summary(found: Collection[Interval]) -> str:
-    """What all comparisons come to, in a sentence."""
+    """Summarise all comparisons in a sentence."""
     counts = Counter(map(verdict, found))
     n, held, turned = len(found), counts[HOLDS], counts[REVERSED]
     whole = (

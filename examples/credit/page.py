@@ -1,4 +1,4 @@
-"""Write docs/credit.md from the tables of the experiments: no figure without its runs."""
+"""Write docs/credit.md, with every figure computed from the tables of the experiments."""
 
 import itertools
 import sys
@@ -55,9 +55,9 @@ KEY_TO_DOOR = """\
 takes. Every run has {steps:,} steps over {envs} environments, with rollouts of whole episodes of
 120 steps. Small convolutional networks, separate for actor and critic, see the rooms at one pixel
 per cell. Apples pay μ on average with a standard deviation of σ, and the door pays 10 if the key
-was taken 90 steps before. Hyper-parameters are chosen in the middle setting, μ = 5 and σ = 25, by
-mean returns, as in the paper, which also has TVT, six more settings (selected by `--problems`) and
-ten runs.
+was taken 90 steps before. Hyper-parameters are chosen in the middle setting, μ = 5 and σ = 25, as
+in the paper, by the mean return of {tuning_seeds} run each. The paper also has TVT, six more
+settings (selected by `--problems`) and ten runs.
 
 The number of steps was doubled, and learning rates raised, after a first attempt that was stopped
 after 25 of 76 runs; its rows are in `key_to_door_first.csv`. Nine of these runs were of seeds meant
@@ -114,7 +114,7 @@ better in 30 and worse in 14.
 def page(
     dag_rows: Rows, dag_weights: Rows, key_to_door_rows: Rows, bsuite_rows: Rows, minatar_rows: Rows
 ) -> str:
-    """The page; arguments are the tables of the experiments."""
+    """Render the page from the tables of the experiments."""
     return "\n".join(
         [
             INTRODUCTION,
@@ -134,6 +134,7 @@ def _key_to_door(rows: Rows) -> str:
     head = KEY_TO_DOOR.format(
         steps=budget.steps,
         envs=budget.envs,
+        tuning_seeds=settings.tuning_seeds,
         first_seed=key_to_door.FIRST_SEED,
         arms=arms_list(arms, chosen),
         standing=standing(
@@ -197,7 +198,7 @@ def _bsuite(rows: Rows) -> str:
 
 
 def _papers_pairs(problem: str, arms: Sequence[str]) -> list[Pair]:
-    """Every two arms in the order of the paper's regrets on a domain."""
+    """All pairs of arms, in the order of the paper's regrets on a domain."""
     place = list(bsuite_regret.PROBLEMS).index(problem)
     ordered = sorted(arms, key=lambda arm: bsuite_regret.PAPER[arm][place])
     return [Pair(*pair) for pair in itertools.combinations(ordered, 2)]
@@ -239,7 +240,7 @@ def _shares(rows: Rows, chosen: Choices, problems: Sequence[str]) -> str:
 
 
 def _better(rows: Rows, chosen: Choices) -> str:
-    """How probable it is that pairwise weights are better; nothing where games are missing."""
+    """Probability that pairwise weights are better; empty if a game has fewer than two seeds."""
     ours, theirs = (
         [scores_of(rows, game, arm, chosen[arm], "area") for game in minatar_games.GAMES]
         for arm in ("Meta-PWTD", "A2C")
@@ -252,12 +253,12 @@ def _better(rows: Rows, chosen: Choices) -> str:
 
 
 def _episodes(rows: Rows, problem: str) -> int:
-    """How many episodes regret is of."""
+    """Number of episodes that the regret covers."""
     return int(max(found[0]["episodes"] for run, found in rows.items() if run.problem == problem))
 
 
 def draw_key_to_door(rows: Rows, path: Path) -> None:
-    """Draw the arms' curves at their choices, as the paper's figure 5 has them."""
+    """Draw the arms' learning curves at their choices, as in the paper's figure 5."""
     chosen = choices_made(rows, key_to_door.ARMS, key_to_door.TUNED_ON, "return")
     own = {
         run: found
@@ -273,7 +274,7 @@ def draw_key_to_door(rows: Rows, path: Path) -> None:
 
 
 def tables() -> tuple[Rows, Rows, Rows, Rows, Rows]:
-    """What the page is of: all tables that there are."""
+    """Read the tables from which the page is rendered."""
     found = [read_rows(made.OUTPUT) for made in (dag, key_to_door, bsuite_regret, minatar_games)]
     return found[0], read_rows(DAG_WEIGHTS), *found[1:]  # type: ignore[return-value]
 

@@ -1,7 +1,7 @@
-"""What experiments on credit across time share: what a run is, their table, and how it is filled.
+"""Arms, runs and tables of the experiments on credit across time, and how tables are filled.
 
-A run comes to one row or, where it is followed as it learns, to several. Runs go through the pool
-of processes of `examples.experiments`, and are in the table as soon as they end.
+A run has one row or, if it records a learning curve, several. Runs are carried out by the process
+pool of `examples.experiments` and added to the table as soon as they end.
 """
 
 import csv
@@ -23,12 +23,12 @@ from examples.experiments.settings import GridSettings
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that is compared.
+    """An arm of an experiment.
 
     Args:
-        about: What it is, for readers.
-        arguments: Of `PairwiseA2C`, beside the experiment's own.
-        values: Of further arguments, those among which it chooses on seeds that are not reported.
+        about: Description for readers.
+        arguments: Arguments of `PairwiseA2C`, in addition to the experiment's own.
+        values: Values of further arguments, chosen from on seeds that are not reported.
     """
 
     about: str
@@ -37,7 +37,7 @@ class Arm:
 
     @property
     def choices(self) -> dict[str, dict[str, Any]]:
-        """All combinations of the values, by what they are called; of none, a nameless one."""
+        """All combinations of the values, by name; without values, one with an empty name."""
         combined = [
             dict(zip(self.values, picked, strict=True))
             for picked in itertools.product(*self.values.values())
@@ -45,23 +45,23 @@ class Arm:
         return {" ".join(f"{name}={one[name]}" for name in one): one for one in combined}
 
     def among(self, **values: Sequence[Any]) -> "Arm":
-        """The same with more to choose among, or with other values."""
+        """Return a copy with further arguments to choose, or with other values."""
         return replace(self, values={**self.values, **values})
 
     def learner_arguments(self, choice: str) -> dict[str, Any]:
-        """Arguments of `PairwiseA2C` at one of its choices."""
+        """Arguments of `PairwiseA2C` for one of the choices."""
         return {**self.arguments, **self.choices[choice]}
 
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One run.
+    """A run of an arm on a problem.
 
     Args:
-        problem: Its name.
-        arm: Its name.
-        choice: One of the arm's; empty if it has none.
-        seed: Of everything.
+        problem: Name of the problem.
+        arm: Name of the arm.
+        choice: One of the arm's choices; empty if it has none.
+        seed: Seed of everything random.
     """
 
     problem: str
@@ -71,23 +71,23 @@ class Run:
 
     @property
     def is_reported(self) -> bool:
-        """Whether its seed is one of those that arms are compared by."""
+        """Whether its seed is one on which arms are compared."""
         return self.seed < FIRST_TUNING_SEED
 
 
 Row = Mapping[str, float]
 Rows = Mapping[Run, Sequence[Row]]
-"""What runs came to; each row's ``seconds`` are those since its run began."""
+"""Results of runs; each row's ``seconds`` are counted from the start of its run."""
 
 KEY = tuple(part.name for part in fields(Run))
 
 
 class Results(RunTable[Run, Sequence[Row]]):
-    """A table with a row or several for each run."""
+    """A table with one or several rows per run."""
 
     @staticmethod
     def read(path: Path) -> dict[Run, Sequence[Row]]:
-        """The rows of each run."""
+        """Read the rows of each run."""
         return dict(read_rows(path))
 
     @staticmethod
@@ -97,7 +97,7 @@ class Results(RunTable[Run, Sequence[Row]]):
 
 
 def read_rows(path: Path) -> dict[Run, list[dict[str, float]]]:
-    """The rows of a table by their runs; none where there is no file."""
+    """Read the rows of a table, by run; empty if there is no file."""
     rows: dict[Run, list[dict[str, float]]] = {}
     if path.exists():
         with path.open() as file:
@@ -109,7 +109,7 @@ def read_rows(path: Path) -> dict[Run, list[dict[str, float]]]:
 
 
 def tuning_runs(arms: Mapping[str, Arm], seeds: int, problems: Sequence[str]) -> list[Run]:
-    """The runs by which arms that have a choice make it."""
+    """The runs on which arms with several choices make theirs."""
     return [
         Run(problem, name, choice, FIRST_TUNING_SEED + seed)
         for problem in problems
@@ -126,7 +126,7 @@ def reported_runs(
     seeds: Sequence[int],
     problems: Sequence[str],
 ) -> list[Run]:
-    """The runs that arms are compared by; their choice is "?" where it is still to be made."""
+    """The runs on which arms are compared; their choice is "?" if it has not been made yet."""
     return [
         Run(problem, name, "?" if chosen[name] is None else chosen[name], seed)
         for problem in problems
@@ -138,19 +138,19 @@ def reported_runs(
 def choices_made(
     rows: Rows, arms: Mapping[str, Arm], problems: Sequence[str], measure: str, least: bool = False
 ) -> dict[str, str | None]:
-    """What each arm has chosen: the best on average over its tuning runs.
+    """Each arm's choice: the best on average over its tuning runs.
 
-    Reported seeds have no say in it, nor have other problems.
+    Reported seeds and other problems have no influence.
 
     Args:
         rows: The table.
-        arms: By their names.
-        problems: On which choices are made.
-        measure: A column, of which the rows of a run are averaged.
+        arms: Arms by name.
+        problems: Problems on which choices are made.
+        measure: A column, averaged over the rows of a run.
         least: Whether less is better.
 
     Returns:
-        Names of choices; None where there are no tuning runs, or not as many for each.
+        Names of choices; None unless all choices have the same tuning runs, on all problems.
     """
     return {
         name: _choice_made(rows, name, list(arm.choices), problems, measure, least)
@@ -161,7 +161,7 @@ def choices_made(
 def _choice_made(
     rows: Rows, arm: str, choices: list[str], problems: Sequence[str], measure: str, least: bool
 ) -> str | None:
-    """The same of one arm."""
+    """The choice of one arm, as in `choices_made`."""
     if len(choices) == 1:
         return choices[0]
     scores: dict[str, dict[tuple[str, int], float]] = {choice: {} for choice in choices}
@@ -176,7 +176,7 @@ def _choice_made(
 
 
 def score(found: Sequence[Row], measure: str) -> float:
-    """What a run came to: the mean of a column over its rows."""
+    """Score of a run: the mean of a column over its rows."""
     return fmean(row[measure] for row in found)
 
 
@@ -194,18 +194,18 @@ def conduct(
     least: bool = False,
     first_seed: int = 0,
 ) -> None:
-    """Say what has not been run, and run it if that is asked for: first what arms choose by.
+    """Report what is missing and, if requested, run it: first the tuning runs, then the others.
 
     Args:
-        settings: Of the experiment.
-        results: Where rows go, and what is there already.
-        arms: What is compared, by name.
-        problems: Where.
-        tuned_on: The problems on which choices are made.
-        work: What to do for a run, in any process.
-        measure: The column that choices are made by.
+        settings: Settings of the experiment.
+        results: Table to which rows are added.
+        arms: Arms to compare, by name.
+        problems: Problems on which arms are compared.
+        tuned_on: Problems on which choices are made.
+        work: Carries out a run, in any process.
+        measure: Column by which choices are made.
         least: Whether less of it is better.
-        first_seed: Of those that are reported.
+        first_seed: First of the reported seeds.
     """
     workers = settings.workers or os.cpu_count() or 1
     tuning = tuning_runs(arms, settings.tuning_seeds, tuned_on)
@@ -217,13 +217,13 @@ def conduct(
 
 
 def carry_out(results: Results, runs: Sequence[Run], work: Work, workers: int, go: bool) -> None:
-    """Say which runs are missing and how long that takes, and run them if it is to ``go``.
+    """Report how many runs are missing and how long they take, and run them if ``go``.
 
     Args:
-        results: Where rows go, and what is there already.
-        runs: All that the table is to have.
-        work: What to do for a run, in any process.
-        workers: Processes, each with one thread; with 1 it is this one.
+        results: Table to which rows are added.
+        runs: All runs that the table should have.
+        work: Carries out a run, in any process.
+        workers: Number of processes, with one thread each; 1 uses this process.
         go: Whether to run them.
     """
     todo = [run for run in dict.fromkeys(runs) if run not in results.rows]
@@ -243,17 +243,17 @@ def carry_out(results: Results, runs: Sequence[Run], work: Work, workers: int, g
 
 
 def estimate(todo: Iterable[Run], rows: Rows) -> float | None:
-    """Seconds that runs take one after the other, as those most like them did in the median.
+    """Estimate the total seconds of runs, from the median of the most similar finished runs.
 
-    Of the same problem and arm if there are such; else of the same problem; else of the same arm;
-    else of any. None if nothing has been run.
+    These have the same problem and arm if there are any; else the same problem; else the same arm;
+    else all runs are used. None if nothing has been run.
     """
     spent = {run: found[-1]["seconds"] for run, found in rows.items()}
     return sum(_expected(run, spent) for run in todo) if spent else None
 
 
 def _expected(run: Run, spent: Mapping[Run, float]) -> float:
-    """Seconds of one."""
+    """Estimated seconds of one run."""
 
     def likeness(other: Run) -> tuple[bool, bool]:
         return other.problem == run.problem, other.arm == run.arm

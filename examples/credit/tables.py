@@ -1,4 +1,4 @@
-"""What sections on experiments are made of: lists of arms, how much was run, tables by arm."""
+"""Parts of the sections on experiments: lists of arms, progress, and tables by arm."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def scores_of(rows: Rows, problem: str, arm: str, choice: str | None, measure: s
 
 
 def arms_list(arms: Mapping[str, Arm], chosen: Choices) -> str:
-    """The arms as a list, with their choices."""
+    """A list of the arms with their choices."""
     return "\n".join(
         f"- *{name}*: {arm.about}" + (f" Chosen: `{chosen[name]}`." if chosen[name] else "")
         for name, arm in arms.items()
@@ -41,7 +41,7 @@ def standing(
     tuned_on: Sequence[str],
     first_seed: int = 0,
 ) -> str:
-    """How much has been run, of seeds from ``first_seed`` on those that are reported."""
+    """Report how many runs are complete; the reported seeds start at ``first_seed``."""
     planned = tuning_runs(arms, settings.tuning_seeds, tuned_on)
     seeds = range(first_seed, first_seed + settings.seeds)
     planned += reported_runs(arms, chosen, seeds, problems)
@@ -49,7 +49,7 @@ def standing(
 
 
 def problems_of(rows: Rows, known: Sequence[str]) -> list[str]:
-    """Those with reported runs."""
+    """The known problems that have reported runs."""
     reported = {run.problem for run in rows if run.is_reported}
     return [problem for problem in known if problem in reported]
 
@@ -62,7 +62,7 @@ def table(
     measure: str,
     digits: int = 2,
 ) -> str:
-    """Every arm that there are reported runs of, problem by problem."""
+    """Table of the scores of every arm with reported runs, by problem."""
 
     def said(problem: str, arm: str) -> str:
         own = scores_of(rows, problem, arm, chosen[arm], measure)
@@ -78,7 +78,7 @@ def table(
 def by_arm(
     problems: Sequence[str], arms: Iterable[str], said: Callable[[str, str], str], head: str = "arm"
 ) -> str:
-    """A table of what is said of each problem and arm; arms of which nothing is are left out."""
+    """Table of ``said(problem, arm)``; arms for which all cells are empty are left out."""
     lines = {arm: [said(problem, arm) for problem in problems] for arm in arms}
     heads = [f"| {head} | {' | '.join(problems)} |", "|---" * (len(problems) + 1) + "|"]
     told = [f"| {arm} | {' | '.join(cells)} |" for arm, cells in lines.items() if any(cells)]

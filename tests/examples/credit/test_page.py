@@ -118,10 +118,10 @@ def test_doors_are_shown_for_the_whole_run_and_its_last_fifth():
     assert paid.startswith(f"| Meta-PWTD | {place:.2f} [")
     assert "| arm | μ=5 σ=5 | μ=5 σ=25 | μ=5 σ=50 |" in section
     assert "77.00" not in section
-    # One tuning seed of two; all the reported ones, of which the first is 3.
+    # One tuning seed; five reported ones, of which the first is 3.
     choices = sum(len(arm.choices) for arm in key_to_door.ARMS.values())
-    reported = 3 * 5 * len(key_to_door.ARMS)
-    assert f"{choices + reported} of {2 * choices + reported} runs" in section
+    runs = choices + 3 * 5 * len(key_to_door.ARMS)
+    assert f"{runs} of {runs} runs" in section
     # Those that choose, on one of the three, are a sixth seed.
     assert "(6)" not in section
 
