@@ -1,7 +1,8 @@
-"""Measure the banks: how good the play behind each is, and what its macros make of that play.
+"""Measure the banks: how good the play behind each is, and how well its macros cover that play.
 
-What macros do in the emulator takes some seconds a game; it is kept from the last result where the
-bank is still the same, so that an interrupted run goes on. The other figures are made anew.
+Measuring the effects of macros in the emulator takes some seconds per game; they are kept from the
+last result if the bank has not changed, so that an interrupted run resumes. The other figures are
+computed anew.
 """
 
 import json
@@ -28,11 +29,11 @@ class Settings:
     """What to measure.
 
     Args:
-        games: Games that have a bank; all of them if none are given.
+        games: Games that have a bank; all of them by default.
         moments: Moments of random play at which macros are tried.
-        fresh: Measure anew what is in the result already.
+        fresh: Measure again what is already in the result.
         output: Where the result goes.
-        smoke: Two games and one moment, to see that it runs.
+        smoke: Two games and one moment, to check that it runs.
     """
 
     games: tuple[str, ...] = bank_names()
@@ -43,7 +44,7 @@ class Settings:
 
 
 def measured(game: str, moments: int, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of one bank; ``known`` are those of the last time, if any."""
+    """Measure one bank; ``known`` holds its figures from the last result, if any."""
     bank = load_bank(game)
     play = load_play(game)
     scores = [demonstration.score for demonstration in play]
@@ -66,7 +67,7 @@ def measured(game: str, moments: int, known: Mapping[str, Any]) -> dict[str, Any
 
 
 def distinct_effects(bank: MacroSet, game: str, moments: int) -> int:
-    """How many of the macros differ in the screens or the rewards that they lead to."""
+    """Number of macros that differ in the screens or rewards that they lead to."""
     effect = emulated_effect(game, bank.primitives, bank.provenance.frameskip, moments)
     return len({effect(macro) for macro in bank.macros})
 
@@ -82,7 +83,7 @@ def write(banks: Mapping[str, Any], path: Path) -> None:
 
 
 def main(settings: Settings) -> None:
-    """Measure and write the result, after each bank, so that an interrupted run goes on."""
+    """Measure, and write the result after each bank, so that an interrupted run can resume."""
     games, moments = settings.games, settings.moments
     if settings.smoke:
         games, moments = games[:2], 1

@@ -52,7 +52,7 @@ HEADER = (
 
 
 def banks_page(result: Mapping[str, Any], about: str) -> str:
-    """Return the page; ``about`` tells what made the result."""
+    """Return the page; ``about`` states the origin of the result."""
     banks = result["banks"]
     normalised = [bank["human_normalised"] for bank in banks.values()]
     tabled = [value for value in normalised if value is not None]
@@ -75,7 +75,7 @@ def _row(game: str, bank: Mapping[str, Any]) -> tuple[str, ...]:
     """The cells of one bank."""
     human = bank["human_normalised"]
     return (
-        # stable-retro's games are called in the banks as in its ids.
+        # The banks of stable-retro's games are named by its ids.
         game if "-" in game else game_name(game),
         f"{bank['mean_score']:,.1f}",
         "" if human is None else f"{human:.2f}",

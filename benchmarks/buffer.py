@@ -1,12 +1,12 @@
-"""Time and weigh MacroReplayBuffer against SB3's buffer and against CleanRL's Python trees.
+"""Compare MacroReplayBuffer's time and memory with SB3's buffer and with CleanRL's Python trees.
 
-Priorities: sampling and then updating the priorities of a batch, from full buffers of a million
+Priorities: time to sample a batch and update its priorities, with full buffers of a million
 decisions whose observations are single numbers, so that trees are timed and not copies of screens.
-Screens: bytes per decision and time to sample a batch on the emulator's Breakout, of random
-decisions among primitives alone (k=0) and with macros. Adding: time to add a row of them to a full
-buffer, one decision of each of many environments, and how much of it is LZ4. All contenders take
-turns within each round; a turn's figure is the median over its batches, which interruptions by
-others do not move. Times are the processor's, of one thread.
+Screens: bytes per decision and time to sample a batch on Breakout, for random decisions with
+primitives only (k=0) and with macros. Adding: time to add one decision from each of many
+environments to a full buffer, and how much of it is LZ4. All contenders take turns within each
+round; a turn's figure is the median over its batches, which is robust to interruptions. Times are
+processor time on one thread.
 """
 
 import time
@@ -38,7 +38,7 @@ LZ4 = "LZ4 alone, of the observations after"
 ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 Times = dict[str, list[float]]
-Row = tuple[Any, ...]  # what a replay buffer's ``add`` takes
+Row = tuple[Any, ...]  # arguments of a replay buffer's ``add``
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Settings:
         size: Decisions in the buffers with priorities, a multiple of n_envs.
         n_envs: Environments that fill them.
         decisions: Decisions of Breakout.
-        macros: How many macros, one play for each number.
-        environments: How many environments add a row, each playing with the most macros.
+        macros: Numbers of macros, with one play for each.
+        environments: Numbers of environments that add decisions, playing with the most macros.
         added: Decisions in the buffers that they add to, a multiple of each of these numbers.
         output: Where the result goes.
-        smoke: Small buffers, to see that it runs.
+        smoke: Small buffers, to check that it runs.
     """
 
     rounds: int = 15
@@ -73,7 +73,7 @@ class Settings:
 
 
 def seconds_of(turns: dict[str, Callable[[], None]], settings: Settings, what: str) -> Times:
-    """Seconds a batch of each contender: the median of each turn, by round."""
+    """Seconds per batch of each contender: the median of each turn, by round."""
     seconds: Times = {name: [] for name in turns}
     for _ in tqdm(range(settings.rounds), desc=what, unit="round"):
         for name, batch in turns.items():
@@ -88,7 +88,7 @@ def _seconds(batch: Callable[[], None]) -> float:
 
 
 def measure_priorities(settings: Settings) -> dict[str, Any]:
-    """Sampling and updating priorities, ours and in Python."""
+    """Time sampling and updating priorities, ours and in Python."""
     rng = np.random.default_rng(0)
     td_errors = rng.exponential(size=settings.size)
     ours = full_buffer(settings, td_errors)
@@ -120,7 +120,7 @@ def measure_priorities(settings: Settings) -> dict[str, Any]:
 
 
 def full_buffer(settings: Settings, td_errors: np.ndarray) -> MacroReplayBuffer:
-    """Our buffer, filled by environments as a learner's would be, with these errors."""
+    """Build our buffer, filled as by a learner's environments, with the given TD errors."""
     n_envs = settings.n_envs
     buffer = MacroReplayBuffer(
         settings.size,
@@ -141,7 +141,7 @@ def full_buffer(settings: Settings, td_errors: np.ndarray) -> MacroReplayBuffer:
 
 
 def contenders(env: gym.Env[Any, Any], decisions: int, n_envs: int) -> dict[str, ReplayBuffer]:
-    """The buffers that are compared on screens."""
+    """The buffers to compare on screens."""
     arguments = (decisions, env.observation_space, env.action_space, "cpu", n_envs)
     return {
         SB3: ReplayBuffer(*arguments),
@@ -151,7 +151,7 @@ def contenders(env: gym.Env[Any, Any], decisions: int, n_envs: int) -> dict[str,
 
 
 def measure_screens(settings: Settings, k: int) -> dict[str, Any]:
-    """Bytes per decision, and seconds to add one and to sample a batch, on Breakout."""
+    """Measure bytes per decision, and seconds to add one and to sample a batch, on Breakout."""
     env = gym.make("MacroALE/Breakout-v5", k=k)
     buffers = contenders(env, settings.decisions, 1)
     adding: Times = {name: [] for name in buffers}
@@ -174,7 +174,7 @@ def measure_screens(settings: Settings, k: int) -> dict[str, Any]:
 
 
 def measure_adding(settings: Settings) -> dict[str, Any]:
-    """Seconds to add a decision of each of many environments, per decision, on Breakout."""
+    """Measure seconds per decision to add one from each of many environments, on Breakout."""
     env = gym.make("MacroALE/Breakout-v5", k=max(settings.macros))
     decisions = list(play(env, settings.added))
     seconds = {}
@@ -190,7 +190,7 @@ def measure_adding(settings: Settings) -> dict[str, Any]:
 def adding_turns(
     buffers: dict[str, ReplayBuffer], rows: list[Row]
 ) -> dict[str, Callable[[], None]]:
-    """Each adds one row to a full buffer; the last one only compresses what is new in it."""
+    """Turns that each add one row to a full buffer; the last only compresses its new screens."""
     for buffer in buffers.values():
         for row in rows:
             buffer.add(*row)
@@ -206,7 +206,7 @@ def adding_turns(
 
 
 def in_rows(decisions: list[Row], n_envs: int) -> list[Row]:
-    """One play cut into as many as there are environments, as a learner would add them."""
+    """Split one play over ``n_envs`` environments, into rows as a learner would add them."""
     length = len(decisions) // n_envs
     lanes = [decisions[start : start + length] for start in range(0, n_envs * length, length)]
     rows = []
@@ -217,7 +217,7 @@ def in_rows(decisions: list[Row], n_envs: int) -> list[Row]:
 
 
 def play(env: gym.Env[Any, Any], decisions: int) -> Iterator[Row]:
-    """Random decisions, as what SB3 adds of one environment."""
+    """Random decisions, as the arguments that SB3 passes to ``add`` with one environment."""
     actions = np.random.default_rng(0).integers(env.action_space.n, size=(decisions, 1))
     obs, _ = env.reset(seed=0)
     for action in tqdm(actions, desc="playing Breakout", unit="decision", mininterval=1):

@@ -1,4 +1,4 @@
-"""Measure what checkpoints cost: bytes, seconds to write one, seconds to go on from one.
+"""Measure the size of checkpoints, and the time to write and to load one.
 
 Random play of Breakout with 128 macros fills the replay buffer; then one checkpoint is written and
 read several times.
@@ -38,7 +38,7 @@ class Settings:
         rounds: Times that each checkpoint is written and read; medians are reported.
         threads: Threads of torch.
         output: Where the result goes.
-        smoke: So small that it only shows that it runs.
+        smoke: Run a tiny size, only to check that the script works.
     """
 
     decisions: int = 10_000

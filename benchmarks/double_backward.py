@@ -1,6 +1,6 @@
-"""The meta-gradient by double backward: what the learners' route is checked and timed against.
+"""The meta-gradient by double backward, a reference to check and time the learners against.
 
-Everything is written out with ``create_graph=True`` and nothing is shared with ``sb3_masp``.
+Everything is written out with ``create_graph=True``, and no code is shared with ``sb3_masp``.
 """
 
 from typing import Any
@@ -27,13 +27,13 @@ def double_backward_gradient(
         through: Names of the parameters whose step is differentiated; all if omitted.
 
     Returns:
-        One gradient for each parameter of ``model.similarity``; and of the inner step, the
-        clipped gradient of each parameter of the network.
+        One gradient for each parameter of ``model.similarity``; and the clipped gradient of the
+        inner step for each parameter of the network.
     """
     network = model._network
     values = {n: p.detach().clone().requires_grad_() for n, p in network.named_parameters()}
     features = model.trunk_features(inner.observations)
-    similarity = model.similarity.at(features)  # of a Σ that reads states, one for each
+    similarity = model.similarity.at(features)  # one per state if Σ depends on states
     outputs = _outputs(network, values, inner.observations)
     q_values = _q_values(model, outputs)
     mixed = (similarity * q_values[:, None]).sum(2)
@@ -59,7 +59,7 @@ def double_backward_gradient(
 
 
 class _Logits(nn.Module):
-    """Rainbow's network as a function to logits."""
+    """Rainbow's network as a module that returns logits."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Logits(nn.Module):
 
 
 def _outputs(network: Any, values: Values, observations: Tensor) -> Tensor:
-    """What the network gives at the given parameters: values or distributions."""
+    """Output of the network at the given parameters: values or distributions."""
     if not hasattr(network, "logits"):
         return functional_call(network, values, (observations,))
     prefixed = {f"network.{name}": value for name, value in values.items()}

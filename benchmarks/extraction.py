@@ -1,8 +1,8 @@
 """Time the extraction of macros from play of the size of Atari Grand Challenge v2.
 
-Each measurement has a process of its own, which makes the play, states how much memory that took,
-and then mines it. All contenders for n-grams take turns within each round; they must find the same
-counts. The other methods, and the tokenizers library, are timed once on a part of the play.
+Each measurement runs in its own process, which generates the play, records how much memory that
+took, and then mines it. All contenders for n-grams take turns within each round; they must find the
+same counts. The other methods, and the tokenizers library, are timed once on a part of the play.
 """
 
 import json
@@ -40,7 +40,7 @@ class Settings:
         k: Macros to extract, of lengths 2 to 8.
         rounds: Rounds of the contenders for n-grams.
         output: Where the result goes.
-        smoke: One round with little play, to see that it runs.
+        smoke: One round with little play, to check that it runs.
     """
 
     steps: int = 17_100_000
@@ -53,10 +53,10 @@ class Settings:
 
 
 def synthetic_play(settings: Settings) -> list[Demonstration]:
-    """Play like a person's: some actions far more often than others, held for a while.
+    """Generate human-like play: some actions far more often than others, held for a while.
 
     Six in ten holds last 5 steps on average, the others 30; the n-th action is chosen with a
-    probability in proportion to 1/n.
+    probability proportional to 1/n.
     """
     rng = np.random.default_rng(0)
     odds = 1 / np.arange(1, len(NAMES) + 1)
@@ -71,7 +71,7 @@ def synthetic_play(settings: Settings) -> list[Demonstration]:
 
 
 def mined_by(method: str) -> Callable[[list[Demonstration], int], list[int]]:
-    """The counts that a method of the package finds."""
+    """A contender that finds the counts by a method of the package."""
 
     def mine(play: list[Demonstration], k: int) -> list[int]:
         return list(METHODS[method](play, ExtractionSettings(k)).counts)
@@ -80,7 +80,7 @@ def mined_by(method: str) -> Callable[[list[Demonstration], int], list[int]]:
 
 
 def counted_tuples(play: list[Demonstration], k: int) -> list[int]:
-    """The counts that ``collections.Counter`` finds over tuples."""
+    """Find the counts with ``collections.Counter`` over tuples."""
     counter: Counter[tuple[int, ...]] = Counter()
     for demonstration in play:
         actions = demonstration.actions.tolist()
@@ -90,7 +90,7 @@ def counted_tuples(play: list[Demonstration], k: int) -> list[int]:
 
 
 def tokenized(play: list[Demonstration], k: int) -> list[int]:
-    """Train the tokenizers library on the same play; it tells no counts."""
+    """Train the tokenizers library on the same play; it returns no counts."""
     texts = [(demonstration.actions + ord("A")).tobytes().decode() for demonstration in play]
     trainer = trainers.BpeTrainer(
         vocab_size=len(NAMES) + k,
@@ -107,7 +107,7 @@ OTHERS = {name: mined_by(name) for name in METHODS if name != "ngrams"} | {"toke
 
 
 def measured(name: str, settings: Settings) -> dict[str, Any]:
-    """Seconds, memory in MB before and at most, and counts of one contender."""
+    """Seconds, memory in MB (before mining and at its peak) and counts of one contender."""
     play = synthetic_play(settings)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The planner's first version, to measure the present one against: new random plans every time."""
+"""The planner's first version, a baseline for the current one: it always draws new random plans."""
 
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,11 @@ PLANS, HORIZON, COMMIT = 16, 40, 4
 
 
 def first_planner_score(game: str, steps: int, seed: int) -> float:
-    """Points of one episode: of 16 plans, run whole, the best one's first 4 steps are played.
+    """Score of one episode: of 16 plans, each run to its end, play the first 4 steps of the best.
 
     Args:
         game: The game, by ale-py's id.
-        steps: Steps after which the episode is cut.
+        steps: Steps after which the episode is truncated.
         seed: Seeds the search and the emulator.
     """
     ale, scratch = emulator(game, seed), emulator(game, seed)
@@ -43,7 +43,7 @@ def first_planner_score(game: str, steps: int, seed: int) -> float:
 
 
 def _value(ale: "ALEInterface", plan: Plan) -> float:
-    """Discounted points up to a lost life, which costs its penalty."""
+    """Discounted points of a plan, up to the loss of a life, which incurs a penalty."""
     codes, lives, value, weight = ale.getMinimalActionSet(), ale.lives(), 0.0, 1.0
     for action in plan:
         value += weight * act(ale, codes[action], DEFAULTS.frameskip)

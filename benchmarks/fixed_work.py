@@ -1,8 +1,8 @@
-"""Work that is always the same, in a process of its own: its time tells the machine's speed.
+"""Time a fixed piece of work in a separate process, as a measure of the machine's speed.
 
 A long measurement cannot tell a learner that slows down from a machine that does. Between its
-samples it can have this done, in one thread: passes of a network and frames of an emulator, as a
-learner on Atari has them, and nothing that depends on what the learner's process has come to be.
+samples it can therefore time this work, on one thread: passes of a network and frames of an
+emulator, like those of a learner on Atari but independent of the state of the learner's process.
 """
 
 import multiprocessing
@@ -19,7 +19,7 @@ from gymnasium.spaces import Box
 from stable_baselines3.common.torch_layers import NatureCNN
 
 PASSES = 4
-"""Times that gradients are taken of a Nature CNN, for 32 observations."""
+"""Forward and backward passes of a Nature CNN, on 32 observations each."""
 
 FRAMES = 100
 """Frames of Breakout."""
@@ -27,10 +27,10 @@ FRAMES = 100
 
 @contextmanager
 def fixed_work() -> Iterator[Callable[[], float]]:
-    """A function that has the work done and returns the seconds that it took.
+    """Provide a function that has the work done and returns the seconds that it took.
 
     Raises:
-        BrokenProcessPool: By the function, if its process was killed.
+        BrokenProcessPool: From that function, if its process was killed.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, th.set_num_threads, (1,)) as pool:
@@ -38,7 +38,7 @@ def fixed_work() -> Iterator[Callable[[], float]]:
 
 
 def _timed() -> float:
-    """Work twice, and time the second time: what the first finds in caches is by chance."""
+    """Do the work twice and time the second run, since the first depends on what is cached."""
     _work()
     begun = time.perf_counter()
     _work()
@@ -46,7 +46,7 @@ def _timed() -> float:
 
 
 def _work() -> None:
-    """Both parts."""
+    """Do both parts of the work."""
     emulator, network, observations = _prepared()
     for _ in range(PASSES):
         network(observations).square().mean().backward()
@@ -57,7 +57,7 @@ def _work() -> None:
 
 @cache
 def _prepared() -> tuple[ALEInterface, NatureCNN, th.Tensor]:
-    """What is worked with."""
+    """Build the emulator, the network and its observations."""
     th.manual_seed(0)
     ALEInterface.setLoggerMode(LoggerMode.Error)
     emulator = ALEInterface()

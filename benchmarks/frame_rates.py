@@ -1,4 +1,4 @@
-"""Frame rates of several ways to step a game, taken by turns in one run."""
+"""Compare the frame rates of several ways to step a game, which take turns in one run."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from benchmarks.report import write_report
 
 Turn: TypeAlias = tuple[int, float]
-"""Frames that were run, and the seconds that they took."""
+"""Emulator frames of a turn, and the seconds that they took."""
 
 
 def compare(
@@ -21,13 +21,13 @@ def compare(
     frames: int,
     output: Path,
 ) -> None:
-    """Let all take a turn in each round; print and write their rates beside that of ``bare``.
+    """Let all take a turn in each round; print and write their rates relative to that of ``bare``.
 
     A first turn of each is not counted.
 
     Args:
-        contestants: What takes one turn, by name.
-        bare: The one that the others are compared with.
+        contestants: Functions that take one turn, by name.
+        bare: The contestant that the others are compared with.
         rounds: Rounds.
         frames: Emulator frames in a turn.
         output: Where the result goes.

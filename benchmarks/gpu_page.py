@@ -26,7 +26,7 @@ are left out. The machine was shared (load average {load:.0f} on {cores} cores),
 
 
 def gpu_section(result: dict[str, Any]) -> str:
-    """The section."""
+    """Render the section."""
     rows = [
         _row(n_envs, name, rates, group.get(BASE))
         for n_envs, group in result["groups"].items()

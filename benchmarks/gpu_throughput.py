@@ -1,16 +1,16 @@
-"""Learn Breakout as fast as it goes, on a GPU if there is one: SB3's DQN, a single file's, ours.
+"""Measure training throughput on Breakout of SB3's DQN, a single-file DQN and MASPDQN.
 
-Every contender plays with ε = 0.1 and takes one update on 32 decisions for every
-``decisions_per_update`` decisions, whatever the number of environments. SB3's DQN and the single
-file (`benchmarks.single_file_dqn`, after CleanRL's) play ale-py's own ``AtariVectorEnv``, the
-fastest that their users can have, with its four primitives; MASPDQN plays primitives and ``k``
-macros, so that its decisions last longer, which is counted apart: *decisions*, *primitives* (steps
-of four frames) and *frames* a second.
+Uses a GPU if available. Every contender plays with ε = 0.1 and takes one update on 32 decisions
+for every ``decisions_per_update`` decisions, whatever the number of environments. SB3's DQN and the
+single-file DQN (`benchmarks.single_file_dqn`, after CleanRL's) play ale-py's own
+``AtariVectorEnv``, the fastest available to their users, with its four primitives; MASPDQN plays
+primitives and ``k`` macros, so its decisions last longer. *decisions*, *primitives* (steps of four
+frames) and *frames* per second are therefore counted separately.
 
-Contenders of one number of environments take turns in rounds, and what is measured is written
-after every turn, so that a run that is stopped leaves what it had. A turn is some updates alone and
-some seconds of play with learning. Each number of environments has an equal share of the
-``minutes``; the rounds are as many as fit, at least one.
+Contenders with the same number of environments take turns in rounds, and results are written after
+every turn, so that a stopped run keeps what it has measured. A turn is some updates alone and some
+seconds of play with learning. Each number of environments has an equal share of the ``minutes`` and
+takes as many rounds as fit, at least one.
 """
 
 import json
@@ -48,18 +48,18 @@ class Settings:
     """Size of the measurement.
 
     Args:
-        minutes: When to stop, building included; a turn that has begun is finished.
+        minutes: Time limit, including start-up; a turn that has begun is finished.
         n_envs: Numbers of environments, in this order.
-        seconds: Play with learning in a turn.
+        seconds: Seconds of play with learning in a turn.
         updates: Updates alone in a turn.
-        k: Macros of MASPDQN.
-        fill: Decisions in the replay before the first update.
-        buffer_size: Capacity of the replay in decisions.
-        decisions_per_update: Decisions for one update.
-        device: Of the networks; "auto" takes a GPU if there is one.
-        threads: Threads of torch on the CPU; 0 leaves its choice.
+        k: Number of macros of MASPDQN.
+        fill: Decisions in the replay buffer before the first update.
+        buffer_size: Capacity of the replay buffer in decisions.
+        decisions_per_update: Decisions per update.
+        device: Device of the networks; "auto" uses a GPU if there is one.
+        threads: Threads of torch on the CPU; 0 keeps its default.
         output: Where the result goes.
-        smoke: One short round of one and of three environments.
+        smoke: One short round of one and of three environments, to check that it runs.
     """
 
     minutes: float = 7.5
@@ -78,13 +78,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Counts:
-    """What happened in some seconds of play with learning.
+    """Counts of a period of play with learning.
 
     Args:
-        seconds: They.
-        decisions: Over all environments.
-        primitives: That these decisions ran.
-        updates: Of the network.
+        seconds: Duration of the period.
+        decisions: Decisions over all environments.
+        primitives: Primitives run by these decisions.
+        updates: Updates of the network.
     """
 
     seconds: float
@@ -97,26 +97,26 @@ class Contender(Protocol):
     """A learner with its environments."""
 
     def play(self, seconds: float) -> Counts:
-        """Play and learn for about so long."""
+        """Play and learn for about ``seconds``."""
 
     def update(self, updates: int) -> None:
-        """Take updates alone."""
+        """Take updates without playing."""
 
     def close(self) -> None:
         """Close the environments."""
 
 
 class SingleFile:
-    """The single file's learner.
+    """The single-file DQN.
 
     Args:
-        settings: Of the measurement.
-        n_envs: Environments.
-        device: Of the network.
+        settings: Settings of the measurement.
+        n_envs: Number of environments.
+        device: Device of the network.
     """
 
     def __init__(self, settings: Settings, n_envs: int, device: th.device) -> None:
-        """Build it and fill its replay."""
+        """Build the learner and fill its replay buffer."""
         envs = atari(n_envs)
         ratio = settings.decisions_per_update
         self.learner = SingleFileDQN(envs, settings.buffer_size, 32, ratio, 0.1, device)
@@ -124,7 +124,7 @@ class SingleFile:
             self.learner.step(learn=False)
 
     def play(self, seconds: float) -> Counts:
-        """Run the loop for so long."""
+        """Run its loop for ``seconds``."""
         learner, start = self.learner, time.perf_counter()
         decisions, updates = learner.decisions, learner.updates
         while time.perf_counter() < start + seconds:
@@ -135,7 +135,7 @@ class SingleFile:
         return Counts(took, played, played, learner.updates - updates)
 
     def update(self, updates: int) -> None:
-        """Take updates alone."""
+        """Take updates without playing."""
         for _ in range(updates):
             self.learner.update()
 
@@ -148,18 +148,18 @@ class StableBaselines:
     """An SB3 learner: SB3's own, or ours.
 
     Args:
-        model: Built, and not yet playing.
-        fill: Decisions in the replay before the first update.
+        model: A learner that has not played yet.
+        fill: Decisions in the replay buffer before the first update.
     """
 
     def __init__(self, model: OffPolicyAlgorithm, fill: int) -> None:
-        """Fill the replay."""
+        """Fill the replay buffer."""
         self.model = model
         model.set_logger(configure(None, []))
         model.learn(fill)
 
     def play(self, seconds: float) -> Counts:
-        """Go on learning for so long."""
+        """Continue learning for ``seconds``."""
         counter, updates = Counter(seconds), self.model._n_updates
         start = time.perf_counter()
         self.model.learn(10**9, callback=counter, reset_num_timesteps=False)
@@ -168,9 +168,9 @@ class StableBaselines:
         return Counts(took, counter.decisions, counter.primitives, self.model._n_updates - updates)
 
     def update(self, updates: int) -> None:
-        """Take updates alone."""
+        """Take updates without playing."""
         learner: Any = self.model
-        # What overlaps would only be owed by `train`.
+        # With overlapped updates, `train` would only postpone them.
         take = learner._take_updates if isinstance(learner, MASPDQN) else learner.train
         take(updates, 32)
 
@@ -181,14 +181,14 @@ class StableBaselines:
 
 
 class Counter(BaseCallback):
-    """Counts decisions and primitives, and ends learning when the time is over.
+    """Counts decisions and primitives, and ends learning when the time is up.
 
     Args:
-        seconds: When.
+        seconds: Seconds until then.
     """
 
     def __init__(self, seconds: float) -> None:
-        """Begin to count."""
+        """Start counting, and set the deadline."""
         super().__init__()
         self.deadline = time.perf_counter() + seconds
         self.decisions = self.primitives = 0
@@ -202,7 +202,7 @@ class Counter(BaseCallback):
 
 
 def atari(n_envs: int) -> AtariVectorEnv:
-    """Breakout as ale-py vectorises it, by the rules of ``ALE/Breakout-v5``."""
+    """Breakout as vectorised by ale-py, with the rules of ``ALE/Breakout-v5``."""
     return AtariVectorEnv(
         "breakout",
         n_envs,
@@ -215,7 +215,7 @@ def atari(n_envs: int) -> AtariVectorEnv:
 
 
 def finish(device: th.device) -> None:
-    """Wait for what the device still has to do."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         th.cuda.synchronize(device)
 
@@ -223,7 +223,7 @@ def finish(device: th.device) -> None:
 def contenders(
     settings: Settings, n_envs: int, device: th.device
 ) -> dict[str, Callable[[], Contender]]:
-    """How each contender is built, by its name; the first is what others are compared with."""
+    """Functions that build the contenders, by name; others are compared with the first."""
     ratio = settings.decisions_per_update
     shared: dict[str, Any] = {
         "buffer_size": settings.buffer_size,
@@ -268,11 +268,11 @@ def contenders(
 
 @dataclass
 class Measured:
-    """What was measured of one contender, turn by turn.
+    """Measurements of one contender, turn by turn.
 
     Args:
-        updates_per_second: Of updates alone.
-        counts: Of play with learning.
+        updates_per_second: Rates of updates alone.
+        counts: Counts of play with learning.
     """
 
     updates_per_second: list[float]
@@ -292,13 +292,13 @@ class Measured:
 
 
 def warm_up(contender: Contender, settings: Settings, device: th.device) -> None:
-    """Update and play a while unmeasured; graphs are captured in the first thirteen updates."""
+    """Update and play a while without measuring; graphs are captured in the first 13 updates."""
     contender.update(32 if device.type == "cuda" else 2)
     contender.play(min(1.0, settings.seconds))
 
 
 def turn(contender: Contender, settings: Settings, device: th.device, measured: Measured) -> None:
-    """Some updates alone, then play with learning."""
+    """Measure some updates alone, then play with learning."""
     finish(device)
     start = time.perf_counter()
     contender.update(settings.updates)
@@ -308,7 +308,7 @@ def turn(contender: Contender, settings: Settings, device: th.device, measured: 
 
 
 def measure(settings: Settings, device: th.device) -> None:
-    """Measure all numbers of environments, each for its share of the time, and write each turn."""
+    """Measure each number of environments for its share of the time, and write every turn."""
     start, total = time.monotonic(), 60 * settings.minutes
     groups: dict[int, dict[str, Measured]] = {}
     with tqdm(total=round(total), unit="s") as bar:

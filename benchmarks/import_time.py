@@ -1,6 +1,6 @@
-"""Time ``import macro_gym`` with and without stable-retro's thousand games to register.
+"""Time ``import macro_gym`` with and without registering stable-retro's thousand games.
 
-Fresh processes, with and without by turns; Gymnasium and NumPy are imported before the clock runs.
+Fresh processes with and without them take turns; Gymnasium and NumPy are imported before timing.
 """
 
 import subprocess
@@ -32,7 +32,7 @@ class Settings:
     Args:
         rounds: Processes of each kind.
         output: Where the result goes.
-        smoke: Two of each, to see that it runs.
+        smoke: Two of each, to check that it runs.
     """
 
     rounds: int = 21
@@ -41,7 +41,7 @@ class Settings:
 
 
 def import_seconds(before: str) -> float:
-    """Seconds that the import takes in a fresh process, after a line of Python."""
+    """Seconds that the import takes in a fresh process, after running ``before``."""
     command = [sys.executable, "-c", CODE.format(before=before)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

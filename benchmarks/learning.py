@@ -1,7 +1,7 @@
-"""Let every learner learn problems whose best return is known, over five seeds.
+"""Train every learner on problems whose best return is known, with five seeds.
 
-Each run is one row of the results, written as soon as it ends, so an interrupted benchmark goes on
-where it was. Settings were chosen on seeds from 100 on; the reported ones are 0 to 4.
+Each run is one row of the results, written as soon as it ends, so that an interrupted benchmark
+resumes. Settings were chosen on seeds from 100 on; the reported ones are 0 to 4.
 """
 
 import json
@@ -34,15 +34,15 @@ LEARNERS: dict[str, type[MacroLearner]] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run.
+    """Settings of the benchmark.
 
     Args:
-        problems: Which of the problems.
-        learners: Which of the learners.
-        seeds: How many.
-        first_seed: The first of them; 0 for the reported ones.
-        output: Where the results go, and from where an interrupted benchmark goes on.
-        smoke: One seed of a few steps, to see that it runs.
+        problems: Problems to train on.
+        learners: Learners to train.
+        seeds: Number of seeds.
+        first_seed: The first seed; 0 for the reported ones.
+        output: Where the results go, and from where an interrupted benchmark resumes.
+        smoke: One seed of a few steps, to check that it runs.
     """
 
     problems: tuple[str, ...] = (*PROBLEMS, CONTROL)
@@ -54,7 +54,7 @@ class Settings:
 
 
 def arguments(name: str, learner: str) -> dict[str, Any]:
-    """The learner's arguments on a problem."""
+    """Arguments of a learner on a problem."""
     asked = problem(name)
     given = dict(asked.settings)
     if "MASP" in learner:
@@ -66,7 +66,7 @@ def arguments(name: str, learner: str) -> dict[str, Any]:
 
 
 def learn(name: str, learner: str, seed: int, steps: int, **more: Any) -> dict[str, Any]:
-    """Learn once, with ``more`` arguments, and score the policy that came out, unexploring."""
+    """Train once, with ``more`` arguments, and score the final policy without exploration."""
     begun = time.perf_counter()
     asked = problem(name)
     env = make_vec_env(asked.make, seed=seed)

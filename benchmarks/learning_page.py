@@ -1,4 +1,4 @@
-"""docs/learning.md, from the results."""
+"""The page docs/learning.md, made from the result of `benchmarks.learning`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -35,11 +35,11 @@ HEAD = (
 
 
 def learning_page(result: dict[str, Any], about: str) -> str:
-    """The whole page.
+    """Render the page.
 
     Args:
-        result: What the benchmark wrote.
-        about: Where it comes from.
+        result: Result of the benchmark.
+        about: Origin of the result.
     """
     rows = result["rows"]
     sections = [_section(name, rows) for name in (*PROBLEMS, CONTROL)]
@@ -47,7 +47,7 @@ def learning_page(result: dict[str, Any], about: str) -> str:
 
 
 def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
-    """A problem and what each learner came to."""
+    """The section on a problem, with the results of each learner."""
     asked = problem(name)
     rows = [row for row in rows if row["problem"] == name]
     learners = dict.fromkeys(row["learner"] for row in rows)
@@ -60,13 +60,13 @@ def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _statement(asked: Problem) -> str:
-    """What is asked for."""
+    """Describe a problem, with its best return and the required one."""
     required = "Nothing is required" if asked.required is None else f"Required: {asked.required}"
     return f"{asked.about} Best: {asked.best}. {required}."
 
 
 def _line(learner: str, asked: Problem, rows: Sequence[dict[str, Any]]) -> str:
-    """What a learner came to, over its seeds."""
+    """Table row of a learner's results over its seeds."""
     returns = np.array([row["return"] for row in rows])
     between = "{:.2f} to {:.2f}".format(*interval(returns)) if len(returns) > 1 else ""
     reached = alone = ""
@@ -81,6 +81,6 @@ def _line(learner: str, asked: Problem, rows: Sequence[dict[str, Any]]) -> str:
 
 
 def interval(returns: np.ndarray) -> tuple[float, float]:
-    """95% t-interval of the mean of two values or more."""
+    """95% t-interval of the mean of at least two values."""
     half = t.ppf(0.975, len(returns) - 1) * returns.std(ddof=1) / len(returns) ** 0.5
     return float(returns.mean() - half), float(returns.mean() + half)

@@ -1,4 +1,4 @@
-"""Write the pages of figures in docs from the results: no figure without its run."""
+"""Write the pages in docs whose figures are computed from benchmark results."""
 
 import json
 from collections.abc import Callable
@@ -115,7 +115,7 @@ tuples.
 
 
 def page() -> str:
-    """The page on performance."""
+    """Render the page on performance."""
     stepping, update, rainbow = (_result(name) for name in ("stepping", "update", "rainbow"))
     sections = [
         INTRODUCTION,
@@ -150,7 +150,7 @@ def page() -> str:
 
 
 def _of_hours(name: str, section: Callable[[dict[str, Any]], str]) -> list[str]:
-    """The section on what takes long to measure, and so may not have been."""
+    """The section on a long benchmark and its origin; empty if it has not been run."""
     if not (RESULTS / f"{name}.json").exists():
         return []
     return [section(_result(name)), _about(_result(name))]
@@ -210,7 +210,7 @@ def _replay(buffer: dict[str, Any]) -> str:
 
 
 def _mining(readers: dict[str, Any], extraction: dict[str, Any]) -> str:
-    """The section on play, with the medians over rounds."""
+    """The section on reading and mining play, with the medians over rounds."""
     rounds = extraction["rounds"]["ngrams"]
     return MINING.format(
         rows=readers["rows_per_second"]["macro-gym"],
@@ -243,7 +243,7 @@ def _about(result: dict[str, Any]) -> str:
 
 
 def pages() -> dict[str, str]:
-    """The pages made from results, by their file in docs."""
+    """Render the pages made from results, by file name in docs."""
     banks, planner, learning = (_result(name) for name in ("banks", "planner", "learning"))
     return {
         "performance.md": page(),

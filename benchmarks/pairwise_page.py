@@ -1,4 +1,4 @@
-"""The section on PairwiseA2C's updates: what they cost beside A2C's, and what they hold."""
+"""The section on PairwiseA2C's updates: their time relative to A2C's, and their memory."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ takes two updates on one rollout of the given number of decisions, everything in
 
 
 def pairwise_section(result: dict[str, Any]) -> str:
-    """What `benchmarks.pairwise_update` found."""
+    """Render the section from the result of `benchmarks.pairwise_update`."""
     ratios = [f"| {arm} | {ratio:.2f} |" for arm, ratio in result["ratios"].items()]
     memory = [
         f"| {int(length):,} | {int(length) * (int(length) + 1) // 2:,} | {nbytes / 2**20:,.0f} |"

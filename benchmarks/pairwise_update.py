@@ -1,11 +1,11 @@
-"""Time one PairwiseA2C update against SB3's A2C update, and see what long trajectories hold.
+"""Time one PairwiseA2C update against SB3's A2C update, and measure memory on long trajectories.
 
-All arms take turns within each round, on a rollout of their own that each has collected before;
-the result is the median over rounds of each arm's ratio to SB3's A2C in the same round. An update
-is `train`: for ours it holds the weights' step, on the update before it, and the policy's.
+All arms take turns within each round, each on a rollout that it has collected before; the result is
+the median over rounds of each arm's ratio to SB3's A2C in the same round. An update is a call of
+`train`: for ours it includes the weights' step, through the previous update, and the policy's.
 
-The memory is the most that a process of its own holds while it takes two updates on one
-environment's rollout of thousands of decisions, everything included.
+Memory is the peak of a separate process that takes two updates on one environment's rollout of up
+to thousands of decisions, everything included.
 """
 
 import multiprocessing
@@ -46,13 +46,13 @@ class Settings:
     Args:
         rounds: Rounds; each arm takes one turn in each.
         updates: Updates of each arm in a turn.
-        n_envs: Environments.
-        n_steps: Decisions of each in a rollout.
+        n_envs: Number of environments.
+        n_steps: Decisions per environment in a rollout.
         observed: Numbers in an observation.
         long: Decisions in the trajectories whose memory is measured.
         threads: Threads of torch.
         output: Where the result goes.
-        smoke: Two short rounds, to see that it runs.
+        smoke: Two short rounds, to check that it runs.
     """
 
     rounds: int = 25
@@ -67,10 +67,10 @@ class Settings:
 
 
 class Noise(gym.Env[Any, Any]):
-    """Random numbers and rewards, so that no environment is timed; a 50th of steps ends it."""
+    """Random observations and rewards, so that no environment is timed; 2% of steps end it."""
 
     def __init__(self, observed: int) -> None:
-        """Show so many numbers."""
+        """Set the size of observations."""
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (observed,), np.float32)
         self.action_space = gym.spaces.Discrete(4)
 
@@ -89,7 +89,7 @@ class Noise(gym.Env[Any, Any]):
 
 
 def trained(arm: str, settings: Settings, n_envs: int, n_steps: int) -> A2C:
-    """A model of an arm that has taken two updates, and can take more on the same rollout."""
+    """Train an arm for two updates, so that it can take more on the same rollout."""
     kind, own = ARMS[arm]
     env = make_vec_env(lambda: Noise(settings.observed), n_envs, seed=0)
     model = kind("MlpPolicy", env, n_steps=n_steps, gae_lambda=0.95, seed=0, device="cpu", **own)
@@ -98,7 +98,7 @@ def trained(arm: str, settings: Settings, n_envs: int, n_steps: int) -> A2C:
 
 
 def timed(settings: Settings) -> dict[str, list[float]]:
-    """Processor seconds of an update, by arm and round."""
+    """Processor seconds per update, by arm and round."""
     th.set_num_threads(settings.threads)
     models = {arm: trained(arm, settings, settings.n_envs, settings.n_steps) for arm in ARMS}
     seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
@@ -112,14 +112,14 @@ def timed(settings: Settings) -> dict[str, list[float]]:
 
 
 def most_resident(arm: str, settings: Settings, n_steps: int) -> int:
-    """The most memory, in bytes, that a fresh process holds for two updates."""
+    """Peak memory, in bytes, of a fresh process that takes two updates."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_resident, (arm, settings, n_steps))
 
 
 def _resident(arm: str, settings: Settings, n_steps: int) -> int:
-    """`most_resident`, in that process."""
+    """Peak memory of this process, for `most_resident`."""
     th.set_num_threads(settings.threads)
     trained(arm, settings, 1, n_steps)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,7 +1,7 @@
-"""Measure the planner's play per second of processor time, against its first version.
+"""Measure the planner's score per second of processor time, against its first version.
 
-Both play the first steps of the same games with the same seeds, one after the other; every episode
-is kept as soon as it is over, so that an interrupted run goes on.
+Both play the first steps of the same games with the same seeds, one after the other. Every episode
+is saved as soon as it is over, so that an interrupted run resumes.
 """
 
 import json
@@ -32,7 +32,7 @@ GAMES = (
     "private_eye",
     "video_pinball",
 )
-"""The games that the first version made banks for."""
+"""The games for which the first version made banks."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Settings:
         steps: Steps of each episode.
         seeds: Seeds, one episode each; the settings were chosen with seeds 100 and 101.
         output: Where the result goes.
-        smoke: Two games, a few steps, to see that it runs.
+        smoke: Two games, a few steps, to check that it runs.
     """
 
     games: tuple[str, ...] = GAMES
@@ -55,7 +55,7 @@ class Settings:
 
 
 def planned(settings: PlannerSettings) -> Callable[[str, int, int], float]:
-    """The present planner with ``settings``, as a function of game, steps and seed."""
+    """The current planner with ``settings``, as a function of game, steps and seed."""
     return lambda game, steps, seed: plan_episode(game, replace(settings, steps=steps), seed).score
 
 

@@ -27,7 +27,7 @@ ARMS = ("random held actions", FIRST, PRESENT, "planner, sticky actions", MORE)
 
 
 def planner_section(result: Mapping[str, Any], about: str) -> str:
-    """Return the section; ``about`` tells what made the result."""
+    """Return the section; ``about`` states the origin of the result."""
     games = list(dict.fromkeys(episode["game"] for episode in result["episodes"]))
     table = {game: {arm: _means(result["episodes"], game, arm) for arm in ARMS} for game in games}
     ratios = {game: _ratio(arms) for game, arms in table.items()}

@@ -1,4 +1,4 @@
-"""Problems of CPU size whose best return is known, for benchmarks.learning."""
+"""CPU-sized problems whose best return is known, for `benchmarks.learning`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,23 +20,24 @@ LEFT, RIGHT = 0, 1
 
 
 LOCK = (1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 1, 0)
-"""What goes on in the chain from each of twelve places; no one action does."""
+"""The action that leads forward in each of twelve places; no single action does in all of them."""
 
 
 class Chain(gym.Env[np.int64, np.int64]):
-    """``length`` places in a row, the last of which pays 1.
+    """``length + 1`` places in a row, the last of which pays 1.
 
-    In each place one action goes on, and the other back to the first. Random decisions, and random
-    policies too, arrive within ``2^length`` attempts, so without a macro the reward is not found.
+    In each place one action leads forward, and the other back to the first. Random decisions, like
+    random policies, take about ``2^length`` attempts to arrive, so that the reward is not found
+    without a macro.
 
     Args:
         length: Steps from the first place to the last.
-        limit: Steps after which an episode is cut short.
-        lock: The actions that go on, by place, over and over.
+        limit: Steps after which an episode is truncated.
+        lock: The actions that lead forward, by place; repeated along the chain.
     """
 
     def __init__(self, length: int = 24, limit: int = 48, lock: tuple[int, ...] = LOCK) -> None:
-        """Note all three."""
+        """Store the arguments and build the spaces."""
         self.length = length
         self.limit = limit
         self.lock = lock
@@ -53,7 +54,7 @@ class Chain(gym.Env[np.int64, np.int64]):
         return np.int64(0), {}
 
     def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
-        """Go on, or back to the first place."""
+        """Move forward, or back to the first place."""
         self._steps += 1
         on = action == self.lock[self._place % len(self.lock)]
         self._place = self._place + 1 if on else 0
@@ -62,7 +63,7 @@ class Chain(gym.Env[np.int64, np.int64]):
 
 
 class SmallImages(BaseFeaturesExtractor):
-    """The network of MinAtar's paper up to its values: 16 filters of 3×3, then 128 units.
+    """The network of MinAtar's paper without its last layer: 16 filters of 3×3, then 128 units.
 
     Args:
         observation_space: Boolean images, shape ``(10, 10, channels)``.
@@ -90,18 +91,18 @@ class SmallImages(BaseFeaturesExtractor):
 
 @dataclass(frozen=True)
 class Problem:
-    """An environment, and what is asked of a learner on it.
+    """An environment, and what is required of learners on it.
 
     Args:
-        about: What it is.
+        about: Description for readers.
         make: Builds the environment.
-        steps: Budget, in steps of the environment (not decisions).
-        required: Return that the learned policies have to reach on average; None in a control.
-        best: What the best policy gets, and how that is known.
+        steps: Budget in environment steps (not decisions).
+        required: Return that the learned policies have to reach on average; None for a control.
+        best: Return of the best policy, in words.
         settings: Arguments of every learner.
-        rainbow: Further arguments of those that learn distributions on fixed atoms.
-        masp: Further arguments of those with a penalty.
-        more_steps: Budgets of learners that need another than ``steps``.
+        rainbow: Further arguments of learners of distributions on fixed atoms.
+        masp: Further arguments of learners with a penalty.
+        more_steps: Budgets of learners that need another budget than ``steps``.
     """
 
     about: str
@@ -115,7 +116,7 @@ class Problem:
     more_steps: dict[str, int] = field(default_factory=dict)
 
     def budget(self, learner: str) -> int:
-        """Steps that a learner has."""
+        """Budget of a learner, in environment steps."""
         return self.more_steps.get(learner, self.steps)
 
 
@@ -182,7 +183,7 @@ PROBLEMS = {
         best="1",
         settings={
             "learning_rate": 2e-3,
-            "learning_starts": 1_000,  # by which random play has arrived with 999 of 1,000 seeds
+            "learning_starts": 1_000,  # random play arrives by then with 999 of 1,000 seeds
             "train_freq": 2,
             "target_update_interval": 100,
             "n_steps": 3,

@@ -1,9 +1,9 @@
-"""Prioritised replay on binary trees walked in Python, as CleanRL's ``rainbow_atari.py`` has it.
+"""Prioritised replay on binary trees in Python, as in CleanRL's ``rainbow_atari.py``.
 
-A re-implementation in our own words, as an opponent for ``benchmarks/buffer.py``. It agrees with
-the original (github.com/vwxyzjn/cleanrl) in what is stored and computed: a sum tree and a minimum
-tree of float32 in heap order, in which an update walks to the root of each, one entry at a time; a
-batch of one draw from each equal slice of the total, each a walk from the root; weights over the
+An independent re-implementation, as a contender in ``benchmarks/buffer.py``. It agrees with the
+original (github.com/vwxyzjn/cleanrl) in what is stored and computed: a sum tree and a minimum tree
+of float32 in heap order, where an update walks to the root of each, one entry at a time; a batch of
+one draw from each equal slice of the total, each a walk from the root; weights divided by the
 batch's highest; tensors of observations, actions, rewards, next observations and ends. It leaves
 out what is not timed: adding decisions one by one and their n-step returns.
 """
@@ -19,7 +19,7 @@ class SumTree:
     """A binary tree whose inner nodes are the sums of their two children.
 
     Args:
-        leaves: Its last nodes, of which there is at least one.
+        leaves: Values of the leaves, at least one.
     """
 
     def __init__(self, leaves: NDArray[np.float32]) -> None:
@@ -30,7 +30,7 @@ class SumTree:
             self.nodes[node] = self.nodes[2 * node + 1] + self.nodes[2 * node + 2]
 
     def update(self, leaf: int, value: float) -> None:
-        """Set a leaf, and every node above it."""
+        """Set a leaf, and update every node above it."""
         node = leaf + self.first_leaf
         self.nodes[node] = value
         while node > 0:
@@ -51,7 +51,7 @@ class SumTree:
 
 
 class MinimumTree:
-    """A binary tree whose inner nodes are the lesser of their two children; as `SumTree`."""
+    """A binary tree whose inner nodes are the minima of their two children; see `SumTree`."""
 
     def __init__(self, leaves: NDArray[np.float32]) -> None:
         """Build the inner nodes from the leaves, the last ones first."""
@@ -61,7 +61,7 @@ class MinimumTree:
             self.nodes[node] = min(self.nodes[2 * node + 1], self.nodes[2 * node + 2])
 
     def update(self, leaf: int, value: float) -> None:
-        """Set a leaf, and every node above it."""
+        """Set a leaf, and update every node above it."""
         node = leaf + self.first_leaf
         self.nodes[node] = value
         while node > 0:
@@ -74,10 +74,10 @@ class PythonReplay:
 
     Args:
         fields: Observations, actions, rewards, next observations and ends of every entry.
-        td_errors: Of every entry.
+        td_errors: TD error of every entry.
         alpha: Exponent of priorities.
         beta: Exponent of importance weights.
-        eps: Added to the size of errors.
+        eps: Added to the absolute errors.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class PythonReplay:
         self.max_priority = 1.0
 
     def sample(self, batch_size: int) -> tuple[list[int], th.Tensor, list[th.Tensor]]:
-        """Draw entries: which ones, their weights, and their fields."""
+        """Draw entries; return their indices, weights and fields."""
         total = self.sums.nodes[0]
         slice_of = total / batch_size
         drawn = [

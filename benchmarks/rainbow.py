@@ -1,18 +1,18 @@
-"""Time one update of `Rainbow` against one as CleanRL's ``rainbow_atari.py`` does it.
+"""Time one update of `Rainbow` against one as in CleanRL's ``rainbow_atari.py``.
 
-CleanRL publishes scripts, not a library, so its update is written here anew from what that script
+CleanRL publishes scripts, not a library, so its update is re-implemented here from what that script
 computes (commit fe8d8a03), not copied. It agrees with the script in the network (three
 convolutions, value and advantage streams of 512, 51 atoms, layer sizes and parameters), in the
-noise (each weight's own draw, for both networks before each update, added to the weights in every
-forward pass), in the probabilities computed for all actions in all three passes, in the
-projection's loop over the batch, in the clamped cross-entropy, and in Adam with torch's defaults.
-It leaves out, in the script's favour, all replay: sampling, which the script does by a Python
-tree, and priorities. `Rainbow` is timed with its replay, and with SB3's gradient clipping, which
-the script does not do.
+noise (drawn independently for each weight of both networks before each update, and added to the
+weights in every forward pass), in the probabilities computed for all actions in all three passes,
+in the projection's loop over the batch, in the clamped cross-entropy, and in torch's Adam. In the
+script's favour, it leaves out all replay: sampling, which the script does with a Python tree, and
+priorities. `Rainbow` is timed with its replay, and with SB3's gradient clipping, which the script
+does not have.
 
-Processor time is counted, which on one thread is the time on a core that nothing else uses. Both
-take turns within each round, so that a machine that slows down slows both; the ratio is the median
-over rounds.
+Times are processor time, which on one thread is the time on an otherwise idle core. Both take turns
+within each round, so that a slowdown of the machine affects both; the ratio is the median over
+rounds.
 """
 
 import time
@@ -45,7 +45,7 @@ class Settings:
         batch_size: Decisions in a batch.
         threads: Threads of torch.
         output: Where the result goes.
-        smoke: Two short rounds, to see that it runs.
+        smoke: Two short rounds, to check that it runs.
     """
 
     rounds: int = 40
@@ -58,10 +58,10 @@ class Settings:
 
 
 class UnfactorisedLinear(nn.Module):
-    """A linear layer whose every weight has its own noise."""
+    """A linear layer with independent noise for every weight."""
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
-        """Start as the script does, as far as the time of an update depends on it."""
+        """Initialise as in the script, as far as it affects the time of an update."""
         super().__init__()
         width = n_inputs**-0.5
         self.means = nn.Linear(n_inputs, n_outputs)
@@ -71,7 +71,7 @@ class UnfactorisedLinear(nn.Module):
         self.register_buffer("bias_noise", th.randn(n_outputs))
 
     def draw(self) -> None:
-        """Draw all noise anew."""
+        """Redraw all noise."""
         self.weight_noise.normal_()
         self.bias_noise.normal_()
 
@@ -82,7 +82,7 @@ class UnfactorisedLinear(nn.Module):
 
 
 class ReferenceNetwork(nn.Module):
-    """Noisy, dueling and distributional, to probabilities of all actions' atoms."""
+    """Noisy, dueling and distributional network, which returns probabilities of atoms."""
 
     def __init__(self, n_actions: int, n_atoms: int) -> None:
         """Build the convolutions and both streams."""
@@ -109,7 +109,7 @@ class ReferenceNetwork(nn.Module):
         return (values + advantages - advantages.mean(dim=1, keepdim=True)).softmax(dim=2)
 
     def draw(self) -> None:
-        """Draw all noise anew."""
+        """Redraw all noise."""
         for module in self.modules():
             if isinstance(module, UnfactorisedLinear):
                 module.draw()
@@ -120,8 +120,8 @@ class Batch:
     """A batch of random transitions.
 
     Args:
-        frames: Before, bytes, shape ``(batch, 4, 84, 84)``.
-        next_frames: After.
+        frames: Observations, as bytes, shape ``(batch, 4, 84, 84)``.
+        next_frames: Next observations, likewise.
         actions: Shape ``(batch,)``.
         rewards: Shape ``(batch, 1)``.
         dones: Shape ``(batch, 1)``.
@@ -137,7 +137,7 @@ class Batch:
 
 
 def looped_projection(masses: Tensor, positions: Tensor) -> Tensor:
-    """The projection, sample by sample: each mass to the atoms below and above its position."""
+    """Project sample by sample: split each mass between the atoms below and above its position."""
     lower, upper = positions.floor(), positions.ceil()
     to_lower = (upper + (lower == positions) - positions) * masses
     to_upper = (positions - lower) * masses
@@ -174,9 +174,9 @@ class Reference:
 
     @th.no_grad()
     def _targets(self, batch: Batch, rows: Tensor) -> Tensor:
-        """Double Q-learning's choice among the target's distributions, moved and projected."""
+        """Distributions of the target network at double Q's actions, shifted and projected."""
         next_probabilities = self.target(batch.next_frames)
-        _ = (next_probabilities * self.support).sum(dim=2)  # computed there, and not used
+        _ = (next_probabilities * self.support).sum(dim=2)  # computed in the script, but not used
         best = (self.online(batch.next_frames) * self.support).sum(dim=2).argmax(dim=1)
         returns = batch.rewards + 0.99**3 * self.support * (1 - batch.dones)
         positions = (returns.clamp(-10, 10) + 10) / 0.4

@@ -1,6 +1,6 @@
-"""Time reading Atari Grand Challenge's text against Python's ``csv``, in the same run.
+"""Time reading Atari Grand Challenge's text against Python's ``csv``.
 
-The files are made up, as long as those of version 2 on average: a row per frame, held actions,
+The files are synthetic and as long as those of version 2 on average: a row per frame, held actions,
 a cumulative score. The readers take turns within each round; the result is the median over rounds.
 """
 
@@ -20,7 +20,7 @@ from macro_gym.demonstrations.atari_grand_challenge import read_atari_grand_chal
 
 ROWS_OF_VERSION_2 = 17_140_167
 Read = Callable[[Path], tuple[int, int, float]]
-"""Reads a dataset; returns its rows, the sum of its actions and the sum of its rewards."""
+"""Reads a dataset; returns its row count, the sum of its actions and the sum of its rewards."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Settings:
         files: Trajectories.
         rows: Rows in a trajectory; 4001 is the mean of version 2.
         output: Where the result goes.
-        smoke: Two short rounds, to see that it runs.
+        smoke: Two short rounds, to check that it runs.
     """
 
     rounds: int = 11
@@ -43,7 +43,7 @@ class Settings:
 
 
 def write_dataset(folder: Path, files: int, rows: int) -> None:
-    """Write made-up trajectories of Q*bert."""
+    """Write synthetic trajectories of Q*bert."""
     rng = np.random.default_rng(0)
     game = folder / "trajectories" / "qbert"
     game.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What every benchmark's result says of where it comes from."""
+"""Write results of benchmarks together with their origin."""
 
 import json
 import os
@@ -15,7 +15,7 @@ PACKAGES = ("ale-py", "gymnasium", "numpy", "sb3-contrib", "stable-baselines3", 
 
 
 def origin() -> dict[str, Any]:
-    """The command that runs, and the machine and the versions that it runs with."""
+    """The running command, the machine and the versions of packages."""
     return {
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
@@ -24,13 +24,13 @@ def origin() -> dict[str, Any]:
 
 
 def write_report(path: Path, results: dict[str, Any]) -> None:
-    """Write ``results`` with the machine, the versions and the command; whole or not at all."""
+    """Write ``results`` with the command, the machine and the versions, atomically."""
     with replacing(path) as file:
         file.write((json.dumps(origin() | results, indent=2) + "\n").encode())
 
 
 def _cpu() -> str:
-    """The processor's name, where the system tells it."""
+    """Name of the processor, as far as the system provides it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -1,8 +1,8 @@
-"""Let ``masp train`` learn Airstriker over five seeds, beside random play.
+"""Train on Airstriker as ``masp train`` does, with five seeds, and compare with random play.
 
-Each run is kept in ``--folder`` and goes on where it was when the benchmark was interrupted; one
-that has been scored is a row of the results. Settings were chosen on seeds from 100 on; the
-reported ones are 0 to 4. The table in docs/retro.md is written at the end.
+Each run is kept in ``--folder`` and resumed if the benchmark was interrupted; once it has been
+scored, it is a row of the results. Settings were chosen on seeds from 100 on; the reported ones are
+0 to 4. The table in docs/retro.md is written at the end.
 """
 
 import json
@@ -26,7 +26,7 @@ from sb3_masp.evaluation import Evaluation, evaluate
 OUTPUT = Path(__file__).parent / "results" / "retro_learning.json"
 PAGE = Path(__file__).parents[1] / "docs" / "retro.md"
 MARKS = ("<!-- learning -->\n", "\n<!-- end -->")
-"""What the table is between in the page."""
+"""Marks around the table in the page."""
 
 COMMAND = (
     "MacroRetro/Airstriker-Genesis-v0 --macros examples/airstriker.json --frames 280000 "
@@ -34,22 +34,22 @@ COMMAND = (
     "--train-freq 1 --target-update-interval 500 --learning-rate 0.0003 --double-q True "
     "--exploration-fraction 0.3 --exploration-final-eps 0.02"
 )
-"""What is run, but for the seed."""
+"""Arguments of ``masp train``, except for the seed."""
 EPSILON = 0.02
 """Share of random decisions of the trained policies."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run.
+    """Settings of the benchmark.
 
     Args:
-        seeds: How many.
-        first_seed: The first of them; 0 for the reported ones.
+        seeds: Number of seeds.
+        first_seed: The first seed; 0 for the reported ones.
         episodes: Episodes over which each policy is scored.
-        folder: Where the runs are kept.
-        output: Where the results go, and from where an interrupted benchmark goes on.
-        smoke: One seed of a few steps, to see that it runs.
+        folder: Folder of the runs.
+        output: Where the results go, and from where an interrupted benchmark resumes.
+        smoke: One seed of a few steps, to check that it runs.
     """
 
     seeds: int = 5
@@ -61,7 +61,7 @@ class Settings:
 
 
 def config(seed: int, settings: Settings) -> run.TrainConfig:
-    """The run of a seed."""
+    """Configuration of the run of a seed."""
     asked = tyro.cli(run.TrainConfig, args=COMMAND.split())
     if settings.smoke:
         asked = replace(asked, frames=2_000)
@@ -69,7 +69,7 @@ def config(seed: int, settings: Settings) -> run.TrainConfig:
 
 
 def train(asked: run.TrainConfig) -> None:
-    """Train, or go on with training, and note the processor seconds of one that was not stopped."""
+    """Train or resume training, and record the processor seconds if it was not interrupted."""
     if (asked.folder / "model.zip").exists():
         return
     if (asked.folder / run.CHECKPOINT).exists():
@@ -83,7 +83,7 @@ def train(asked: run.TrainConfig) -> None:
 
 
 def learn(seed: int, settings: Settings) -> dict[str, Any]:
-    """Learn once, and score what came out beside random play."""
+    """Train once, and score the policy and random play."""
     asked = config(seed, settings)
     train(asked)
     seconds = asked.folder / "seconds.json"
@@ -109,7 +109,7 @@ def learn(seed: int, settings: Settings) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """What was reached, as a table of docs/retro.md."""
+    """Render the results as the table in docs/retro.md."""
     rows = result["rows"]
     reached = {
         name: np.array([row[key] for row in rows])
@@ -128,7 +128,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def write_table() -> None:
-    """Put the table of the results into the page."""
+    """Write the table of the results into the page."""
     before, rest = PAGE.read_text().split(MARKS[0])
     _, after = rest.split(MARKS[1], 1)
     content = MARKS[0].join((before, table(json.loads(OUTPUT.read_text())) + MARKS[1] + after))
@@ -137,7 +137,7 @@ def write_table() -> None:
 
 
 def _budget(rows: Sequence[dict[str, Any]]) -> str:
-    """What a run took, in a sentence."""
+    """Describe the cost of a run in a sentence."""
     decisions, updates = (np.mean([row[key] for row in rows]) for key in ("decisions", "updates"))
     known = [row["processor_seconds"] for row in rows if row["processor_seconds"] is not None]
     return (

@@ -1,7 +1,7 @@
-"""Measure how well the planner plays Airstriker, beside random play.
+"""Measure how well the planner plays Airstriker, compared with random play.
 
-The planner's play is that of the shipped bank, which was made before; so this takes a minute. Every
-episode ends with the game or after the steps at which the bank's were cut.
+The planner's play is that of the shipped bank, so this takes only a minute. Every episode ends with
+the game, or is truncated after as many steps as the bank's.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from macro_gym.demonstrations.retro_sandbox import RetroGame
 
 GAME = "Airstriker-Genesis-v0"
 HELD = replace(DEFAULTS, trials=0, rescue_trials=0)
-"""No plan is ever changed: random actions, held as long as the planner's."""
+"""Settings without trials: random actions, held as long as the planner's."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Settings:
     Args:
         episodes: Episodes of random play.
         output: Where the result goes.
-        smoke: A few steps, to see that it runs.
+        smoke: A few steps, to check that it runs.
     """
 
     episodes: int = 20
@@ -49,7 +49,7 @@ def summary(play: Iterable[Demonstration]) -> dict[str, Any]:
 
 
 def table(arms: dict[str, dict[str, Any]]) -> str:
-    """The result as docs/retro.md has it."""
+    """Render the result as the table in docs/retro.md."""
     rows = [
         "| | episodes | score | steps played | score per 100 steps |",
         "|---|---:|---:|---:|---:|",

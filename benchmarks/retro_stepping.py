@@ -1,9 +1,9 @@
 """Time stepping Airstriker against the bare emulator, RetroEnv and Gymnasium's wrappers.
 
 All arms take turns within each round; the result is the median over rounds of each arm's frame
-rate relative to the bare emulator's in the same round. stable-retro runs one emulator in a process,
-so all arms share one. Every turn plays the game's first frames again and again, so that all have
-the same to emulate. Seconds are of CPU time; those spent in resets count for none of them.
+rate relative to the bare emulator's in the same round. stable-retro runs one emulator per process,
+so all arms share one. Every turn repeats the game's first frames, so that all arms emulate the
+same. Times are CPU time, without resets.
 """
 
 import time
@@ -45,11 +45,11 @@ class Settings:
 
     Args:
         rounds: Rounds; each arm takes one turn in each.
-        frames: Emulator frames of each arm in a turn, at least.
-        episode: Frames after which the game begins anew.
+        frames: Minimum number of emulator frames of each arm in a turn.
+        episode: Frames after which the game is restarted.
         seed: Seed of the macros and of the games.
         output: Where the result goes.
-        smoke: Two short rounds, to see that it runs.
+        smoke: Two short rounds, to check that it runs.
     """
 
     rounds: int = 20
@@ -61,13 +61,13 @@ class Settings:
 
 
 def random_macros(length: int, seed: int) -> MacroSet:
-    """128 random macros of one length, of all combinations that the game allows."""
+    """128 random macros of one length, over all button combinations that the game allows."""
     names = integration(GAME).combinations()
     return MacroSet(names, ((0,) * length,)).with_noise(127, np.random.default_rng(seed))
 
 
 def bare_turns(emulator: Any, reset: Any, macros: MacroSet, settings: Settings) -> Iterator[Turn]:
-    """Turns of the emulator alone, which is told what to hold and asked for nothing."""
+    """Turns of the emulator alone, which is given buttons to hold and not observed."""
     buttons = integration(GAME).buttons
     rows = [button_row(name, buttons) for name in macros.primitives]
     held = cycle([[rows[primitive] for primitive in macro] for macro in macros.macros])
@@ -91,7 +91,7 @@ def bare_turns(emulator: Any, reset: Any, macros: MacroSet, settings: Settings) 
 def env_turns(
     env: gym.Env[Any, Any], actions: list[int], frames_per_primitive: int, settings: Settings
 ) -> Iterator[Turn]:
-    """Turns of an environment that takes ``actions`` round and round."""
+    """Turns of an environment that cycles through ``actions``."""
     endless = cycle([np.int64(action) for action in actions])
     while True:
         total, seconds = 0, 0.0
@@ -110,7 +110,7 @@ def env_turns(
 
 
 def discrete(retro_env: Any) -> gym.Env[Any, Any]:
-    """RetroEnv with the combinations that the game allows as its actions."""
+    """RetroEnv with the button combinations that the game allows as discrete actions."""
     known = integration(GAME)
     rows = [button_row(name, known.buttons) for name in known.combinations()]
     space = gym.spaces.Discrete(len(rows))
@@ -118,7 +118,7 @@ def discrete(retro_env: Any) -> gym.Env[Any, Any]:
 
 
 def gymnasium_stack(retro_env: Any) -> gym.Env[Any, Any]:
-    """What MacroRetro replaces, before macros."""
+    """The wrappers that MacroRetro replaces, without macros."""
     env = MaxAndSkipObservation(StickyAction(discrete(retro_env), STICKY), FRAMESKIP)
     return FrameStackObservation(ResizeObservation(GrayscaleObservation(env), (84, 84)), 4)
 
@@ -146,7 +146,7 @@ def arms(settings: Settings) -> dict[str, Callable[[], Turn]]:
 def _with_macros(
     env: MacroRetroEnv, macros: MacroSet, actions: list[int], settings: Settings
 ) -> Iterator[Turn]:
-    """Turns of the same environment with other macros; there can be only one in a process."""
+    """Turns of the same environment with other macros, as a process can only have one."""
     turns = env_turns(env, actions, FRAMESKIP, settings)
     while True:
         before, env.macro_set = env.macro_set, macros

@@ -1,8 +1,8 @@
-"""What sharing batches does to learning: an outer batch that is the next inner one, or its own.
+"""Measure how learning changes if each outer batch is also the next inner one.
 
 MASPDQN with an outer step after every update, on two of the problems of ``benchmarks.learning``,
-with settings that were made there for neither. Each run is one row, written as soon as it ends, so
-an interrupted benchmark goes on where it was.
+with settings that were tuned there for neither arm. Each run is one row, written as soon as it
+ends, so that an interrupted benchmark resumes.
 """
 
 import json
@@ -43,13 +43,13 @@ same seed.
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run.
+    """Settings of the benchmark.
 
     Args:
-        problems: Which of the problems.
-        seeds: How many, from 0 on.
-        output: Where the results go, and from where an interrupted benchmark goes on.
-        smoke: One seed of a few steps, to see that it runs.
+        problems: Problems to train on.
+        seeds: Number of seeds, from 0 on.
+        output: Where the results go, and from where an interrupted benchmark resumes.
+        smoke: One seed of a few steps, to check that it runs.
     """
 
     problems: tuple[str, ...] = ("cart pole", "small Breakout")
@@ -59,7 +59,7 @@ class Settings:
 
 
 def shared_section(result: dict[str, Any]) -> str:
-    """The results in a table."""
+    """Render the section from the results."""
     returns: dict[str, dict[str, dict[int, float]]] = {}
     for row in result["rows"]:
         of_problem = returns.setdefault(row["problem"], {arm: {} for arm in ARMS})

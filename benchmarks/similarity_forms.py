@@ -1,7 +1,7 @@
-"""What each form of Σ costs as the number of actions grows.
+"""Measure the cost of each form of Σ as the number of actions grows.
 
-All forms take turns within each round, so that a machine that slows down slows all of them; the
-result is the least over rounds, which other work on the machine disturbs least.
+All forms take turns within each round, so that a slowdown of the machine affects all of them; the
+result is the minimum over rounds, which other work on the machine affects least.
 """
 
 import time
@@ -29,12 +29,12 @@ class Settings:
 
     Args:
         rounds: Rounds; each form takes one turn in each.
-        primitives: Primitives of the macros.
+        primitives: Number of primitives.
         macros: Numbers of macros to measure at.
-        batch_size: Rows of values that `mix` takes.
+        batch_size: Rows of values passed to `mix`.
         threads: Threads of torch.
         output: Where the result goes.
-        smoke: One round at small sizes, to see that it runs.
+        smoke: One round at small sizes, to check that it runs.
     """
 
     rounds: int = 7
@@ -56,20 +56,20 @@ def random_macros(primitives: int, n: int) -> MacroSet:
 def turn(
     form: str, initial: th.Tensor, macro_set: MacroSet, values: th.Tensor
 ) -> tuple[Similarity, dict[str, float]]:
-    """Build a Σ and time what is done with it, in seconds."""
+    """Build a Σ and time its operations, in seconds."""
     similarity, build = timed(lambda: SIMILARITIES[form].for_actions(initial, macro_set, 0))
     with th.no_grad():
         similarity()
         _, matrix = timed(similarity)
         _, mix = timed(lambda: similarity.mix(values))
-    # The gradient of a Σ that is not learned is that of the values, which is all there is to take.
+    # If Σ is not learned, there is only the gradient with respect to the values.
     values = values.clone().requires_grad_(not similarity.is_learned)
     _, gradient = timed(lambda: similarity_penalty(values, matrix_mixer(similarity())).backward())
     return similarity, dict(zip(DONE, (build, matrix, gradient, mix), strict=True))
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """What a function returns, and the seconds it took."""
+    """Return the result of a function, and the seconds it took."""
     start = time.perf_counter()
     result = function()
     return result, time.perf_counter() - start

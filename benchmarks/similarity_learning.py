@@ -1,6 +1,6 @@
-"""What each way to find Σ costs: processor time of an update as a multiple of one with a fixed Σ.
+"""Measure the cost of learning Σ: processor time of an update relative to one with a fixed Σ.
 
-All arms take turns within each round, so that a machine that slows down slows all of them; the
+All arms take turns within each round, so that a slowdown of the machine affects all of them; the
 result is the median over rounds of each arm's ratio to the fixed Σ in the same round.
 """
 
@@ -39,13 +39,13 @@ class Settings:
 
     Args:
         rounds: Rounds; each arm takes one turn in each.
-        updates: Updates of each arm in a turn; a multiple of 20, so that each turn holds as many
-            outer steps and looks at the head as any other.
+        updates: Updates of each arm in a turn; a multiple of 20, so that every turn has the same
+            number of outer steps and of updates of Σ from the head.
         actions: Actions of the network: 4 primitives and 128 macros.
         batch_size: Decisions in a batch.
         threads: Threads of torch.
         output: Where the result goes.
-        smoke: One round at small sizes, to see that it runs.
+        smoke: One round at small sizes, to check that it runs.
     """
 
     rounds: int = 5
@@ -58,7 +58,7 @@ class Settings:
 
 
 class Memory(Frames):
-    """The same with 128 numbers to see, as many as a console's memory has bytes."""
+    """Random observations of 128 numbers, as many as the console's memory has bytes."""
 
     observation_space = gym.spaces.Box(0, 1, (128,), np.float32)
 
@@ -73,7 +73,7 @@ NETWORKS: dict[str, tuple[str, type[Frames], dict[str, Any]]] = {
 
 
 def learner(network: str, arm: str, settings: Settings) -> MASPDQN:
-    """A learner with enough to replay."""
+    """Build a learner with enough decisions to replay."""
     policy, env, kwargs = NETWORKS[network]
     model = MASPDQN(
         policy,
@@ -104,7 +104,7 @@ def measured(network: str, settings: Settings) -> dict[str, list[float]]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The ratios as the docs show them."""
+    """Render the ratios as a table for the docs."""
     lines = [f"| | {' | '.join(NETWORKS)} |", "|---|---|---|"]
     for arm in ARMS:
         ratios = (f"{results['ratios'][network][arm]:.2f}" for network in NETWORKS)

@@ -1,8 +1,8 @@
-"""What an update of MASPDQN takes as the number of macros grows, with Σ dense and factored.
+"""Measure time and memory of a MASPDQN update over the number of macros, for several forms of Σ.
 
-Every arm lives in a process of its own, where its memory is read; arms take turns within each
-round, so that a machine that slows down slows all of them. Times are processor time, which other
-work on the machine disturbs least; wall time is kept beside it.
+Every arm runs in its own process, where its memory is measured; arms take turns within each round,
+so that a slowdown of the machine affects all of them. Times are processor time, which other work on
+the machine affects least; wall time is recorded too.
 """
 
 import multiprocessing as mp
@@ -39,13 +39,13 @@ class Settings:
         rounds: Rounds; each arm takes one turn in each.
         updates: Updates of each arm in a turn, at each interval; a multiple of the intervals.
         macros: Numbers of macros, k.
-        forms: Forms of Σ; the first number of macros and the last decide each one's ratio.
+        forms: Forms of Σ; their growth is measured from the first number of macros to the last.
         intervals: Values of meta_interval.
         batch_size: Decisions in a batch.
         decisions: Decisions in the replay buffer.
         threads: Threads of torch.
         output: Where the result goes.
-        smoke: Small networks' worth of macros and one round, to see that it runs.
+        smoke: Few macros and one round, to check that it runs.
     """
 
     rounds: int = 5
@@ -61,13 +61,13 @@ class Settings:
 
 
 class Turn(NamedTuple):
-    """What one turn took.
+    """Cost of one turn.
 
     Args:
-        processor: Seconds of the processor for one update.
-        wall: Seconds for one update.
-        resident: MB in memory after it, less those before there was a learner.
-        peak: MB in memory at most so far, likewise.
+        processor: Processor seconds per update.
+        wall: Wall seconds per update.
+        resident: MB in memory after the turn, minus those before the learner was built.
+        peak: Peak of MB in memory so far, likewise.
     """
 
     processor: float
@@ -77,22 +77,22 @@ class Turn(NamedTuple):
 
 
 class Arm:
-    """A learner in a process of its own.
+    """A learner in its own process.
 
     Args:
-        form: Of Σ; or `NONE`.
-        macros: k.
+        form: Form of Σ, or `NONE`.
+        macros: Number of macros, k.
         settings: Size of the measurement.
     """
 
     def __init__(self, form: str, macros: int, settings: Settings) -> None:
-        """Start the process, and wait until the learner is there."""
+        """Start the process, and wait until the learner is built."""
         context = mp.get_context("forkserver")
         context.set_forkserver_preload(["sb3_masp", "benchmarks.update"])  # imported once
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=work, args=(theirs, form, macros, settings))
         self._process.start()
-        theirs.close()  # so that a worker that dies is an end of file here
+        theirs.close()  # so that a worker that dies causes an end of file here
         self._pipe.recv()
 
     def turn(self, interval: int) -> Turn:
@@ -111,7 +111,7 @@ class Arm:
 
 
 def work(pipe: Connection, form: str, macros: int, settings: Settings) -> None:
-    """Build a learner, and take a turn for each meta_interval that comes through the pipe."""
+    """Build a learner, and take a turn for each meta_interval received from the pipe."""
     th.set_num_threads(settings.threads)
     before = megabytes()["VmRSS"]
     model = learner(form, macros, settings.decisions)
@@ -133,7 +133,7 @@ def work(pipe: Connection, form: str, macros: int, settings: Settings) -> None:
 
 
 def learner(form: str, macros: int, decisions: int) -> Any:
-    """A learner on noise, with a buffer of random decisions and no update behind it."""
+    """Build a learner on noise, with a buffer of random decisions and no updates yet."""
     env = MacroAction(Frames(PRIMITIVES), random_macros(PRIMITIVES, macros))
     settings: dict[str, Any] = {
         "buffer_size": decisions,
@@ -150,7 +150,7 @@ def learner(form: str, macros: int, decisions: int) -> Any:
 
 
 def megabytes() -> dict[str, float]:
-    """Memory of this process by the names that Linux gives it."""
+    """Memory of this process in MB, by Linux's names."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return {
         name: int(size.split()[0]) / 1024
@@ -160,7 +160,7 @@ def megabytes() -> dict[str, float]:
 
 
 def measured(settings: Settings) -> Iterator[list[dict[str, Any]]]:
-    """After each round but the first, what the arms have taken since then: a row for each."""
+    """Yield a row per arm and interval after each round, without the first, which is warm-up."""
     keys = [(form, k) for form in settings.forms for k in settings.macros]
     with ExitStack() as stack:
         arms = {
@@ -172,13 +172,13 @@ def measured(settings: Settings) -> Iterator[list[dict[str, Any]]]:
             for (form, k), arm in arms.items():
                 for interval in settings.intervals:
                     turns.setdefault((form, k, interval), []).append(arm.turn(interval))
-            # The first is warm-up: Adam's state, Σ's, and torch's caches.
+            # The first round warms up Adam's state, Σ's, and torch's caches.
             if number:
                 yield [row(*key, rounds[1:]) for key, rounds in turns.items()]
 
 
 def row(form: str, macros: int, interval: int, turns: list[Turn]) -> dict[str, Any]:
-    """What an arm took: seconds of every round, and MB after the last."""
+    """Row of an arm: seconds of every round, and MB after the last."""
     return {
         "form": form,
         "macros": macros,
@@ -218,7 +218,7 @@ def main(settings: Settings) -> None:
             decisions=40,
         )
     for rows in measured(settings):
-        write(rows, settings)  # after each round, for it may be a long way to the last
+        write(rows, settings)  # after each round, since the last may be far off
     for arm in rows:
         print(
             f"{arm['form']:18} k={arm['macros']:5} meta_interval={arm['meta_interval']} "

@@ -1,4 +1,4 @@
-"""The section on thousands of actions of the page on performance."""
+"""The section of docs/performance.md on thousands of actions."""
 
 from statistics import median
 from typing import Any
@@ -22,7 +22,7 @@ From k = {fewest} to k = {most}, the time of an update grows by these factors:
 
 
 def size_section(result: dict[str, Any]) -> str:
-    """The tables of times and of memory, and how times grow."""
+    """Render the tables of times and of memory, and the growth of times."""
     arms = result["arms"]
     forms, macros, intervals = (
         list(dict.fromkeys(arm[name] for arm in arms))
@@ -73,5 +73,5 @@ def _table(what: str, macros: list[int], rows: dict[str, list[float]]) -> str:
 
 
 def _named(form: str) -> str:
-    """A form of Σ as code; what is none as it is."""
+    """A form of Σ as code; other names as they are."""
     return form if " " in form else f'`"{form}"`'

@@ -1,12 +1,12 @@
-"""A DQN as CleanRL's ``dqn_atari.py`` does it, for `benchmarks.gpu_throughput`.
+"""A DQN as in CleanRL's ``dqn_atari.py``, for `benchmarks.gpu_throughput`.
 
-CleanRL publishes scripts, not a library, so its loop is written here anew from what that script
+CleanRL publishes scripts, not a library, so its loop is re-implemented here from what that script
 computes (commit fe8d8a03), not copied. It agrees with the script in the network (the Nature CNN,
-layer sizes and all), in replay (SB3's ``ReplayBuffer`` with shared observations, as the script has
-it), in exploration (one draw decides for all environments), in the squared error without clipping
-of gradients, in torch's Adam, in the whole copy of the target network, and in reading the loss
-every hundredth decision. The script refuses more than one environment; here they are as many as
-asked, and updates as many for a decision as with one.
+including layer sizes), in replay (SB3's ``ReplayBuffer`` with shared observations), in exploration
+(one draw decides for all environments), in the squared error without gradient clipping, in torch's
+Adam, in the full copy to the target network, and in reading the loss every hundredth decision. The
+script refuses more than one environment; here there can be any number, with as many updates per
+decision as with one.
 """
 
 from typing import Any
@@ -23,10 +23,10 @@ LOG_INTERVAL = 100
 
 
 class NatureNetwork(nn.Module):
-    """Values of the actions of stacks of four frames.
+    """Q-network on stacks of four frames.
 
     Args:
-        n_actions: A.
+        n_actions: Number of actions.
     """
 
     def __init__(self, n_actions: int) -> None:
@@ -40,13 +40,13 @@ class NatureNetwork(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return Q(s, ·), shape ``(batch, actions)``, of bytes ``(batch, 4, 84, 84)``."""
+        """Return Q(s, ·), shape ``(batch, actions)``, for bytes of shape ``(batch, 4, 84, 84)``."""
         values: Tensor = self.layers(frames / 255.0)
         return values
 
 
 class SingleFileDQN:
-    """The script's state before its loop; `step` is one pass of the loop.
+    """The script's state before its loop; `step` is one iteration of the loop.
 
     Args:
         envs: Environments that reset in the step that ends an episode.
@@ -54,7 +54,7 @@ class SingleFileDQN:
         batch_size: Decisions in a batch.
         decisions_per_update: Decisions between updates.
         epsilon: Share of random actions.
-        device: Where the networks are.
+        device: Device of the networks.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class SingleFileDQN:
         self.observations, _ = envs.reset(seed=0)
 
     def step(self, learn: bool = True) -> None:
-        """Let every environment take one decision, and update as often as is due."""
+        """Take one decision in every environment, and the updates that are due."""
         actions = self._actions()
         observations, rewards, ended, cut, info = self.envs.step(actions)
         after = observations.copy()
@@ -100,7 +100,7 @@ class SingleFileDQN:
             self.target.load_state_dict(self.online.state_dict())
 
     def update(self) -> None:
-        """Take one step on a batch."""
+        """Take one gradient step on a batch."""
         batch: Any = self.replay.sample(self.batch_size)
         with th.no_grad():
             best = self.target(batch.next_observations).max(dim=1).values
@@ -115,7 +115,7 @@ class SingleFileDQN:
         self.updates += 1
 
     def _actions(self) -> np.ndarray:
-        """All random, or all greedy."""
+        """Choose all actions at random, or all greedily."""
         if self.rng.random() < self.epsilon:
             return self.rng.integers(self.n_actions, size=len(self.observations))
         values = self.online(th.tensor(self.observations, device=self.device))

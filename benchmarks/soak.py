@@ -1,17 +1,17 @@
-"""Learn for an hour with a full replay buffer, and see whether memory or speed drift.
+"""Train for an hour with a full replay buffer, and measure whether memory or speed drift.
 
 `MASPDQN` plays Breakout with 128 macros through ``make_macro_vec_env``, on images. The buffer is
-filled first, by random play; from then on memory, decisions, updates and processor time, those of
-the environments' processes included, are written to a CSV file every few seconds, so that also a
-soak that was stopped can be looked at. It cannot be resumed: what it is to find would be gone.
+first filled by random play; from then on memory, decisions, updates and processor time, including
+those of the environments' processes, are written to a CSV file every few seconds, so that a stopped
+soak can be inspected too. It cannot be resumed, since a restart would undo any drift.
 
-Exploration stays where it is set, high, so that the work of a decision does not change with what
-was learned: long macros and short ones take the emulator different times.
+Exploration is constant and high, so that the work per decision does not change with what was
+learned: long and short macros take the emulator different times.
 
 Throughput is compared between the last minutes and the first after the warm-up, as decisions per
-second of the clock, which whatever else the machine does slows down; per second of processor time,
-which it does not, or less; and in the time that always the same work takes, which is done between
-samples in a process of its own, since a machine may be fast at first and slow later. Memory is
+second of wall time, which other work on the machine slows down; per second of processor time, which
+it slows down less or not at all; and per time of a fixed piece of work, which is done between
+samples in a separate process, since a machine may be fast at first and slow later. Memory is
 compared by its medians over the same minutes.
 """
 
@@ -36,7 +36,7 @@ from benchmarks.report import write_report
 from sb3_masp import MASPDQN, make_macro_vec_env
 
 POINTS = 240
-"""At most so many samples are in the result; all are in the CSV file."""
+"""Maximum number of samples in the result; the CSV file has all of them."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class Settings:
     """Size of the measurement.
 
     Args:
-        minutes: Of learning with a full buffer.
-        warm_up: Minutes of those that are not compared.
+        minutes: Minutes of learning with a full buffer.
+        warm_up: Minutes at their start that are not compared.
         window: Minutes at both ends that are compared.
         interval: Seconds between samples.
         capacity: Decisions in the buffer.
-        n_envs: Environments.
-        k: Macros.
-        exploration: ε, throughout.
+        n_envs: Number of environments.
+        k: Number of macros.
+        exploration: Constant ε.
         threads: Threads of torch.
         output: Where the result goes; the samples go beside it, as CSV.
-        smoke: Seconds on a small buffer, to see that it runs.
+        smoke: Seconds on a small buffer, to check that it runs.
     """
 
     minutes: float = 60.0
@@ -80,16 +80,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sample:
-    """What was found at a moment.
+    """Measurements at one moment.
 
     Args:
-        seconds: Since the first updates, for which the buffer was full; without the fixed work's.
+        seconds: Seconds since the first updates, with the buffer full; without the fixed work.
         resident: Bytes of memory of this process.
-        resident_of_environments: Of the processes that step environments, together.
-        allocated: Bytes of this process that its C library has given out; 0 where it does not tell.
-        processor_seconds: Of all of them, since they began.
-        decisions: Of all environments.
-        updates: Of the network.
+        resident_of_environments: Bytes of memory of the environments' processes together.
+        allocated: Bytes that this process has allocated from its C library; 0 if unknown.
+        processor_seconds: Processor seconds of all these processes since they began.
+        decisions: Decisions of all environments.
+        updates: Updates of the network.
         fixed_work: Seconds that `benchmarks.fixed_work` took.
     """
 
@@ -109,12 +109,12 @@ class Sample:
 
 
 class Sampling(BaseCallback):
-    """Samples what the processes take, from the first updates on, when the buffer is full.
+    """Takes samples of the processes from the first updates on, when the buffer is full.
 
     Args:
-        settings: How often, and for how long.
-        file: Where samples are written as they come.
-        bar: Shows decisions until the buffer is full and seconds from then on.
+        settings: Settings of the measurement.
+        file: CSV file to which samples are appended.
+        bar: Shows decisions until the buffer is full, and seconds from then on.
         work: Does the fixed work and returns the seconds that it took.
     """
 
@@ -128,19 +128,19 @@ class Sampling(BaseCallback):
         self._file = file
         self._bar = bar
         self._work = work
-        # Before the work's process begins, which is not counted.
+        # Listed before the process of the fixed work starts, which is not counted.
         self._environments = [process.pid for process in multiprocessing.active_children()]
         self._begun: float | None = None
         file.parent.mkdir(parents=True, exist_ok=True)
         self._write([field.name for field in fields(Sample)], "w")
 
     def _on_step(self) -> bool:
-        """Take a sample if it is time; False at the end."""
+        """Take a sample if due; return False at the end."""
         if not self.model._n_updates:
             self._bar.update(self.training_env.num_envs)
             return True
         if self._begun is None:
-            self._work()  # the first time, it takes longer
+            self._work()  # it takes longer the first time
             self._begun = time.perf_counter()
             self._bar.reset(total=round(self._settings.minutes * 60))
             self._bar.set_description("learning, s")
@@ -150,7 +150,7 @@ class Sampling(BaseCallback):
         return seconds < self._settings.minutes * 60 or len(self.samples) < 4
 
     def _take(self, seconds: float) -> None:
-        """Write a sample; the fixed work stops the clock."""
+        """Take and write a sample; the clock stops during the fixed work."""
         fixed_work = self._work()
         self._begun = time.perf_counter() - seconds
         sample = Sample(
@@ -171,19 +171,19 @@ class Sampling(BaseCallback):
         self._bar.set_postfix(MiB=sample.memory >> 20, updates=sample.updates, refresh=False)
 
     def _write(self, row: Sequence[Any], mode: str) -> None:
-        """Add a row to the file, or begin it."""
+        """Append a row to the file, or start it."""
         with self._file.open(mode, newline="") as file:
             csv.writer(file).writerow(row)
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory in which a process is, as Linux counts them."""
+    """Resident memory of a process in bytes, as counted by Linux."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Mallinfo2(ctypes.Structure):
-    """What glibc tells of its heaps; see ``man mallinfo2``."""
+    """glibc's statistics of its heaps; see ``man mallinfo2``."""
 
     _fields_ = tuple(
         (name, ctypes.c_size_t)
@@ -195,7 +195,7 @@ class Mallinfo2(ctypes.Structure):
 
 
 def allocated() -> int:
-    """Bytes that this process's C library has given out, if it is glibc 2.33 or later; else 0."""
+    """Bytes allocated from this process's C library, if it is glibc 2.33 or later; else 0."""
     mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
     if mallinfo2 is None:
         return 0
@@ -205,16 +205,16 @@ def allocated() -> int:
 
 
 def processor_seconds(pid: int) -> float:
-    """Processor time of a process and all its threads, as Linux counts it."""
+    """Processor time of a process and all its threads, as counted by Linux."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     user, system = after_name[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def compared(samples: Sequence[Sample], settings: Settings) -> dict[str, Any]:
-    """Throughputs and memory of the last minutes beside those of the first after the warm-up."""
+    """Compare throughput and memory of the last minutes with the first after the warm-up."""
     window, end = settings.window * 60, samples[-1].seconds
-    # Two at least: on a busy machine a smoke test has few.
+    # At least two, since a smoke test on a busy machine has few.
     warm = [sample for sample in samples[:-2] if sample.seconds >= settings.warm_up * 60]
     warm = warm if len(warm) > 1 else list(samples[:2])
     first = warm[: max(2, sum(s.seconds <= warm[0].seconds + window for s in warm))]
@@ -235,9 +235,9 @@ def compared(samples: Sequence[Sample], settings: Settings) -> dict[str, Any]:
 
 
 def throughput(samples: Sequence[Sample]) -> dict[str, float]:
-    """Decisions over ``samples`` per second of the clock and of processor time, and by fixed work.
+    """Decisions per second of wall time, per second of processor time, and per fixed work.
 
-    The last is what is made in the time in which the fixed work is done once, by its median.
+    The last is the number of decisions in the median time that the fixed work took.
     """
     first, last = samples[0], samples[-1]
     decisions = last.decisions - first.decisions
@@ -250,7 +250,7 @@ def throughput(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def soak(settings: Settings) -> list[Sample]:
-    """Learn, and return what was found."""
+    """Train, and return the samples."""
     th.set_num_threads(settings.threads)
     env = make_macro_vec_env("Breakout", settings.n_envs, seed=0, k=settings.k)
     model = MASPDQN(
@@ -273,7 +273,7 @@ def soak(settings: Settings) -> list[Sample]:
 
 
 def main(settings: Settings) -> None:
-    """Soak, print what came of it and write it."""
+    """Run the soak, then print and write its result."""
     if settings.smoke:
         settings = replace(
             settings,

@@ -1,4 +1,4 @@
-"""The section on the soak: its figures in words, and its course as a picture."""
+"""The section on the soak: its figures as text, and its course as a plot."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ minutes.
 
 
 def soak_section(result: dict[str, Any]) -> str:
-    """What `benchmarks.soak` found."""
+    """Render the section from the result of `benchmarks.soak`."""
     parts = result["first"], result["last"]
     return SECTION.format(
         **result["settings"],
@@ -57,7 +57,7 @@ def soak_section(result: dict[str, Any]) -> str:
 
 
 def draw_soak(result: dict[str, Any], path: Path) -> None:
-    """Draw memory and throughput over the minutes; an SVG that is the same for the same result."""
+    """Draw memory and throughput over time, as an SVG that depends only on the result."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -1,10 +1,10 @@
-"""Time stepping Breakout against the bare emulator, Gymnasium's wrappers and ale-py's vector.
+"""Time stepping Breakout against the bare emulator, Gymnasium's wrappers and AtariVectorEnv.
 
-All arms take turns within each round, so that a machine that slows down slows all of them; the
+All arms take turns within each round, so that a slowdown of the machine affects all of them; the
 result is the median over rounds of each arm's frame rate relative to the bare emulator's in the
-same round. Everything runs in one thread (ale-py's vector in one of its own), with sticky actions
-as in ``ALE/Breakout-v5``. Seconds are of CPU time, so that other work on the machine counts for
-little; those spent in resets count for none of them.
+same round. Everything runs on one thread (ale-py's AtariVectorEnv on one of its own), with sticky
+actions as in ``ALE/Breakout-v5``. Times are CPU time, which other work on the machine hardly
+affects, without resets.
 """
 
 import time
@@ -40,10 +40,10 @@ class Settings:
 
     Args:
         rounds: Rounds; each arm takes one turn in each.
-        frames: Emulator frames of each arm in a turn, at least.
+        frames: Minimum number of emulator frames of each arm in a turn.
         seed: Seed of the macros and of the games.
         output: Where the result goes.
-        smoke: Two short rounds, to see that it runs.
+        smoke: Two short rounds, to check that it runs.
     """
 
     rounds: int = 20
@@ -60,7 +60,7 @@ def random_macros(length: int, seed: int) -> MacroSet:
 
 
 def bare_turns(macros: MacroSet, settings: Settings) -> Iterator[Turn]:
-    """Turns of the emulator alone, which draws nothing and is told what to press."""
+    """Turns of the emulator alone, which is given actions and renders nothing."""
     env = ale_py.AtariEnv("breakout", frameskip=1, repeat_action_probability=STICKY)
     env.reset(seed=settings.seed)
     ale, act = env.ale, env.ale.act
@@ -75,7 +75,7 @@ def bare_turns(macros: MacroSet, settings: Settings) -> Iterator[Turn]:
             for action in actions:
                 act(action)
             seconds += time.process_time() - start
-            # Past the game's end the emulator runs nothing, so frames are counted by it.
+            # The emulator runs no frames past the end of the game, so its own count is used.
             frames += ale.getFrameNumber() - before
             if ale.game_over():
                 ale.reset_game()
@@ -83,7 +83,7 @@ def bare_turns(macros: MacroSet, settings: Settings) -> Iterator[Turn]:
 
 
 def env_turns(env: gym.Env[Any, Any], actions: list[int], settings: Settings) -> Iterator[Turn]:
-    """Turns of an environment that takes ``actions`` round and round."""
+    """Turns of an environment that cycles through ``actions``."""
     endless = cycle([np.int64(action) for action in actions])
     env.reset(seed=settings.seed)
     while True:
@@ -100,7 +100,7 @@ def env_turns(env: gym.Env[Any, Any], actions: list[int], settings: Settings) ->
 
 
 def vector_turns(actions: list[int], settings: Settings) -> Iterator[Turn]:
-    """Turns of ale-py's vector environment with one environment; its resets are left out."""
+    """Turns of ale-py's vector environment with one environment; its resets are not timed."""
     env = ale_py.AtariVectorEnv(
         "breakout", 1, num_threads=1, repeat_action_probability=STICKY, noop_max=0
     )
@@ -121,7 +121,7 @@ def vector_turns(actions: list[int], settings: Settings) -> Iterator[Turn]:
 
 
 def gymnasium_stack() -> gym.Env[Any, Any]:
-    """What MacroALE replaces, before macros."""
+    """The wrappers that MacroALE replaces, without macros."""
     env = gym.make("ALE/Breakout-v5", frameskip=1, repeat_action_probability=STICKY)
     return FrameStackObservation(AtariPreprocessing(env, noop_max=0, frame_skip=FRAMESKIP), 4)
 

@@ -1,8 +1,8 @@
 """Time one MASPDQN update against SB3's DQN update and against double backward.
 
-All arms take turns within each round, so that a machine that slows down slows all of them; the
-result is the median over rounds of each arm's ratio to SB3's DQN in the same round: of processor
-time, which does not count what else a machine is doing, and of wall time.
+All arms take turns within each round, so that a slowdown of the machine affects all of them; the
+result is the median over rounds of each arm's ratio to SB3's DQN in the same round, in processor
+time, which excludes other work on the machine, and in wall time.
 """
 
 import time
@@ -36,7 +36,7 @@ class Settings:
         batch_size: Decisions in a batch.
         threads: Threads of torch.
         output: Where the result goes.
-        smoke: Two short rounds, to see that it runs.
+        smoke: Two short rounds, to check that it runs.
     """
 
     rounds: int = 15
@@ -54,7 +54,7 @@ class Frames(gym.Env[np.ndarray, np.int64]):
     observation_space = gym.spaces.Box(0, 255, (4, 84, 84), np.uint8)
 
     def __init__(self, n_actions: int) -> None:
-        """Take as many actions as asked."""
+        """Set the number of actions."""
         self.action_space = gym.spaces.Discrete(n_actions)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:

@@ -1,13 +1,13 @@
-"""Time 16 environments with macros on all cores against one, and the ways to step them.
+"""Time several ways to step 16 environments with macros on all cores, against one environment.
 
-All ways (`benchmarks.vector_bases` describes them) take turns within each round, so that a machine
-that slows down slows all of them. Two figures come of a turn: emulator frames per second of wall
-time, which is what counts and needs a quiet machine, and per second of processor time, of all
-processes together, which tells what a way costs also where the machine has other work. Ratios are
-medians over rounds to one MacroALE environment in the same round. Macros are either random ones of
-length 8, or those of the shipped bank, of mixed lengths. Resets count as time but not as frames.
+All ways (described in `benchmarks.vector_bases`) take turns within each round, so that a slowdown
+of the machine affects all of them. A turn has two figures: emulator frames per second of wall time,
+which is what counts but needs an idle machine, and per second of processor time over all processes,
+which shows the cost even on a busy machine. Ratios are medians over rounds to one MacroALE
+environment in the same round. Macros are either random ones of length 8, or those of the shipped
+bank, of mixed lengths. Resets count as time but not as frames.
 
-EnvPool takes part where it is installed (``pip install envpool``).
+EnvPool takes part if it is installed (``pip install envpool``).
 """
 
 import os
@@ -39,10 +39,10 @@ class Settings:
     Args:
         rounds: Rounds; each way takes one turn in each.
         decisions: Decisions of each environment in a turn.
-        n_envs: Environments.
+        n_envs: Number of environments.
         seed: Seed of the actions and the random macros.
         output: Where the result goes.
-        smoke: Two short rounds, to see that it runs.
+        smoke: Two short rounds, to check that it runs.
     """
 
     rounds: int = 11
@@ -55,12 +55,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a turn came to.
+    """Result of a turn.
 
     Args:
         frames: Emulator frames.
         seconds: Wall time.
-        processor_seconds: Processor time of all its processes.
+        processor_seconds: Processor time of all processes.
     """
 
     frames: int

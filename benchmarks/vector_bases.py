@@ -1,7 +1,7 @@
-"""Ways to step many environments with macros, which `benchmarks.vector` times side by side.
+"""Ways to step many environments with macros, as compared by `benchmarks.vector`.
 
-Each is a `Base`: the one that `MacroVectorEnv` is built on, those that lost to it, and what the
-machine would do if no process waited for another.
+Each is a `Base`: the one used by `MacroVectorEnv`, those that lost to it, and what the machine
+could do if no process waited for another.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +32,11 @@ Durations: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Base:
-    """Steps all environments.
+    """A way to step all environments.
 
     Args:
         decide: Takes an action for each environment, shape ``(environments,)``.
-        close: Ends it.
+        close: Closes it.
         pids: Processes that it runs besides this one.
         whole_turns: Whether it takes all decisions of a turn at once, ``decisions`` for each
             environment one after the other.
@@ -49,7 +49,7 @@ class Base:
 
 
 class Several(gym.Wrapper[Any, Any, Any, Any]):
-    """Environments that are played by themselves, a turn at a time."""
+    """Several environments that are played independently of others, a turn at a time."""
 
     def __init__(self, number: int, macros: MacroSet) -> None:
         """Make and reset them."""
@@ -59,7 +59,7 @@ class Several(gym.Wrapper[Any, Any, Any, Any]):
         super().__init__(self._envs[0])
 
     def play(self, actions: NDArray[np.int64]) -> Durations:
-        """Take decisions, each environment when it is its turn."""
+        """Take decisions, cycling through the environments."""
         envs = cycle(self._envs)
         return np.array([_decide(env, action) for env, action in zip(envs, actions, strict=False)])
 
@@ -76,7 +76,7 @@ def one(n_envs: int, macros: MacroSet) -> Base:
 
 
 def processes(n_envs: int, macros: MacroSet, **settings: Any) -> Base:
-    """`MacroVectorEnv`, or Gymnasium's vector that ``settings`` asks for."""
+    """`MacroVectorEnv`, or the vector environment of Gymnasium that ``settings`` select."""
     envs = gym.make_vec(GAME, n_envs, macros=macros, **settings)
     envs.reset(seed=0)
 
@@ -88,7 +88,7 @@ def processes(n_envs: int, macros: MacroSet, **settings: Any) -> Base:
 
 
 def independent(n_envs: int, macros: MacroSet, n_cores: int, each: int) -> Base:
-    """A process for each core, with ``each`` environments; none waits for another within a turn."""
+    """A process per core, with ``each`` environments; none waits for another within a turn."""
     envs = MacroVectorEnv([partial(Several, each, macros)] * n_cores, num_workers=n_cores)
 
     def decide(actions: NDArray[np.int64]) -> Durations:
@@ -98,7 +98,7 @@ def independent(n_envs: int, macros: MacroSet, n_cores: int, each: int) -> Base:
 
 
 def threads(n_envs: int, macros: MacroSet, n_threads: int) -> Base:
-    """Threads of this process, which take turns: ale-py holds Python's lock while it emulates."""
+    """Threads of this process, which run one at a time: ale-py holds the GIL while it emulates."""
     envs = [gym.make(GAME, macros=macros) for _ in range(n_envs)]
     for seed, env in enumerate(envs):
         env.reset(seed=seed)
@@ -111,7 +111,7 @@ def threads(n_envs: int, macros: MacroSet, n_threads: int) -> Base:
 
 
 def ale_lanes(n_envs: int, macros: MacroSet) -> Base:
-    """One of ale-py's vector environments for each, with one thread; every step is drawn."""
+    """One of ale-py's vector environments for each, with one thread; every step is rendered."""
     lanes = [_ale_vector(1, 1) for _ in range(n_envs)]
     for seed, lane in enumerate(lanes):
         lane.reset(seed=seed)
@@ -138,7 +138,7 @@ def ale_lanes(n_envs: int, macros: MacroSet) -> Base:
 
 
 def envpool_lanes(n_envs: int, macros: MacroSet, n_threads: int) -> Base:
-    """EnvPool, told what to press next whenever one is done; every step is drawn."""
+    """EnvPool, with the next action sent whenever a step is done; every step is rendered."""
     import envpool
 
     pool = envpool.make_gymnasium(
@@ -175,7 +175,7 @@ def envpool_lanes(n_envs: int, macros: MacroSet, n_threads: int) -> Base:
 
 
 def ale_primitives(n_envs: int, macros: MacroSet, n_threads: int) -> Base:
-    """ale-py's vector environment without macros: what is to be matched."""
+    """ale-py's vector environment without macros: the speed to match."""
     vector = _ale_vector(n_envs, n_threads)
     vector.reset(seed=0)
     ended = np.zeros(n_envs, bool)
@@ -194,7 +194,7 @@ def ale_primitives(n_envs: int, macros: MacroSet, n_threads: int) -> Base:
 
 
 def bases(n_envs: int, n_cores: int) -> dict[str, Callable[[MacroSet], Base]]:
-    """What makes each, by its name; EnvPool only where it is installed."""
+    """Functions that build the bases, by name; EnvPool only if it is installed."""
     found = {
         "one MacroALE": partial(one, n_envs),
         "one MacroALE a core, independent": partial(independent, n_envs, n_cores=n_cores, each=1),
@@ -216,7 +216,7 @@ def bases(n_envs: int, n_cores: int) -> dict[str, Callable[[MacroSet], Base]]:
 
 
 def _decide(env: gym.Env[Any, Any], action: np.int64) -> int:
-    """Take a decision, and reset where it ends the episode; return its duration."""
+    """Take a decision, and reset if it ends the episode; return its duration."""
     _, _, terminated, truncated, info = env.step(action)
     if terminated or truncated:
         env.reset()
@@ -224,7 +224,7 @@ def _decide(env: gym.Env[Any, Any], action: np.int64) -> int:
 
 
 def _ale_vector(n_envs: int, n_threads: int) -> ale_py.AtariVectorEnv:
-    """ale-py's vector environment, of the same game and stickiness."""
+    """ale-py's vector environment, with the same game and stickiness."""
     return ale_py.AtariVectorEnv(
         "breakout",
         n_envs,

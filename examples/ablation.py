@@ -1,8 +1,8 @@
-"""Leave out each of Rainbow's six parts in turn, as its paper does, on a problem of CPU size.
+"""Ablate each of Rainbow's six components in turn, as in its paper, on a CPU-sized problem.
 
-It is a sweep: an interrupted ablation goes on where it was, and the table and the plot are those of
-`masp sweep`. A small problem says little about games: it shows how to do it, which is one argument
-a part.
+The ablation is a sweep: it resumes after an interruption, and its table and plot are those of
+`masp sweep`. A small problem says little about games; the script shows how to disable each
+component, which takes one argument.
 """
 
 from dataclasses import dataclass, replace
@@ -29,14 +29,14 @@ class Settings:
     """Size of the ablation.
 
     Args:
-        env: An environment with vectors for observations.
-        steps: Steps that each run plays; its score is of the episodes in the last 30% of them.
-        seeds: Runs of each arm.
-        v_max: The highest return that distributions can hold; with γ = 0.99 and a reward of 1 a
-            step, 100. The lowest is 0.
-        workers: Runs side by side; as many as there are cores by default.
-        output: Folder for the runs and what they come to.
-        smoke: So small that it only shows that it runs.
+        env: An environment with vector observations.
+        steps: Steps of each run; its score is the mean over the episodes in the last 30% of them.
+        seeds: Runs per arm.
+        v_max: The highest return that distributions represent: 100 for γ = 0.99 and a reward of 1
+            per step. The lowest is 0.
+        workers: Parallel runs; by default one per core.
+        output: Folder for the runs and their results.
+        smoke: Run a tiny size, only to check that the script works.
     """
 
     env: str = "CartPole-v1"
@@ -49,7 +49,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, and print the table."""
+    """Run what is missing, and print the table."""
     if settings.smoke:
         settings = replace(settings, steps=200, seeds=1)
     fixed = {

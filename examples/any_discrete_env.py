@@ -1,4 +1,4 @@
-"""Macros for an environment that is no game: mined from a hand-written CartPole player."""
+"""Train MASPDQN on CartPole with macros mined from the play of a hand-written policy."""
 
 import sys
 
@@ -16,7 +16,7 @@ NAMES = ("LEFT", "RIGHT")
 
 
 def play(env: gym.Env, seed: int) -> Demonstration:
-    """Balance the pole for an episode: push to where it leans and turns."""
+    """Play an episode by pushing the cart towards the side that the pole is falling to."""
     actions, rewards, over = [], [], False
     (_, _, angle, turn), _ = env.reset(seed=seed)
     while not over:

@@ -1,8 +1,8 @@
-"""Train MASPDQN with 128 macros on Breakout beside a primitives-only DQN, and compare them.
+"""Train MASPDQN with 128 macros and a primitives-only DQN on Breakout, and compare them.
 
-Both see the console's memory instead of the screen, and learn with small networks, so that it
-takes minutes on two cores; both play the same number of emulator frames. It ends with a table and
-plots. One seed of training proves nothing: it shows that things work, not which is better.
+Both observe the console's memory instead of the screen and use small networks, so that the demo
+takes minutes on two cores; both play the same number of emulator frames. The demo ends with a table
+and plots. A single training seed shows that everything works, not which learner is better.
 """
 
 import json
@@ -25,11 +25,11 @@ class Settings:
     """Size of the demonstration.
 
     Args:
-        frames: Emulator frames that each learner plays.
+        frames: Emulator frames per learner.
         episodes: Episodes over which each policy is scored.
-        seed: Of training; the scoring uses another.
-        output: Folder for the runs and the plots; an interrupted demonstration goes on there.
-        smoke: So small that it only shows that it runs.
+        seed: Seed of training; scoring uses another.
+        output: Folder for the runs and the plots; an interrupted demonstration resumes from it.
+        smoke: Run a tiny size, only to check that the script works.
     """
 
     frames: int = 600_000
@@ -41,7 +41,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Result:
-    """What one learner came to."""
+    """Results of one learner."""
 
     score: Evaluation
     random_score: Evaluation
@@ -50,7 +50,7 @@ class Result:
 
 
 def learners(settings: Settings) -> dict[str, run.TrainConfig]:
-    """The two runs: what they share, and what they do not."""
+    """Configurations of the two runs."""
     shared = run.LearnerConfig(
         learning_rate=2.5e-4,
         buffer_size=150_000,
@@ -67,8 +67,8 @@ def learners(settings: Settings) -> dict[str, run.TrainConfig]:
         threads=1,
         checkpoint_every=10_000,
     )
-    # A decision lasts several steps with macros and one without: one update for each, or for
-    # four, makes updates per frame comparable. The table says how many there were.
+    # A decision lasts several steps with macros and one step without. One update per decision with
+    # macros, or per four without, makes updates per frame comparable; the table counts them.
     masp = replace(shared, train_freq=1, learning_starts=1_000)
     dqn = replace(shared, train_freq=4, learning_starts=4_000, eta=0.0, embedding_dim=0)
     return {
@@ -78,7 +78,7 @@ def learners(settings: Settings) -> dict[str, run.TrainConfig]:
 
 
 def train_and_score(name: str, config: run.TrainConfig, line: int, episodes: int) -> Result:
-    """Train, or go on with training, or take what an earlier call has trained; then score."""
+    """Train, resume training or take an already trained model; then score it."""
     assert config.run is not None
     if not (config.run / "model.zip").exists():
         if (config.run / run.CHECKPOINT).exists():
@@ -95,12 +95,12 @@ def train_and_score(name: str, config: run.TrainConfig, line: int, episodes: int
 
 
 def scoring_seed(config: run.TrainConfig) -> int:
-    """A seed for scoring that training has not used."""
+    """Return a seed for scoring that training has not used."""
     return config.seed + 1_000
 
 
 def main(settings: Settings) -> None:
-    """Run both learners side by side, print the table, draw the plots."""
+    """Run both learners in parallel, print the table and draw the plots."""
     if settings.smoke:
         settings = replace(settings, frames=12_000, episodes=2)
     configs = learners(settings)
@@ -124,7 +124,7 @@ def main(settings: Settings) -> None:
 
 
 def print_table(results: dict[str, Result], settings: Settings) -> None:
-    """Print every policy's score, with what it took."""
+    """Print the score, decisions and updates of every policy."""
     print(
         f"\n{'policy':<22}{'mean score':>11}  {'95% interval':<14}{'decisions':>10}{'updates':>9}"
     )

@@ -1,12 +1,12 @@
-"""An SB3 Atari script, and the lines that change: the learner's class and the environments.
+"""Convert an SB3 Atari script to macros: only the learner's class and the environments change.
 
 Before::
 
     model_class = DQN
     env = VecFrameStack(make_atari_env("BreakoutNoFrameskip-v4", n_envs=4, seed=0), n_stack=4)
 
-SB3's Atari wrappers go: ``MacroALE`` skips, resizes and stacks frames itself, and returns true
-scores, which the learner clips primitive by primitive.
+SB3's Atari wrappers are not needed: ``MacroALE`` skips, resizes and stacks frames itself, and
+returns unclipped rewards, which the learner clips for each primitive step.
 """
 
 import sys
@@ -27,7 +27,7 @@ EPISODES = 1 if SMOKE else 10
 model_class = MASPDQN
 env = make_vec_env("MacroALE/Breakout-v5", n_envs=4, seed=0, env_kwargs={"k": 128})
 
-# From here on only the environment to evaluate on changes.
+# From here on, only the evaluation environment changes.
 folder = Path(tempfile.mkdtemp(prefix="breakout-"))
 model = model_class(
     "CnnPolicy",

@@ -1,9 +1,9 @@
-"""Learn Breakout with 128 macro-actions from 16 environments at once, on all cores.
+"""Train MASPDQN on Breakout with 128 macro-actions in 16 environments, on all cores.
 
-``make_macro_vec_env`` steps them in a few processes, each environment for as long as its own macro
-lasts. Updates are counted in decisions (``train_freq=(4, "decision")``, the default), so 16
-environments learn as much from as many decisions as one does, and actions for all of them are one
-forward pass. Any of Gymnasium's vector environments will do in its place:
+``make_macro_vec_env`` steps them in one process per core, each environment for as long as its own
+macro lasts. Updates are counted in decisions (``train_freq=(4, "decision")``, the default), so 16
+environments take as many updates per decision as one, and a single forward pass selects the actions
+of all of them. Any Gymnasium vector environment can be used instead:
 ``GymnasiumVecEnv(gym.make_vec("CartPole-v1", num_envs=16))``.
 """
 

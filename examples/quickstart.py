@@ -1,4 +1,4 @@
-"""MASPDQN on Breakout with 128 macro-actions, in four lines."""
+"""Train MASPDQN on Breakout with 128 macro-actions, in four lines."""
 
 import sys
 

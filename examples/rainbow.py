@@ -1,4 +1,4 @@
-"""Rainbow on Breakout with 128 macro-actions, with the settings of its paper."""
+"""Train Rainbow on Breakout with 128 macro-actions and the settings of its paper."""
 
 import sys
 
@@ -22,6 +22,6 @@ model = Rainbow(
     verbose=1,
 ).learn(DECISIONS, progress_bar=True)
 
-# Acting with its noise explores; without it, it plays what it has learned.
+# The noise of the network is for exploration; deterministic actions leave it out.
 mean, deviation = evaluate_policy(model, model.get_env(), 1 if SMOKE else 20, deterministic=True)
 print(f"score {mean:.1f} ± {deviation:.1f}")

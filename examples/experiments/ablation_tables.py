@@ -1,4 +1,4 @@
-"""Tables of how variants compare, in Markdown, as docs/evidence.md has them."""
+"""Markdown tables that compare variants, for docs/evidence.md."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -11,17 +11,17 @@ from examples.experiments.variants import VARIANTS, Ablation, Line
 
 
 def paragraph(text: str) -> str:
-    """Text in lines of their usual length."""
+    """Wrap text at 100 columns."""
     return fill(text.replace("\n", " "), 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def cells_of(ablation: Ablation, k: int, share: float) -> list[Cell]:
-    """Where lines of a share are compared."""
+    """The cells in which lines of a share are compared."""
     return [Cell(problem, k, share, "decision") for problem in ablation.problems]
 
 
 def score_table(rows: Rows, ablation: Ablation, k: int, known: Mapping[str, Arm] = VARIANTS) -> str:
-    """Every line that there are reported runs of."""
+    """Table of the scores of every line with reported runs."""
     lines = [
         f"| | | seeds | score | − control | {' | '.join(ablation.problems)} |",
         "|---" * (len(ablation.problems) + 5) + "|",
@@ -49,7 +49,7 @@ def _of_all(
 
 
 def _by_problem(rows: Rows, cell: Cell, variant: str, known: Mapping[str, Arm]) -> str:
-    """A variant on one problem; empty where it has no runs to report."""
+    """Score of a variant on one problem; empty if it has no reported runs."""
     own = scores_of(rows, [cell], variant, known=known)
     if not len(own):
         return ""

@@ -1,12 +1,13 @@
-"""What does each part of the method add? Tables of variants, on small problems with known answers.
+"""Ablate the parts of the method on small problems with known answers: what does each contribute?
 
-Where Σ starts, η, β, transfer, noise among the macros, how Σ fares while it is learned, and where
-macros come from: each a table of variants of the learner of `small_problems.py`, with its budget
-and its score. Variants choose η on seeds from 100 on; seeds 0, 1, 2, ... are reported.
+There is a table each on where Σ starts, η, β, transfer, noise among the macros, statistics of Σ
+while it is learned, and where macros come from. Each compares variants of the learner of
+`small_problems.py`, with its budget and score. Variants choose η on seeds from 100 on; seeds 0, 1,
+2, ... are reported.
 
-Each run is a row as soon as it ends, so the same command goes on after an interruption; tables
-share the runs that they have in common. Without --smoke and --full it says what is to be run, and
-how long that takes.
+Each run is saved as soon as it ends, so the same command resumes after an interruption; tables
+share the runs that they have in common. Without --smoke or --full it only reports what is missing
+and how long it takes.
 """
 
 import sys
@@ -48,11 +49,11 @@ OUTPUT = Path(__file__).parent / "results" / "ablations.csv"
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        tables: Which of the tables.
-        problems: Which of the problems; transfer is between the two starts in the rooms alone.
+        tables: Tables to run.
+        problems: Problems to run; transfer is only between the two starts in the rooms.
         k: Numbers of macros.
     """
 
@@ -66,10 +67,10 @@ class Settings(GridSettings):
 
 
 def macros_from(source: Source, cell: Cell, seed: int) -> MacroSet:
-    """The macros of a cell, of which those that are no noise come from a source.
+    """The macros of a cell; those that are not random come from ``source``.
 
     Raises:
-        ValueError: Another source than play is to be mixed with noise.
+        ValueError: A source other than play is to be mixed with random macros.
     """
     if source == "play":
         return macros(cell.problem, cell.k, cell.share, seed)
@@ -84,16 +85,16 @@ def macros_from(source: Source, cell: Cell, seed: int) -> MacroSet:
 
 
 def learn(budget: Budget, run: Run, is_watched: bool = False) -> dict[str, float]:
-    """One run.
+    """Carry out one run.
 
     Args:
-        budget: What every run has.
-        run: Which; its arm is the name of a variant.
-        is_watched: Whether to say how Σ fared too.
+        budget: Budget of every run.
+        run: The run; its arm is the name of a variant.
+        is_watched: Whether to record statistics of Σ too.
 
     Returns:
-        What `small_problems.train` says, the seconds with those of an earlier run that Σ comes
-        from, and the columns of `SimilarityStatistics`.
+        The row of `small_problems.train`, with seconds that include the earlier run that Σ comes
+        from, and the columns of `SimilarityStatistics` if ``is_watched``.
     """
     begun, variant = time.perf_counter(), VARIANTS[run.arm]
     macro_set = macros_from(variant.source, run.cell, run.seed)
@@ -110,14 +111,14 @@ def learn(budget: Budget, run: Run, is_watched: bool = False) -> dict[str, float
 
 
 def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
-    """A run of a few steps that learns from the first one on."""
+    """Carry out a run of a few steps that learns from the first one on."""
     return learn(shortened(budget, steps), run)
 
 
 def carried_over(budget: Budget, run: Run, macro_set: MacroSet) -> Similarity:
-    """Σ of an earlier run of the variant's problem, or of the other, over the run's actions.
+    """Learn the Σ of an earlier run on the same or the other problem, for the run's actions.
 
-    It was meta-learned from uniform at the run's η, with another seed.
+    It is meta-learned from uniform at the run's η, with another seed.
     """
     problem = run.cell.problem
     if VARIANTS[run.arm].carried == "other's":
@@ -132,18 +133,18 @@ def carried_over(budget: Budget, run: Run, macro_set: MacroSet) -> Similarity:
 
 
 def grid(ablation: Ablation, settings: Settings, share: float) -> list[Cell]:
-    """Where variants are compared that have this share of mined macros."""
+    """The cells in which variants with this share of mined macros are compared."""
     problems = [problem for problem in ablation.problems if problem in settings.problems]
     return [Cell(problem, k, share, "decision") for k in settings.k for problem in problems]
 
 
 def watched_output(output: Path) -> Path:
-    """Where rows go that have the columns of `SimilarityStatistics`."""
+    """Path of the table with the columns of `SimilarityStatistics`."""
     return output.with_stem(f"{output.stem}_statistics")
 
 
 def conduct_table(name: str, settings: Settings, known: Mapping[str, Any], output: Path) -> None:
-    """Say what of a table has not been run, and run it if that is asked for."""
+    """Report what is missing in a table and, if requested, run it."""
     ablation = ABLATIONS[name]
     for share in ablation.shares:
         print(f"{name}, {share:.0%} of the macros mined: ", end="", flush=True)
@@ -159,7 +160,7 @@ def conduct_table(name: str, settings: Settings, known: Mapping[str, Any], outpu
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output, known = settings.table(OUTPUT), VARIANTS
     if settings.smoke:
         known = {name: replace(v, strengths=v.strengths[-1:]) for name, v in VARIANTS.items()}

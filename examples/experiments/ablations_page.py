@@ -1,4 +1,4 @@
-"""What docs/evidence.md says of the ablations: tables and figures, from the rows of their runs."""
+"""The section of docs/evidence.md on the ablations: tables and figures, from the rows of runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,22 +42,22 @@ the interquartile means for each problem, with the number of seeds and the η in
 """
 
 Ablations = tuple[Rows, Rows, Mapping[str, Rows]]
-"""What `ablations_section` takes."""
+"""Arguments of `ablations_section`."""
 
 
 def read_ablations() -> Ablations:
-    """All tables that there are."""
+    """Read all tables of the ablations."""
     transfers = {home: read_rows(path) for home, path in game_transfer.OUTPUTS.items()}
     return read_rows(OUTPUT), read_rows(watched_output(OUTPUT)), transfers
 
 
 def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) -> str:
-    """The section.
+    """Render the section.
 
     Args:
-        rows: Of the tables of scores.
-        watched: Of the table of how Σ fares.
-        transfers: Of the tables of transfer between games, by where they come from.
+        rows: Rows of the tables of scores.
+        watched: Rows of the table of statistics of Σ.
+        transfers: Rows of the tables of transfer between games, by home.
     """
     parts = ["## Ablations\n", paragraph(INTRODUCTION)]
     for name, ablation in ABLATIONS.items():
@@ -74,12 +74,12 @@ def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) 
 
 
 def draw_ablations(rows: Rows, watched: Rows, folder: Path) -> None:
-    """Draw the figures that the section shows.
+    """Draw the figures of the section.
 
     Args:
         rows: As in `ablations_section`.
-        watched: As there.
-        folder: Which holds the page.
+        watched: As in `ablations_section`.
+        folder: Folder of the page.
     """
     for name, ablation in ABLATIONS.items():
         own = watched if ablation.is_watched else rows
@@ -89,12 +89,12 @@ def draw_ablations(rows: Rows, watched: Rows, folder: Path) -> None:
 
 
 def figure(name: str, k: int) -> str:
-    """Where a table's figure lies, beside the page."""
+    """Path of a table's figure, relative to the page."""
     return f"images/ablation_{name}_{k}.png"
 
 
 def _standing(rows: Rows, ablation: Ablation) -> str:
-    """How much of it has been run, at the default number of macros."""
+    """Report how much of an ablation has been run, at the default numbers of macros."""
     settings, total, left = Settings(), 0, 0
     for share in ablation.shares:
         variants, cells = tuple(ablation.variants(share)), grid(ablation, settings, share)
@@ -106,13 +106,13 @@ def _standing(rows: Rows, ablation: Ablation) -> str:
 
 
 def _numbers_of_macros(rows: Rows, ablation: Ablation) -> list[int]:
-    """The k of which there are reported runs of its lines."""
+    """The k for which lines of the ablation have reported runs."""
     lines = {(VARIANTS[x.variant].runs_of or x.variant, x.share) for x in ablation.lines}
     return sorted({r.cell.k for r in rows if r.is_reported and (r.arm, r.cell.share) in lines})
 
 
 def _intervals(rows: Rows, ablation: Ablation, k: int) -> list[DrawnInterval]:
-    """The scores of the lines that have two seeds or more in all problems."""
+    """Intervals of the scores of lines with at least two seeds in all problems."""
     found = []
     for line in ablation.lines:
         own = scores_of(rows, cells_of(ablation, k, line.share), line.variant, known=VARIANTS)
@@ -124,13 +124,13 @@ def _intervals(rows: Rows, ablation: Ablation, k: int) -> list[DrawnInterval]:
 
 
 def _draw_scores(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
-    """Each line's score, a panel for each heading, if there is any."""
+    """Draw each line's score, with one panel per heading, if there are any."""
     if found := _intervals(rows, ablation, k):
         draw_intervals(path, found, "score")
 
 
 def _watched(rows: Rows, ablation: Ablation, k: int, line: Line, name: str) -> dict[str, Values]:
-    """A figure over the looks of each seed, by problem, shape ``(seeds, looks)``."""
+    """A statistic of each seed at each look, by problem, shape ``(seeds, looks)``."""
     found, variant = {}, VARIANTS[line.variant]
     shown = variant.runs_of or line.variant, *variant.strengths
     for cell in cells_of(ablation, k, line.share):
@@ -145,7 +145,7 @@ def _watched(rows: Rows, ablation: Ablation, k: int, line: Line, name: str) -> d
 
 
 def _statistics_table(rows: Rows, ablation: Ablation, k: int) -> str:
-    """Every figure where the runs end, in the median of the seeds."""
+    """Table of every statistic at the end of the runs, as medians over seeds."""
     heads = MEANINGS.values()
     lines = [
         "At the end of the runs, medians over seeds:\n",
@@ -166,18 +166,18 @@ def _statistics_table(rows: Rows, ablation: Ablation, k: int) -> str:
 
 
 def _last(values: Values) -> float:
-    """The median over seeds of the last looks that told it; shape ``(seeds, looks)``."""
+    """Median over seeds of the last known values; ``values`` has shape ``(seeds, looks)``."""
     told = [of_seed[~np.isnan(of_seed)] for of_seed in values]
     return float(np.median([of_seed[-1] for of_seed in told if len(of_seed)] or [np.nan]))
 
 
 def _said(value: float) -> str:
-    """A figure in three digits; empty where nobody told it."""
+    """Format a value with three significant digits; empty if it is NaN."""
     return "" if np.isnan(value) else f"{value:.3g}"
 
 
 def _draw_statistics(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
-    """Every figure over a run, a column for each problem: each seed faintly, and their median."""
+    """Draw every statistic over a run, one column per problem: faint seeds, and their median."""
     columns, heads = ablation.problems, MEANINGS
     image = Figure(figsize=(3.2 * len(columns), 1.8 * len(heads)), layout="constrained")
     panels = image.subplots(len(heads), len(columns), sharex=True, sharey="row", squeeze=False)
@@ -206,7 +206,7 @@ def _draw_statistics(rows: Rows, ablation: Ablation, k: int, path: Path) -> None
 
 
 def _middle(values: Values) -> Values:
-    """The median of the seeds that told it, at each look; shape ``(seeds, looks)``."""
+    """Median over seeds at each look, ignoring NaN; ``values`` has shape ``(seeds, looks)``."""
     told = ~np.isnan(values).all(axis=0)
     middle = np.full(values.shape[1], np.nan)
     middle[told] = np.nanmedian(values[:, told], axis=0)
@@ -214,6 +214,6 @@ def _middle(values: Values) -> Values:
 
 
 def _told(values: Values) -> tuple[Values, Values]:
-    """The looks that told a figure, as shares of the run, and what they told."""
+    """The looks whose value is known, as shares of the run, and their values."""
     looks = np.arange(1, len(values) + 1) / len(values)
     return looks[~np.isnan(values)], values[~np.isnan(values)]

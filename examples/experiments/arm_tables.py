@@ -1,4 +1,4 @@
-"""Tables of how arms compare, in Markdown, as docs/evidence.md has them, and their figures."""
+"""Markdown tables that compare arms, for docs/evidence.md, and their figures."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ HEADROOM = "share of the oracle's headroom"
 
 
 def groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
-    """The cells of reported runs with macros, one list for each k, share and unit of updates."""
+    """The cells of reported runs with macros, one list per k, share and unit of updates."""
     reported = (run.cell for run in rows if run.is_reported and run.cell.k)
     kinds = {(cell.updates, cell.share, cell.k) for cell in reported}
     return [
@@ -36,7 +36,7 @@ def groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
 def complete_arms(
     rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = ()
 ) -> dict[str, Values]:
-    """Scores of the arms that have two seeds or more in all problems."""
+    """Scores of the arms with at least two seeds in all problems."""
     scores = {arm: scores_of(rows, cells, arm, tuned_on=tuned_on) for arm in ARMS}
     return {arm: found for arm, found in scores.items() if len(found) > 1}
 
@@ -44,20 +44,20 @@ def complete_arms(
 def group_section(
     rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = (), measure: str = "area"
 ) -> str:
-    """Everything about one k, share and unit of updates.
+    """Render the tables of one k, share and unit of updates.
 
     Args:
-        rows: The table.
-        cells: One for each problem.
-        tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
-        measure: The column that is shown problem by problem.
+        rows: The table of runs.
+        cells: Cells, one per problem.
+        tuned_on: Problems on which strengths are chosen; by default each cell's own.
+        measure: Column shown in the table by problem.
     """
     table = _over_problems(complete_arms(rows, cells, tuned_on))
     return title(cells[0]) + table + by_problem_table(rows, cells, tuned_on, measure)
 
 
 def _over_problems(scores: dict[str, Values]) -> str:
-    """The arms side by side, over all problems; nothing where there are none."""
+    """Table of the arms over all problems; empty if there are none."""
     if not scores:
         return ""
     columns = [*COLUMNS, HEADROOM] if "oracle" in scores else COLUMNS
@@ -66,14 +66,14 @@ def _over_problems(scores: dict[str, Values]) -> str:
 
 
 def title(cell: Cell) -> str:
-    """What the tables below are of."""
+    """Heading of the tables of a cell's k, share and unit of updates."""
     return f"### k = {cell.k}, {cell.share:.0%} mined, updates counted in {cell.updates}s\n\n"
 
 
 def by_problem_table(
     rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = (), measure: str = "area"
 ) -> str:
-    """Every arm that there are reported rows of, problem by problem; arguments as above."""
+    """Table of every arm with reported rows, by problem; arguments as in `group_section`."""
     lines = [
         "By problem: interquartile means, with the number of seeds and the chosen strength in",
         "parentheses; decisions and updates are means over these runs:\n",
@@ -93,13 +93,13 @@ def by_problem_table(
 def _taken(
     rows: Rows, cells: Sequence[Cell], arm: str, tuned_on: Sequence[str], measure: str
 ) -> str:
-    """What an arm's runs took on average, over those that are shown."""
+    """Mean of a column of effort over those of an arm's runs that are shown."""
     of_cells = [scores_of(rows, [cell], arm, measure, tuned_on).ravel() for cell in cells]
     return f"{np.concatenate(of_cells).mean():,.0f}"
 
 
 def _line(arm: str, scores: dict[str, Values]) -> str:
-    """An arm beside the controls."""
+    """Table row of an arm, with comparisons to the controls."""
     own = scores[arm]
     found = [
         _against(difference, own, scores, "uniform", digits=3),
@@ -118,14 +118,14 @@ def _against(
     control: str,
     digits: int = 2,
 ) -> str:
-    """A comparison with a control; empty where it has not been run, or is the same."""
+    """Compare with a control; empty if the control has not been run or is the arm itself."""
     if control not in scores or own is scores[control]:
         return ""
     return interval(statistic, own, scores[control]).said(digits)
 
 
 def _of_headroom(arm: str, scores: dict[str, Values]) -> str:
-    """The share of the oracle's headroom, if there is any."""
+    """An arm's share of the oracle's headroom, if there is any."""
     if "uniform" not in scores or arm in ("uniform", *ORACLES):
         return ""
     if not clear_headroom(scores):
@@ -134,14 +134,14 @@ def _of_headroom(arm: str, scores: dict[str, Values]) -> str:
 
 
 def clear_headroom(scores: Mapping[str, Values]) -> bool:
-    """Whether what the oracle gains over uniform is clear of zero; not where either is unknown."""
+    """Whether the oracle's gain over uniform is clear of zero; False if either has not been run."""
     if not {"uniform", "oracle"} <= set(scores):
         return False
     return interval(difference, scores["oracle"], scores["uniform"]).low > 0
 
 
 def _by_problem(rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measure: str) -> str:
-    """An arm on one problem; empty where it has no runs to report."""
+    """Score of an arm on one problem; empty if it has no reported runs."""
     own = scores_of(rows, [cell], arm, measure, tuned_on)
     if not len(own):
         return ""
@@ -150,11 +150,11 @@ def _by_problem(rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measu
 
 
 def draw(path: Path, panels: Mapping[str, Mapping[str, Values]]) -> None:
-    """Draw arms below each other, if there are any; those that learn Σ stand out.
+    """Draw the scores of arms, if there are any, highlighting those that learn Σ.
 
     Args:
-        path: The image to write.
-        panels: Scores of each arm, as `complete_arms` has them, by the panels' titles.
+        path: Image to write.
+        panels: Scores of each arm, as returned by `complete_arms`, by panel title.
     """
     intervals = {
         title: {arm: interval(iqm, own) for arm, own in scores.items()}

@@ -1,4 +1,4 @@
-"""What experiments compare: arms, each with the strengths of its penalty that it chooses from."""
+"""Arms of the experiments, each with the strengths of the penalty that it chooses from."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,23 +9,23 @@ from stable_baselines3.common.utils import LinearSchedule
 from sb3_masp.similarity_learning import AuxiliaryHead
 
 ETAS = ("0.1", "0.3", "1", "3", "annealed")
-"""Strengths of a penalty; annealed is from 3 to 0.3, in a straight line over the steps."""
+"""Strengths of the penalty; "annealed" falls linearly from 3 to 0.3 over the run."""
 
 DECAYS = ("0.01", "0.1", "1", "10")
-"""Strengths of weight decay (AdamW's)."""
+"""Strengths of AdamW's weight decay."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One thing that is compared.
+    """An arm of an experiment.
 
     Args:
-        about: What it is, for readers.
-        arguments: Of `MASPDQN`, beside the experiment's own.
-        strengths: What it chooses from, on seeds that are not reported.
+        about: Description for readers.
+        arguments: Arguments of `MASPDQN`, in addition to the experiment's own.
+        strengths: Strengths to choose from, on seeds that are not reported.
         has_macros: Whether its environment has the macros.
-        decays: Whether its strength is of weight decay rather than η.
-        runs_of: The arm that it is at its one strength, whose runs are then its own too.
+        decays: Whether its strength is a weight decay rather than η.
+        runs_of: The arm whose runs it shares, if it is that arm at a single strength.
     """
 
     about: str
@@ -36,7 +36,7 @@ class Arm:
     runs_of: str = ""
 
     def learner_arguments(self, strength: str) -> dict[str, Any]:
-        """Arguments of `MASPDQN` at one of its strengths."""
+        """Arguments of `MASPDQN` at one of the strengths."""
         if self.decays:
             optimizer = {
                 "optimizer_class": th.optim.AdamW,
@@ -47,7 +47,7 @@ class Arm:
 
 
 def eta(strength: str) -> float | LinearSchedule:
-    """The η that a strength stands for; 0 for none."""
+    """The η of a strength; 0 if it is empty."""
     if strength == "annealed":
         return LinearSchedule(3.0, 0.3, end_fraction=1.0)
     return float(strength or 0)

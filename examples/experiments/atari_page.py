@@ -76,7 +76,7 @@ def atari_ram_section(rows: Rows) -> str:
 
 
 def draw_ram(rows: Rows, path: Path) -> None:
-    """Draw each arm's score from memory, a panel for each k and unit of updates."""
+    """Draw each arm's score from memory, with one panel per k and unit of updates."""
     panels = {
         f"k = {cells[0].k}, updates counted in {cells[0].updates}s": complete_arms(
             rows, cells, atari_ram.TUNED_ON
@@ -87,7 +87,7 @@ def draw_ram(rows: Rows, path: Path) -> None:
 
 
 def _standing(rows: Rows) -> str:
-    """How much has been run."""
+    """Report how much has been run."""
     settings = atari_ram.Settings()
     cells, seeds = atari_ram.cells(settings), (settings.tuning_seeds, settings.seeds)
     total = len(missing({}, cells, settings.arms, seeds, atari_ram.TUNED_ON))
@@ -96,7 +96,7 @@ def _standing(rows: Rows) -> str:
 
 
 def read_pixels(path: Path) -> list[dict[str, Any]]:
-    """The finished runs of the sweep on pixels, with numbers for their scores."""
+    """Read the finished runs of the sweep on pixels, with scores as numbers."""
     return [
         row | {name: float(row[name]) if row[name] else None for name in MEASURES}
         for row in atari_pixels.read_table(path)
@@ -118,7 +118,7 @@ def atari_pixels_section(rows: Sequence[Mapping[str, Any]]) -> str:
     """The section on learning from pixels.
 
     Args:
-        rows: Of the sweep's finished runs, as `read_pixels` has them.
+        rows: Finished runs of the sweep, as returned by `read_pixels`.
     """
     settings, pace = atari_pixels.Settings(), atari_pixels.Pace.measured()
     runs = atari_pixels.declared(settings, Path("runs/atari_pixels")).runs
@@ -141,14 +141,14 @@ def atari_pixels_section(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw_pixels(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw each arm's final score, a panel for each game."""
+    """Draw each arm's final score, with one panel per game."""
     if rows:
         panels = _pixels_panels(pixels_intervals(rows))
         draw_arms(path, panels, "final score: IQM, 95% interval")
 
 
 def _pixels_panels(found: Sequence[Interval]) -> dict[str, dict[str, comparison.Interval]]:
-    """Final scores of the arms that have two seeds or more, by game."""
+    """Final scores of the arms with at least two seeds, by game."""
     panels: dict[str, dict[str, comparison.Interval]] = {}
     for x in found:
         if x.measure == "final_score" and x.runs > 1:
@@ -158,7 +158,7 @@ def _pixels_panels(found: Sequence[Interval]) -> dict[str, dict[str, comparison.
 
 
 def _pixels_table(found: Sequence[Interval]) -> str:
-    """Final scores, game by game and, where there are several, over all."""
+    """Table of final scores by game and, if there are several, over all games."""
     games = [game for game in dict.fromkeys(x.game for x in found) if game != OVERALL]
     shown = [*games, *({x.game for x in found} & {OVERALL})]
     lines = [

@@ -1,10 +1,10 @@
-"""Rainbow and MASPRainbow on Atari's pixels, at whatever budget the machine allows: a sweep.
+"""Compare DQN, Rainbow and MASPRainbow on Atari from pixels: a sweep with an adjustable budget.
 
-Runs keep checkpoints, so the same command goes on where it was stopped, by Ctrl-C or after a slice
-of time; finished runs are not run again. All arms have the same emulator frames. η is not chosen:
-it is the learner's default if no other is given.
+Runs keep checkpoints, so the same command resumes a sweep that was stopped, by Ctrl-C or a time
+limit; finished runs are not repeated. All arms have the same number of emulator frames. η is not
+tuned: it is the learner's default unless another is given.
 
-Without --smoke and --full it says what is to be run, and how long that takes.
+Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import csv
@@ -42,7 +42,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "MASPRainbow, learned": UNCONDITIONED,
     "MASPRainbow": {"algorithm": "masp-rainbow"},
 }
-"""Settings of each arm; the last one's are the paper's, conditioned on Σ."""
+"""Settings of each arm; the last arm is conditioned on Σ, as in the paper."""
 
 
 FIXED = (
@@ -54,19 +54,19 @@ FIXED = (
     "replay_on_device",
     "checkpoint_every",
 )
-"""Settings that all runs have in common."""
+"""Settings shared by all runs."""
 
 ALIKE = ("frames", "buffer_size", "learning_starts", "n_envs")
-"""Those of them that all rows of a table have in common; the others make no difference to it."""
+"""Those of them that must agree between the rows of a table; the others do not matter."""
 
 KEY = ("arm", "game", "k", "eta", "seed")
-"""Columns that tell rows apart."""
+"""Columns that identify a row."""
 
 SLICE = (
     "timeout --foreground --signal=INT 30m python examples/experiments/atari_pixels.py --full "
     "--device cuda --replay-on-device"
 )
-"""What learns on a GPU for half an hour, and goes on with that if it is called again."""
+"""Command that trains on a GPU for half an hour, and resumes when it is called again."""
 
 NOTE = f"""\
 By benchmarks/results/gpu_throughput.json, rainbow.json and update.json, of Breakout, without the
@@ -78,27 +78,27 @@ In slices, on a GPU:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        arms: What is compared.
-        games: Which games.
-        frames: Of the emulator, for every run.
-        k: Macros of the game's bank, for the arms that have macros.
+        arms: Arms to compare.
+        games: Games to train on.
+        frames: Emulator frames per run.
+        k: Macros from the game's bank, for the arms that have macros.
         eta: Weight of the penalty.
-        seeds: Runs of each arm and game.
-        buffer_size: Decisions kept for replay.
+        seeds: Runs per arm and game.
+        buffer_size: Capacity of the replay buffer, in decisions.
         learning_starts: Decisions before the first update.
-        n_envs: Environments of a run.
+        n_envs: Environments per run.
         device: cpu, cuda or auto.
-        replay_on_device: Hold the replay where the network is, if it fits there.
-        workers: Runs side by side; one by default, since a GPU is one.
+        replay_on_device: Keep the replay buffer on the network's device, if it fits there.
+        workers: Parallel runs; one by default, for a single GPU.
         checkpoint_every: Decisions between checkpoints.
-        folder: Where runs and checkpoints are kept, by default runs/atari_pixels, or with --smoke
-            one that is not kept.
-        output: The table, by default the one in results, or with --smoke in the folder.
-        smoke: So small that it only shows that it runs.
-        full: Run it.
+        folder: Folder of runs and checkpoints, by default runs/atari_pixels, or with --smoke a
+            temporary one.
+        output: Table of results, by default the one in results, or with --smoke in the folder.
+        smoke: Run a tiny size, only to check that the script works.
+        full: Run the sweep.
     """
 
     arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
@@ -136,7 +136,7 @@ TINY = {
 
 
 def main(settings: Settings) -> None:
-    """Say what has not been run, and run it if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     folder = settings.folder or Path("runs/atari_pixels")
     if settings.smoke:
         folder = settings.folder or Path(tempfile.mkdtemp())
@@ -169,15 +169,15 @@ def declared(settings: Settings, folder: Path) -> Sweep:
 
 
 def _arm(arm: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """An arm's settings, with the macros and the penalty that it has if it says nothing else."""
+    """Settings of an arm, with the given k and, if it has a penalty, the given η as defaults."""
     penalty = {"eta": settings.eta} if arm["algorithm"] == "masp-rainbow" else {}
     return {"k": settings.k, **penalty, **arm}
 
 
 def keep(sweep: Sweep, path: Path) -> None:
-    """Put the rows of the runs that are finished into a table, and beside it what they are of.
+    """Write the rows of finished runs to a table, and their settings beside it.
 
-    Rows of runs that are not the sweep's stay.
+    Rows of runs that are not part of the sweep are kept.
     """
     rows = [{name: _text(entry) for name, entry in row(run, sweep).items()} for run in sweep.runs]
     finished = [found for found in rows if found["status"] == "finished"]
@@ -191,7 +191,7 @@ def keep(sweep: Sweep, path: Path) -> None:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a table; none where there is no file."""
+    """Read the rows of a table; empty if there is no file."""
     if not path.exists():
         return []
     with path.open() as file:
@@ -199,7 +199,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def _text(entry: Any) -> str:
-    """What a table has for an entry."""
+    """Format an entry for the table; empty if it is None."""
     return "" if entry is None else str(entry)
 
 
@@ -207,7 +207,7 @@ def require_alike(path: Path, sweep: Sweep) -> None:
     """Refuse to mix rows of different budgets.
 
     Raises:
-        ExperimentError: The table's rows are of another one.
+        ExperimentError: The table's rows have another one.
     """
     about = path.with_suffix(".json")
     if path.exists() and about.exists():
@@ -218,13 +218,13 @@ def require_alike(path: Path, sweep: Sweep) -> None:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a machine learns Breakout, one update for every four decisions.
+    """Speed of a machine learning Breakout, with one update for every four decisions.
 
     Args:
-        device: What it was measured on.
-        rates: Of the learner with primitives only and of the one with macros, rates by name, as
-            `benchmarks.gpu_throughput` has them for 16 environments.
-        rainbow: An update of Rainbow as a multiple of one of DQN, on one thread of a CPU.
+        device: Device on which it was measured.
+        rates: Rates by name from `benchmarks.gpu_throughput` with 16 environments, of the learner
+            with primitives only (False) and of the one with macros (True).
+        rainbow: Time of a Rainbow update as a multiple of a DQN update, on one CPU thread.
     """
 
     device: str
@@ -233,12 +233,12 @@ class Pace:
 
     @property
     def caveat(self) -> str:
-        """What it does not say."""
+        """What has not been measured; empty on a GPU."""
         return " How long a GPU takes has not been measured." if self.device == "CPU" else ""
 
     @classmethod
     def measured(cls) -> Self:
-        """What the benchmarks say."""
+        """Read the pace from the results of the benchmarks."""
         throughput, update, rainbow = (
             json.loads((BENCHMARKS / f"{name}.json").read_text())
             for name in ("gpu_throughput", "update", "rainbow")
@@ -248,7 +248,7 @@ class Pace:
         return cls(throughput["device"], {False: group["SB3 DQN"], True: group["MASPDQN"]}, ratio)
 
     def hours(self, config: TrainConfig) -> float:
-        """How long a run takes; outer steps of Rainbow's Σ, which have not been timed, apart."""
+        """Estimate the hours of a run, without MASPRainbow's outer steps, which were not timed."""
         rates = self.rates[config.k != 0]
         seconds = 1 / rates["decisions_per_second"]
         if config.algorithm != "dqn":
@@ -258,7 +258,7 @@ class Pace:
 
 
 def expectation(sweep: Sweep, pace: Pace) -> str:
-    """What is to be run, how long that takes by the benchmarks, and how it is had in slices."""
+    """Describe what is missing, its time by the benchmarks, and how to run it in slices."""
     lines = [f"{'arm':<22}{'runs':>5}{'frames to do':>16}{'hours a run':>13}"]
     total = 0.0
     for arm in dict.fromkeys(run.arm for run in sweep.runs):

@@ -1,12 +1,13 @@
-"""Does sharing credit help on Atari? Five games, seen as the console's memory, macros of the banks.
+"""Train all arms on five Atari games from the console's memory: does sharing credit help?
 
-All arms have the same emulator frames. Updates are counted in decisions (one for each), and in a
-second table in steps (one for every four), so that there all arms also take as many updates a
-frame. Arms choose their strengths on two other games, with seeds from 100 on; seeds 0, 1, 2, ...
-are reported. Scores are of training episodes, over the whole run and over its last 30%.
+Macros come from the banks, and all arms have the same number of emulator frames. Updates are
+counted in decisions (one for each) and, in a second table, in steps (one for every four), where all
+arms also take the same number of updates per frame. Arms choose their strengths on two other games,
+with seeds from 100 on; seeds 0, 1, 2, ... are reported. Scores are returns of training episodes,
+over the whole run and over its last 30%.
 
-Each run is a row of the table as soon as it ends, so the same command goes on after an
-interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+Each run is added to the table as soon as it ends, so the same command resumes after an
+interruption. Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import itertools
@@ -38,19 +39,19 @@ from sb3_masp.features import BytesExtractor
 OUTPUT = Path(__file__).parent / "results" / "atari_ram.csv"
 GAMES = ("Breakout", "Seaquest", "MsPacman", "Freeway", "SpaceInvaders")
 TUNED_ON = ("Assault", "RoadRunner")
-"""Games on which arms choose their strengths, and which are not reported."""
+"""Games on which arms choose their strengths; they are not reported."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run of the experiment has.
+    """Budget and learner arguments of every run.
 
     Args:
-        frames: Of the emulator.
-        episode: Frames after which an episode is cut short, so that an agent that does nothing
+        frames: Emulator frames per run.
+        episode: Frames after which an episode is truncated, so that an agent that does nothing
             does not spend the run on one.
-        every: Of each unit of updates, how many there are to an update.
-        learner: Arguments of the learner that all arms share.
+        every: Decisions or steps per update, by unit of updates.
+        learner: Learner arguments shared by all arms.
     """
 
     frames: int = 300_000
@@ -73,19 +74,19 @@ class Budget:
 
     @property
     def common(self) -> dict[str, Any]:
-        """What all rows of the table have in common."""
+        """Settings shared by all rows of the table."""
         own = {"frames": self.frames, "episode": self.episode, "every": self.every}
         return own | {"tuned_on": TUNED_ON} | self.learner
 
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        games: Which of the games.
+        games: Games to train on.
         k: Numbers of macros.
-        updates: What updates are counted in.
+        updates: Units in which updates are counted.
     """
 
     games: tuple[Literal[*GAMES], ...] = GAMES
@@ -95,7 +96,7 @@ class Settings(GridSettings):
 
 
 def make(game: str, k: int, budget: Budget) -> gym.Env[Any, Any]:
-    """A game with the first macros of its bank."""
+    """Make a game with the first macros of its bank."""
     return gym.make(
         f"MacroALE/{game}-v5", k=k, obs_type="ram", max_num_frames_per_episode=budget.episode
     )
@@ -108,19 +109,20 @@ def learner(
     own: Mapping[str, Any],
     updates: str = "decision",
 ) -> MASPDQN:
-    """The learner that all arms share, on the memory's bytes, with an arm's own arguments."""
+    """Build the learner shared by all arms, on bytes of memory, with an arm's own arguments."""
     shared = budget.learner | {"train_freq": budget.every[updates]}
     policy = {"net_arch": [256, 256], "features_extractor_class": BytesExtractor}
     return make_learner(env, seed, shared, own, policy, updates)
 
 
 def learn(budget: Budget, run: Run) -> dict[str, float]:
-    """One run.
+    """Carry out one run.
 
     Returns:
-        ``area``, the mean over frames of the returns while it learned, and ``final``, that of the
-        episodes in its last 30%, where random play is 0 and a human 1; ``points`` and
-        ``final_points``, the same as the game counts them; what it took; and the seconds.
+        ``area``, the training return averaged over frames, and ``final``, the mean return of the
+        episodes in the last 30% of the run, on the scale where random play is 0 and a human 1;
+        ``points`` and ``final_points``, the same in the game's points; frames, decisions, updates
+        and seconds.
     """
     begun = time.perf_counter()
     game, own = run.cell.problem, ARMS[run.arm].learner_arguments(run.strength)
@@ -135,23 +137,23 @@ def learn(budget: Budget, run: Run) -> dict[str, float]:
 
 
 def learn_briefly(budget: Budget, run: Run, frames: int) -> dict[str, float]:
-    """A run of a few frames that learns from the first one on."""
+    """Carry out a run of a few frames that learns from the first one on."""
     return learn(shortened(budget, frames), run)
 
 
 def shortened(budget: Budget, frames: int) -> Budget:
-    """A budget of a few frames, all of which are learned from."""
+    """Budget of a run of a few frames that learns from the first one on."""
     return replace(budget, frames=frames, learner=budget.learner | {"learning_starts": 0})
 
 
 def cells(settings: Settings) -> list[Cell]:
-    """Where arms are compared, in the order in which that is run."""
+    """The cells in which arms are compared, in the order of their runs."""
     grid = itertools.product(settings.updates, settings.k, settings.games)
     return [Cell(game, k, 1.0, updates) for updates, k, game in grid]
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output, known = settings.table(OUTPUT), ARMS
     if settings.smoke:
         known = {name: replace(arm, strengths=arm.strengths[-1:]) for name, arm in ARMS.items()}

@@ -1,4 +1,4 @@
-"""Whether a learned Σ beats the fixed ones on small problems: words and figures, from the rows."""
+"""Text and figures on whether a learned Σ beats the fixed ones on small problems."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from examples.experiments.table import Values
 
 CONTROLS = ("uniform", "overlap")
 GOAL_AT = (64, 256)
-"""Numbers of macros at which a learned Σ is to beat both controls."""
+"""Numbers of macros at which a learned Σ has to beat both controls."""
 
 DIFFERENCES = "images/small_problems_differences.png"
 HEADROOM = "images/small_problems_headroom.png"
@@ -22,7 +22,7 @@ LABELS = {
     HEADROOM: "Share of the oracle's headroom, 95% interval",
 }
 AT = {DIFFERENCES: (0,), HEADROOM: (0, 1)}
-"""Where upright lines stand in each figure."""
+"""Positions of vertical reference lines in each figure."""
 
 GOAL = f"""\
 The goal is a learned Σ (blue in the figures) that beats the uniform and the overlap Σ, each at its
@@ -33,21 +33,21 @@ updates counted in {{unit}}s:
 
 
 def cells_at(k: int, unit: str) -> list[Cell]:
-    """The problems with half of the macros mined."""
+    """The cells of all problems with half of the macros mined."""
     return [Cell(problem, k, 0.5, unit) for problem in PROBLEMS]
 
 
 def differences(scores: Mapping[str, Values], arm: str) -> tuple[Interval, ...]:
-    """By how much an arm is better than each of the controls."""
+    """Differences of an arm from each of the controls."""
     return tuple(interval(difference, scores[arm], scores[control]) for control in CONTROLS)
 
 
 def goal(rows: Rows, unit: str = "decision") -> str:
-    """Whether the goal is met, in words.
+    """Describe whether the goal is met.
 
     Args:
         rows: The table.
-        unit: What updates are counted in.
+        unit: Unit in which updates are counted.
     """
     scores = {k: complete_arms(rows, cells_at(k, unit)) for k in GOAL_AT}
     ahead = {k: _ahead(of_k) for k, of_k in scores.items()}
@@ -56,7 +56,7 @@ def goal(rows: Rows, unit: str = "decision") -> str:
 
 
 def _ahead(scores: Mapping[str, Values]) -> list[str]:
-    """The learned arms that are better than both controls, clear of zero."""
+    """The learned arms that beat both controls by differences clear of zero."""
     if not set(CONTROLS) <= set(scores):
         return []
     learned = [arm for arm in LEARNED if arm in scores]
@@ -64,12 +64,12 @@ def _ahead(scores: Mapping[str, Values]) -> list[str]:
 
 
 def _is_known(scores: Mapping[str, Values]) -> bool:
-    """Whether all arms have been run that the goal speaks of."""
+    """Whether all arms that the goal concerns have been run."""
     return {*LEARNED, *CONTROLS} <= set(scores)
 
 
 def _of_k(scores: Mapping[str, Values], ahead: Sequence[str]) -> str:
-    """Whether the goal is met at a number of macros."""
+    """Describe whether the goal is met at one number of macros."""
     learned = [arm for arm in LEARNED if arm in scores]
     if not learned or not set(CONTROLS) <= set(scores):
         return "too little has been run to say."
@@ -87,7 +87,7 @@ def _of_k(scores: Mapping[str, Values], ahead: Sequence[str]) -> str:
 
 
 def _of_oracle(scores: Mapping[str, Values]) -> str:
-    """What any Σ could gain over uniform, and any Σ(s), as far as the oracles tell."""
+    """Describe how much the oracles gain over uniform, with Σ and with Σ(s)."""
     gain = {
         arm: _signed(interval(difference, scores[arm], scores["uniform"]))
         for arm in ORACLES
@@ -103,7 +103,7 @@ def _of_oracle(scores: Mapping[str, Values]) -> str:
 
 
 def _verdict(scores: Mapping[int, Mapping[str, Values]], ahead: Mapping[int, list[str]]) -> str:
-    """What follows for the goal as a whole."""
+    """Conclude whether the goal as a whole is met."""
     everywhere = [arm for arm in LEARNED if all(arm in of_k for of_k in ahead.values())]
     if everywhere:
         return f"The goal is therefore met, by {_names(everywhere)}.\n"
@@ -115,12 +115,12 @@ def _verdict(scores: Mapping[int, Mapping[str, Values]], ahead: Mapping[int, lis
 
 
 def _names(arms: Sequence[str]) -> str:
-    """Arms in a row, of which some have commas in their names."""
+    """Join names of arms by semicolons, since some contain commas."""
     return "; ".join(f"*{arm}*" for arm in arms)
 
 
 def _said(scores: Mapping[str, Values], arm: str) -> str:
-    """An arm's differences from the controls."""
+    """Format an arm's differences from the controls."""
     found = zip(differences(scores, arm), CONTROLS, strict=True)
     return " and ".join(f"{_signed(apart)} over {control}" for apart, control in found)
 
@@ -131,11 +131,11 @@ def _signed(found: Interval) -> str:
 
 
 def panels(rows: Rows, unit: str = "decision") -> dict[str, Panels]:
-    """What each figure shows, by where it lies; nothing of what has not been run.
+    """Panels of each figure, by its path, without what has not been run.
 
     Args:
         rows: The table.
-        unit: What updates are counted in.
+        unit: Unit in which updates are counted.
     """
     scores = {k: complete_arms(rows, cells_at(k, unit)) for k in GOAL_AT}
     apart = {
@@ -168,5 +168,5 @@ def draw_claims(rows: Rows, folder: Path) -> None:
 
 
 def figures(rows: Rows) -> list[str]:
-    """Where the page shows them."""
+    """Markdown of the figures in the page."""
     return [f"![{LABELS[path]}]({path})\n" for path in panels(rows)]

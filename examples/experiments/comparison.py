@@ -1,8 +1,8 @@
-"""How arms compare: interquartile means, and what follows from them, with bootstrap intervals.
+"""Compare arms by interquartile means and related statistics, with bootstrap intervals.
 
-Scores have the shape ``(..., seeds, problems)``; bootstrap samples redraw seeds within each
-problem, of each arm for itself: rliable's stratified bootstrap, sample for sample, with statistics
-computed for all samples at once (2,000 samples, 95% by percentiles, seeded).
+Scores have the shape ``(..., seeds, problems)``. Bootstrap samples redraw the seeds of each arm
+independently within each problem: rliable's stratified bootstrap, sample for sample, with
+statistics computed for all samples at once (2,000 samples, 95% percentile intervals, seeded).
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ RESAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its interval.
+    """A statistic and its 95% interval.
 
     Args:
-        point: Of the scores themselves.
-        low: Where 95% begin.
-        high: Where they end.
+        point: Value for the scores themselves.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
     """
 
     point: float
@@ -40,7 +40,7 @@ class Interval:
         return self.said(2)
 
     def said(self, digits: int) -> str:
-        """The same with so many digits after the point."""
+        """Format it with a number of digits after the point."""
         return "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(self.point, self.low, self.high, d=digits)
 
 
@@ -53,7 +53,7 @@ def iqm(scores: Values) -> Values:
 
 
 def improvement(scores: Values, others: Values) -> Values:
-    """P(score > other's), over problems on average; ties count half; shape ``(...)``."""
+    """P(score > other's), averaged over problems; ties count half; shape ``(...)``."""
     signs: Values = np.sign(scores[..., :, None, :] - others[..., None, :, :])
     return (1 + signs.mean(axis=(-3, -2, -1))) / 2
 
@@ -64,21 +64,21 @@ def difference(scores: Values, others: Values) -> Values:
 
 
 def headroom_share(scores: Values, control: Values, oracle: Values) -> Values:
-    """Of what the oracle gains over the control, what share the scores gain; shape ``(...)``.
+    """Share of the oracle's gain over the control that the scores gain; shape ``(...)``.
 
-    It means nothing unless the oracle gains.
+    Only meaningful if the oracle gains.
     """
     headroom = difference(oracle, control)
     return difference(scores, control) / np.where(headroom == 0, np.nan, headroom)
 
 
 def interval(statistic: Callable[..., Values], *scores: Values, seed: int = 0) -> Interval:
-    """A statistic of one arm's scores or several arms', with its interval.
+    """A statistic of the scores of one or several arms, with its interval.
 
     Args:
-        statistic: One of those above.
+        statistic: One of the functions above.
         scores: Its arguments, each of shape ``(seeds, problems)``.
-        seed: Of the samples: the same scores give the same interval.
+        seed: Seed of the samples: the same scores give the same interval.
     """
     seeds = _redrawn_seeds(tuple(of_arm.shape for of_arm in scores), RESAMPLES, seed)
     drawn = [
@@ -93,7 +93,7 @@ def interval(statistic: Callable[..., Values], *scores: Values, seed: int = 0) -
 def _redrawn_seeds(
     shapes: Sequence[tuple[int, ...]], resamples: int, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Which seeds the samples are of, in rliable's order, each ``(resamples, seeds, problems)``."""
+    """Indices of the redrawn seeds, in rliable's order, each ``(resamples, seeds, problems)``."""
     rng = np.random.RandomState(seed)
     drawn = [[rng.randint(shape[0], size=shape) for shape in shapes] for _ in range(resamples)]
     return [np.stack(of_arm) for of_arm in zip(*drawn, strict=True)]
@@ -107,18 +107,18 @@ def scores_of(
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
 ) -> Values:
-    """Scores of an arm at the strengths that it has chosen, ``(seeds, problems)``.
+    """Scores of an arm at its chosen strengths, shape ``(seeds, problems)``.
 
     Args:
-        rows: The table.
-        cells: One for each problem.
-        arm: Its name.
-        measure: A column.
-        tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
-        known: What the names of arms stand for.
+        rows: The table of runs.
+        cells: Cells, one per problem.
+        arm: Name of the arm.
+        measure: Column of the scores.
+        tuned_on: Problems on which strengths are chosen; by default each cell's own.
+        known: Arms by name.
 
     Returns:
-        The scores of the seeds that are there in all cells; none where a strength is not chosen.
+        The scores of the seeds that all cells have; none if a strength has not been chosen.
     """
     of_cells = []
     for cell in cells:

@@ -1,4 +1,4 @@
-"""Write docs/evidence.md from the tables of the experiments: no figure without its runs."""
+"""Write docs/evidence.md, with every figure computed from the tables of the experiments."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -100,14 +100,14 @@ def page(
     pixels: Sequence[Mapping[str, Any]] = (),
     ablations: Ablations | None = None,
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        rows: Of the experiment on small problems.
-        minatar: Of the one on MinAtar.
-        ram: Of the one on Atari's memory.
-        pixels: Of the one on Atari's pixels.
-        ablations: Of the ablations; their section is left out without them.
+        rows: Rows of the experiment on small problems.
+        minatar: Rows of the experiment on MinAtar.
+        ram: Rows of the experiment on Atari from memory.
+        pixels: Rows of the experiment on Atari from pixels.
+        ablations: Tables of the ablations; without them, their section is left out.
     """
     sections = (
         _small_problems(rows),
@@ -141,7 +141,7 @@ def _small_problems(rows: Rows) -> str:
 
 
 def _standing(rows: Rows) -> str:
-    """How much of the core has been run."""
+    """Report how many of the core runs are complete."""
     settings = small_problems.Settings()
     cells = small_problems.cells(settings)
     seeds = settings.tuning_seeds, settings.seeds
@@ -154,7 +154,7 @@ def _standing(rows: Rows) -> str:
 
 
 def draw_small_problems(rows: Rows, path: Path) -> None:
-    """Draw each arm's score on small problems, a panel for each k."""
+    """Draw each arm's score on small problems, with one panel per k."""
     panels = {
         f"k = {cells[0].k}": complete_arms(rows, cells)
         for cells in groups(rows, PROBLEMS)
@@ -164,7 +164,7 @@ def draw_small_problems(rows: Rows, path: Path) -> None:
 
 
 def tables() -> tuple[Rows, Rows, Rows, list[dict[str, Any]], Ablations]:
-    """What the page is of: all tables that there are."""
+    """Read the tables from which the page is rendered."""
     of_runs = (read_rows(made.OUTPUT) for made in (small_problems, minatar_games, atari_ram))
     return *of_runs, read_pixels(atari_pixels.OUTPUT), read_ablations()
 

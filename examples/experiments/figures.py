@@ -1,4 +1,4 @@
-"""Figures of how arms compare."""
+"""Figures that compare arms."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from examples.experiments.comparison import Interval
 from macro_gym.files import replacing
 
 Panels = Mapping[str, Mapping[str, Interval]]
-"""Intervals of arms, by the titles of the panels that they are drawn in."""
+"""Intervals by arm, by panel title."""
 
 
 def draw_arms(
@@ -20,14 +20,14 @@ def draw_arms(
     marked: Collection[str] = (),
     at: Sequence[float] = (),
 ) -> None:
-    """Draw arms below each other, a panel for each comparison, if there are any.
+    """Draw the intervals of arms, with one panel per comparison, if there are any.
 
     Args:
-        path: The image to write.
-        panels: What is drawn.
-        label: What they are of.
-        marked: The arms that stand out.
-        at: Where upright lines stand for comparison.
+        path: Image to write.
+        panels: Intervals to draw.
+        label: Label of the x-axis.
+        marked: Arms to highlight.
+        at: Positions of vertical reference lines.
     """
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
     if not arms:
@@ -54,12 +54,12 @@ def draw_arms(
 def draw_over_k(
     path: Path, panels: Mapping[str, Mapping[str, Mapping[int, Interval]]], label: str
 ) -> None:
-    """Draw arms as lines over the number of macros, a panel for each game, if there are any.
+    """Draw arms as lines over the number of macros, with one panel per game, if there are any.
 
     Args:
-        path: The image to write.
-        panels: Intervals by k, by arm, by the panels' titles.
-        label: What they are of.
+        path: Image to write.
+        panels: Intervals by k, by arm, by panel title.
+        label: Label of the y-axis.
     """
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
     if not arms:

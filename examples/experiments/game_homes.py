@@ -1,4 +1,4 @@
-"""Where games come from that Σ is carried over between: their macros, environments and learner."""
+"""Homes of the games between which Σ is transferred: their macros, environments and learners."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ from sb3_masp import MASPDQN
 
 
 class Home(ABC):
-    """Where games come from."""
+    """A collection of games, with the macros and the learner for them."""
 
     about: ClassVar[str]
-    """What it is, for readers."""
+    """Description for readers."""
 
     pairs: ClassVar[tuple[tuple[str, str], ...]]
-    """The games between which Σ is carried over: all actions of the first are in the second."""
+    """Pairs of games between which Σ is transferred; the second has all actions of the first."""
 
     k: ClassVar[int]
-    """Macros."""
+    """Number of macros."""
 
     @property
     @abstractmethod
     def frames(self) -> int:
-        """Of a run."""
+        """Frames of a run."""
 
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What all rows of its table have in common."""
+        """Settings shared by all rows of its table."""
 
     @abstractmethod
     def macros(self, game: str, k: int) -> MacroSet:
@@ -41,27 +41,27 @@ class Home(ABC):
 
     @abstractmethod
     def make(self, game: str, macro_set: MacroSet) -> gym.Env[Any, Any]:
-        """A game with macros."""
+        """Make a game with macros."""
 
     @abstractmethod
     def learner(self, env: gym.Env[Any, Any], seed: int, own: dict[str, Any]) -> MASPDQN:
-        """The learner with a variant's own arguments."""
+        """Build the learner with a variant's own arguments."""
 
     @abstractmethod
     def shortened(self, frames: int, folder: Path) -> "Home":
-        """The same with runs of a few frames, or steps, whose files go into a folder."""
+        """Return a copy with runs of a few frames or steps, whose files go into ``folder``."""
 
     def prepare(self, game: str) -> None:  # noqa: B027  # most have nothing to do
-        """Do what must be done once before there are macros of a game."""
+        """Prepare the macros of a game, once; does nothing by default."""
 
 
 @dataclass(frozen=True)
 class MinAtar(Home):
-    """MinAtar's games, with macros of play by a DQN.
+    """MinAtar's games, with macros mined from the play of a DQN.
 
     Args:
-        plays: The folder of the play.
-        budget: What every run has.
+        plays: Folder of the play.
+        budget: Budget of every run.
     """
 
     plays: Path
@@ -83,36 +83,36 @@ class MinAtar(Home):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As the experiment on MinAtar has them."""
+        """Those of the experiment on MinAtar."""
         return self.budget.common
 
     def shortened(self, frames: int, folder: Path) -> Home:
-        """The same with other play."""
+        """Return a copy with runs of a few steps and play of its own."""
         return MinAtar(folder, minatar_games.shortened(self.budget, frames))
 
     def prepare(self, game: str) -> None:
-        """Record its play."""
+        """Record the play of a game."""
         minatar_games.record_play(self.budget, self.plays, game)
 
     def macros(self, game: str, k: int) -> MacroSet:
-        """Of its play."""
+        """The macros mined from the play of a game."""
         return minatar_games.macros(self.plays / f"{game}.npz", k)
 
     def make(self, game: str, macro_set: MacroSet) -> gym.Env[Any, Any]:
-        """The game, its actions sticky."""
+        """Make a game, with sticky actions."""
         return MacroAction(minatar_games.make(game), macro_set)
 
     def learner(self, env: gym.Env[Any, Any], seed: int, own: dict[str, Any]) -> MASPDQN:
-        """That of the experiment on MinAtar."""
+        """Build the learner of the experiment on MinAtar."""
         return minatar_games.learner(env, self.budget, seed, own)
 
 
 @dataclass(frozen=True)
 class Atari(Home):
-    """Atari's games, seen as the console's memory, with macros of the banks.
+    """Atari's games, observed as the console's memory, with macros from the banks.
 
     Args:
-        budget: What every run has.
+        budget: Budget of every run.
     """
 
     budget: atari_ram.Budget
@@ -132,20 +132,20 @@ class Atari(Home):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As the experiment on Atari has them."""
+        """Those of the experiment on Atari."""
         return self.budget.common
 
     def shortened(self, frames: int, folder: Path) -> Home:
-        """The same; there are no files."""
+        """Return a copy with runs of a few frames; there are no files."""
         return Atari(atari_ram.shortened(self.budget, frames))
 
     def macros(self, game: str, k: int) -> MacroSet:
-        """The first of its bank."""
+        """The first macros of a game's bank."""
         bank = load_bank(game)
         return MacroSet(bank.primitives, bank.macros[:k])
 
     def make(self, game: str, macro_set: MacroSet) -> gym.Env[Any, Any]:
-        """The console's memory."""
+        """Make a game, observed as the console's memory."""
         return gym.make(
             f"MacroALE/{game}-v5",
             macros=macro_set,
@@ -154,9 +154,9 @@ class Atari(Home):
         )
 
     def learner(self, env: gym.Env[Any, Any], seed: int, own: dict[str, Any]) -> MASPDQN:
-        """That of the experiment on Atari."""
+        """Build the learner of the experiment on Atari."""
         return atari_ram.learner(env, self.budget, seed, own)
 
 
 HOMES: dict[str, type[Home]] = {"minatar": MinAtar, "atari": Atari}
-"""By name."""
+"""Homes by name."""

@@ -1,13 +1,13 @@
-"""Does Σ that was learned on one game help on another? Pairs of MinAtar's games, and of Atari's.
+"""Transfer Σ between MinAtar or Atari games: does a Σ learned on one game help on another?
 
-As in the paper's Table 5, Σ is learned on the first game of a pair, frozen, and carried over by the
-names of actions; beside it stand a Σ that the second game learned beforehand, a uniform one, one
-learned meanwhile, and none. Both games have the macros of the first. Nothing is chosen: every
-penalty has the same η. Seeds 0, 1, 2, ... are reported; runs that Σ is carried over from have
-seeds of their own, and are kept beside the table.
+As in the paper's Table 5, Σ is learned on the first game of a pair, frozen, and transferred to the
+second by action names. It is compared with a Σ that was learned beforehand on the second game, a
+uniform one, one learned during the run, and none. Both games have the macros of the first. Nothing
+is tuned: every penalty has the same η. Seeds 0, 1, 2, ... are reported; the runs that Σ is
+transferred from have seeds of their own, and their Σ is saved beside the table.
 
-Each run is a row as soon as it ends, so the same command goes on after an interruption. Without
---smoke and --full it says what is to be run, and how long that takes.
+Each run is saved as soon as it ends, so the same command resumes after an interruption. Without
+--smoke or --full it only reports what is missing and how long it takes.
 """
 
 import hashlib
@@ -38,16 +38,16 @@ from sb3_masp.similarity import SimilarityAbout, save_similarity, transferred_si
 
 OUTPUTS = {home: Path(__file__).parent / "results" / f"{home}_transfer.csv" for home in HOMES}
 ETA = "1"
-"""Of every penalty, unless another is asked for."""
+"""Default η of every penalty."""
 
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run; what Σ is carried over from goes beside the table.
+    """Settings of the experiment; the transferred Σ are saved beside the table.
 
     Args:
-        home: Where games come from.
-        pairs: Which of its pairs, as in "Breakout to SpaceInvaders"; all if none is named.
+        home: Home of the games.
+        pairs: Pairs of games, as in "Breakout to SpaceInvaders"; all of the home's by default.
         eta: η of every penalty.
     """
 
@@ -59,21 +59,22 @@ class Settings(GridSettings):
 
 
 def cell_of(home: Home | type[Home], pair: tuple[str, str]) -> Cell:
-    """Where variants are compared on a pair of games."""
+    """The cell in which variants are compared on a pair of games."""
     return Cell(" to ".join(pair), home.k, 1.0, "decision")
 
 
 def learn(home: Home, folder: Path, run: Run) -> dict[str, float]:
-    """One run, and those that its Σ is carried over from, if they have not been run.
+    """Carry out one run and, if it is missing, the one that its Σ is transferred from.
 
     Args:
-        home: Where games come from.
-        folder: Of the similarities that were learned.
-        run: Which; its problem is a pair.
+        home: Home of the games.
+        folder: Folder of the learned similarities.
+        run: The run; its problem is a pair of games.
 
     Returns:
-        ``area``, the mean over frames of the returns while it learned; ``final``, of the episodes
-        in its last 30%; what it took; and the seconds of all.
+        ``area``, the training return averaged over frames; ``final``, the mean return of the
+        episodes in the last 30% of the run; its frames, decisions and updates; and the seconds in
+        total.
     """
     begun = time.perf_counter()
     source, target = run.cell.problem.split(" to ")
@@ -90,7 +91,7 @@ def learn(home: Home, folder: Path, run: Run) -> dict[str, float]:
 
 
 def learn_briefly(home: Home, run: Run, frames: int) -> dict[str, float]:
-    """A run of a few frames that learns from the first one on, and what it needs beforehand."""
+    """Carry out a run of a few frames that learns from the first one on, and its preparation."""
     with tempfile.TemporaryDirectory() as folder:
         brief = home.shortened(frames, Path(folder))
         brief.prepare(run.cell.problem.split(" to ")[0])
@@ -98,13 +99,13 @@ def learn_briefly(home: Home, run: Run, frames: int) -> dict[str, float]:
 
 
 def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
-    """Σ that was learned on a game with the macros of the pair's first, as a file; once.
+    """Learn Σ on a game with the macros of the pair's first game, once; return its file.
 
     Args:
-        home: Where games come from.
-        folder: Where the file is, or goes.
-        game: What it is learned on.
-        run: Which it is for; it has the same η and a seed that belongs to its seed.
+        home: Home of the games.
+        folder: Folder of the file.
+        game: Game to learn on.
+        run: The run that Σ is for; learning it takes the same η and a seed derived from the run's.
     """
     source = run.cell.problem.split(" to ")[0]
     name = f"{game}, macros of {source}, k={run.cell.k}, eta={run.strength}, seed {run.seed}"
@@ -120,7 +121,7 @@ def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
 
 
 def digest(settings: Mapping[str, Any]) -> str:
-    """A name for settings, so that what was learned with others is not taken for theirs."""
+    """Hash of settings, so that a Σ learned with other settings is not reused."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -134,7 +135,7 @@ def compared(eta: str) -> dict[str, Variant]:
 
 
 def home_of(settings: Settings, output: Path) -> Home:
-    """Where games come from, with tiny runs for a smoke test."""
+    """Home of the games, with tiny runs for a smoke test."""
     tiny = {"learning_starts": 20, "buffer_size": 1_000}
     if settings.home == "atari":
         of_atari = atari_ram.Budget()
@@ -149,7 +150,7 @@ def home_of(settings: Settings, output: Path) -> Home:
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output = settings.table(OUTPUTS[settings.home])
     home, known = home_of(settings, output), compared(settings.eta)
     settings = replace(settings, arms=tuple(known))

@@ -1,12 +1,12 @@
-"""Do macros alone get worse with k, and does sharing credit make up for it? MinAtar's five games.
+"""Train all arms on MinAtar's five games: do macros hurt as k grows, and does sharing credit help?
 
-Macros are the most frequent n-grams of play by a DQN that learned each game from primitives, with a
-seed of its own; all arms and seeds have the same ones. Each arm chooses its strength on Breakout,
-for each k, with seeds from 100 on; seeds 0, 1, 2, ... of all games are reported. Scores are returns
-of training episodes, over the whole run and over its last 30%.
+Macros are the most frequent n-grams in the play of a DQN that learned each game from primitives,
+with a seed of its own; all arms and seeds have the same macros. Each arm chooses its strength for
+each k on Breakout, with seeds from 100 on; seeds 0, 1, 2, ... of all games are reported. Scores are
+returns of training episodes, over the whole run and over its last 30%.
 
-Each run is a row of the table as soon as it ends, so the same command goes on after an
-interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+Each run is added to the table as soon as it ends, so the same command resumes after an
+interruption. Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import itertools
@@ -51,13 +51,13 @@ PLAYERS_SEED = 1_000
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run of the experiment has.
+    """Budget and learner arguments of every run.
 
     Args:
-        steps: Of the environment (primitives).
-        player_steps: In which the player learned the game, likewise.
-        play: Steps of play that macros are mined from.
-        learner: Arguments of the learner that all arms share.
+        steps: Primitive steps per run.
+        player_steps: Primitive steps in which the player learns a game.
+        play: Primitive steps of play from which macros are mined.
+        learner: Learner arguments shared by all arms.
     """
 
     steps: int = 100_000
@@ -81,20 +81,20 @@ class Budget:
 
     @property
     def common(self) -> dict[str, Any]:
-        """What all rows of a table have in common."""
+        """Settings shared by all rows of a table."""
         steps = {"steps": self.steps, "player_steps": self.player_steps, "play": self.play}
         return steps | self.learner
 
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run; the play goes beside the table.
+    """Settings of the experiment; the play is saved beside the table.
 
     Args:
-        games: Which of MinAtar's.
+        games: MinAtar's games to train on.
         k: Numbers of macros.
-        updates: What updates are counted in: one for every four decisions, or steps.
-        tuning_seeds: Runs of each strength that arms choose by, for each k and unit of updates.
+        updates: Units in which updates are counted: one for every four decisions, or steps.
+        tuning_seeds: Runs per strength by which arms choose, for each k and unit of updates.
     """
 
     games: tuple[Literal[*GAMES], ...] = GAMES
@@ -105,7 +105,7 @@ class Settings(GridSettings):
 
 
 class NamedActions(gym.Wrapper[Any, Any, Any, Any]):
-    """Tells what a game's minimal actions are called."""
+    """Provides the names of a game's minimal actions."""
 
     def get_action_meanings(self) -> list[str]:
         """Names of the actions."""
@@ -114,7 +114,7 @@ class NamedActions(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def make(game: str) -> gym.Env[Any, Any]:
-    """A game with its minimal actions, sticky in a tenth of the steps."""
+    """Make a game with its minimal actions, sticky in a tenth of the steps."""
     return NamedActions(gym.make(f"MinAtar/{game}-v1"))
 
 
@@ -125,13 +125,13 @@ def learner(
     own: Mapping[str, Any],
     updates: str = "decision",
 ) -> MASPDQN:
-    """The learner that all arms share, with an arm's own arguments."""
+    """Build the learner shared by all arms, with an arm's own arguments."""
     policy = {"net_arch": [], "features_extractor_class": SmallImages}
     return make_learner(env, seed, budget.learner, own, policy, updates)
 
 
 def record_play(budget: Budget, folder: Path, game: str) -> None:
-    """Learn a game from primitives and write play of what came out, once."""
+    """Learn a game from primitives and record play of the result, unless there is some."""
     path = folder / f"{game}.npz"
     if path.exists():
         return
@@ -163,11 +163,11 @@ def macros(play: Path, k: int) -> MacroSet:
 
 
 def learn(budget: Budget, plays: Path, run: Run) -> dict[str, float]:
-    """One run.
+    """Carry out one run.
 
     Returns:
-        ``area``, the mean over steps of the returns while it learned; ``final``, of the episodes in
-        its last 30%; what it took; and the seconds.
+        ``area``, the training return averaged over steps; ``final``, the mean return of the
+        episodes in the last 30% of the run; steps, decisions, updates and seconds.
     """
     begun = time.perf_counter()
     game, k = run.cell.problem, run.cell.k
@@ -180,7 +180,7 @@ def learn(budget: Budget, plays: Path, run: Run) -> dict[str, float]:
 
 
 def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
-    """A run of a few steps that learns from the first one on, with macros of play of its own."""
+    """Carry out a run of a few steps that learns at once, with macros of play of its own."""
     brief = shortened(budget, steps)
     with tempfile.TemporaryDirectory() as folder:
         record_play(brief, Path(folder), run.cell.problem)
@@ -188,19 +188,19 @@ def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
 
 
 def shortened(budget: Budget, steps: int) -> Budget:
-    """A budget of a few steps, all of which are learned from."""
+    """Budget of a run of a few steps that learns from the first one on."""
     learner = budget.learner | {"learning_starts": 0}
     return replace(budget, steps=steps, player_steps=steps, play=2_000, learner=learner)
 
 
 def cells(settings: Settings) -> list[Cell]:
-    """Where arms are compared, in the order in which that is run."""
+    """The cells in which arms are compared, in the order of their runs."""
     grid = itertools.product(settings.updates, settings.k, settings.games)
     return [Cell(game, k, 1.0, updates) for updates, k, game in grid]
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output = settings.table(OUTPUT)
     if settings.smoke:
         tiny = Budget().learner | {"learning_starts": 100, "buffer_size": 1_000}

@@ -17,7 +17,7 @@ FIGURES = {
     "decision": "images/minatar_games.png",
     "step": "images/minatar_games_by_step.png",
 }
-"""By what updates are counted in."""
+"""Figures by the unit in which updates are counted."""
 
 ALL = "all games"
 REFERENCE = "primitives"
@@ -47,7 +47,7 @@ over *primitives*, *macros* and *uniform*.
 
 
 def minatar_section(rows: Rows) -> str:
-    """The section."""
+    """Render the section."""
     budget, tuned_on = minatar_games.Budget(), minatar_games.TUNED_ON
     games = groups(rows, minatar_games.GAMES)
     return "\n".join(
@@ -75,13 +75,13 @@ def minatar_section(rows: Rows) -> str:
 
 
 def tuning_runs(rows: Rows) -> str:
-    """How many runs of each strength there are to choose by, at most."""
+    """Describe the number of tuning runs per strength, at most."""
     seeds = len({run.seed for run in rows if not run.is_reported})
     return "one run" if seeds == 1 else f"{seeds or 'some'} runs"
 
 
 def _standing(rows: Rows) -> str:
-    """How much has been run."""
+    """Report how much has been run."""
     settings = minatar_games.Settings()
     planned = (
         minatar_games.cells(settings),
@@ -94,11 +94,11 @@ def _standing(rows: Rows) -> str:
 
 
 def scaled(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:
-    """Scores of the arms that have two seeds or more in all games, in those of primitives there.
+    """Scores of the arms with at least two seeds in all games, relative to primitives per game.
 
     Args:
-        rows: The table.
-        cells: One for each game.
+        rows: The table of runs.
+        cells: Cells, one per game.
     """
     scores = complete_arms(rows, cells, minatar_games.TUNED_ON)
     if REFERENCE not in scores:
@@ -107,7 +107,7 @@ def scaled(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:
 
 
 def _over_games(rows: Rows, cells: Sequence[Cell]) -> str:
-    """The arms side by side over all games; nothing before primitives were run in all."""
+    """Table of the arms over all games; empty until primitives have been run in all."""
     scores = scaled(rows, cells)
     if not scores:
         return ""
@@ -126,11 +126,11 @@ def _over_games(rows: Rows, cells: Sequence[Cell]) -> str:
 
 
 def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, Interval]]]:
-    """The scores of the arms that have two seeds or more, over all games and by game, arm and k.
+    """Intervals of the arms with at least two seeds, over all games and by game, by arm and k.
 
     Args:
         rows: The table.
-        unit: What updates are counted in.
+        unit: Unit in which updates are counted.
     """
     numbers = sorted({run.cell.k for run in rows if run.is_reported and run.cell.k})
     found: dict[str, dict[str, dict[int, Interval]]] = {}
@@ -149,6 +149,6 @@ def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, 
 
 
 def draw_minatar(rows: Rows, folder: Path) -> None:
-    """Draw each arm's score over k, a panel for each game; ``folder`` holds the page."""
+    """Draw each arm's score over k, with one panel per game; ``folder`` holds the page."""
     for unit, figure in FIGURES.items():
         draw_over_k(folder / figure, panels(rows, unit), "score: interquartile mean, 95% interval")

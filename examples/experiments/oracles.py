@@ -1,4 +1,4 @@
-"""Σ and Σ(s) of true values, which nobody knows beforehand: what one that knows them gives."""
+"""Oracles: Σ and Σ(s) computed from true values, which are unknown in practice."""
 
 import torch as th
 from stable_baselines3.common.type_aliases import PyTorchObs
@@ -13,51 +13,51 @@ from sb3_masp.similarity.matrices import distance_logits
 from sb3_masp.similarity_learning.auxiliary import action_distances
 
 TEMPERATURE = 0.1
-"""Of the softmax, in units of the mean distance."""
+"""Temperature of the softmax, in units of the mean distance."""
 
 
 def oracle_similarity(q_values: Values, temperature: float = TEMPERATURE) -> FixedSimilarity:
-    """Σ of Q* itself: the softmax of minus the actions' distances in it, off the diagonal.
+    """Σ from Q*: the softmax of the negative distances between actions, off the diagonal.
 
     Args:
-        q_values: Q*, shape ``(states, actions)``; states weigh the same.
-        temperature: In units of the mean distance.
+        q_values: Q*, shape ``(states, actions)``; states have equal weights.
+        temperature: Temperature in units of the mean distance.
     """
     return FixedSimilarity(_weights(th.as_tensor(q_values), temperature))
 
 
 class StateOracle(FixedSimilarity):
-    """Σ(s) of Q* itself: the softmax of minus the actions' distances in each state.
+    """Σ(s) from Q*: the softmax of the negative distances between actions in each state.
 
-    It reads states as one-hot features, which `ReadsStates` gives it.
+    Features are one-hot states, as `ReadsStates` provides them.
 
     Args:
         q_values: Q*, shape ``(states, actions)``.
-        temperature: In units of each state's mean distance.
+        temperature: Temperature in units of each state's mean distance.
     """
 
     reads_features = True
 
     def __init__(self, q_values: Values, temperature: float = TEMPERATURE) -> None:
-        """Make the matrix of each state; Σ without states is their mean."""
+        """Compute the matrix of each state; Σ without states is their mean."""
         states = th.as_tensor(q_values).split(1)
         matrices = th.stack([_weights(state, temperature) for state in states])
         super().__init__(matrices.mean(dim=0))
         self.register_buffer("matrices", matrices)
 
     def at(self, features: Tensor | None = None) -> Tensor:
-        """Return the Σ of each state, shape ``(batch, actions, actions)``; Σ without states."""
+        """Return each state's Σ, shape ``(batch, actions, actions)``; without features, Σ."""
         return self() if features is None else self.matrices[features.argmax(dim=1)]
 
 
 def _weights(q_values: Tensor, temperature: float) -> Tensor:
-    """The softmax, shape ``(actions, actions)``, over all of some states together."""
+    """Softmax of distances over the given states together, shape ``(actions, actions)``."""
     logits = distance_logits(action_distances(q_values), temperature)
     return logits.fill_diagonal_(float("-inf")).softmax(dim=1).float()
 
 
 class ReadsStates(MASPDQN):
-    """MASPDQN whose Σ(s) is given the number of the state, one-hot, instead of features."""
+    """MASPDQN whose Σ(s) receives one-hot states instead of features."""
 
     @property
     def n_trunk_features(self) -> int:
@@ -71,8 +71,8 @@ class ReadsStates(MASPDQN):
 
 
 class StepwiseReadsStates(ReadsStates, StepwiseMASPDQN):
-    """The same, whose settings in decisions count steps."""
+    """`ReadsStates` with settings in primitive steps instead of decisions."""
 
 
 READING_STATES = {"decision": ReadsStates, "step": StepwiseReadsStates}
-"""By what updates are counted in."""
+"""Learner classes by the unit in which updates are counted."""

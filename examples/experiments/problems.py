@@ -14,7 +14,7 @@ from macro_gym.demonstrations import Demonstration
 from macro_gym.extraction import frequent_ngrams
 
 GAMMA = 0.97
-"""Discount of one step, in all of them."""
+"""Discount per step, in all problems."""
 
 ROOMS = """
 #############
@@ -40,11 +40,11 @@ class Problem:
     """A problem with one start, whose goal pays 1 and ends the episode.
 
     Args:
-        about: What it is, for readers.
+        about: Description for readers.
         primitives: Names of the actions.
-        table: What they do.
+        table: Their transitions and rewards.
         start: Number of the state in which episodes begin.
-        limit: Steps after which an episode is cut short.
+        limit: Steps after which an episode is truncated.
     """
 
     about: str
@@ -55,19 +55,19 @@ class Problem:
 
     @property
     def best(self) -> float:
-        """V* of the start: no policy, with macros or without, gets more."""
+        """V* of the start, the best possible value with or without macros."""
         return float(optimal_q_values(self.table)[self.start].max())
 
 
 class TableEnv(gym.Env[np.int64, np.int64]):
-    """A problem to be played; its observations are the numbers of its states.
+    """Environment of a problem; observations are the numbers of its states.
 
     Args:
-        problem: Which.
+        problem: The problem.
     """
 
     def __init__(self, problem: Problem) -> None:
-        """Read the spaces off the problem."""
+        """Build the spaces of the problem."""
         self.problem = problem
         n_states, n_actions = problem.table.rewards.shape
         self.observation_space = gym.spaces.Discrete(n_states)
@@ -87,7 +87,7 @@ class TableEnv(gym.Env[np.int64, np.int64]):
         return self._state, {}
 
     def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
-        """Do what the table says."""
+        """Take a step by the problem's table."""
         table, entry = self.problem.table, (self._state, action)
         self._steps += 1
         self._state = table.next_states[entry]
@@ -97,7 +97,7 @@ class TableEnv(gym.Env[np.int64, np.int64]):
 
 
 def macro_env(problem: Problem, macro_set: MacroSet) -> gym.Env[np.int64, np.int64]:
-    """The problem with macros."""
+    """Make the problem's environment, with macros."""
     return MacroAction(TableEnv(problem), macro_set)
 
 
@@ -105,7 +105,7 @@ def four_rooms(start: tuple[int, int], where: str) -> Problem:
     """Four rooms with doors between neighbours, and the goal in the corner of the last one.
 
     Args:
-        start: Row and column, of which the walls are the first.
+        start: Row and column, where the outer walls are at 0.
         where: The same in words.
     """
     lines = enumerate(ROOMS.strip().split("\n"))
@@ -120,10 +120,10 @@ def four_rooms(start: tuple[int, int], where: str) -> Problem:
 
 
 def key_and_door(length: int = 13) -> Problem:
-    """A corridor with a key at its left end and a door at its right end; it begins in between.
+    """A corridor with a key at its left end and a door at its right end, starting in the middle.
 
     Args:
-        length: Places.
+        length: Number of places.
     """
     home, door = (length // 2, False), (length - 1, True)
     goal = (length, True)
@@ -146,7 +146,7 @@ def key_and_door(length: int = 13) -> Problem:
 
 
 def chain(length: int = 24) -> Problem:
-    """Places in a row, in each of which two of four actions go on and the others go back.
+    """Places in a row, in each of which two of four actions lead forward and the others back.
 
     Args:
         length: Steps from the first place to the last.
@@ -173,7 +173,7 @@ def _problem(
     goal: Any,
     limit: int,
 ) -> Problem:
-    """A problem from where each action leads; what leads to the goal pays 1 and ends it."""
+    """Build a problem from its transitions; reaching the goal pays 1 and ends the episode."""
     numbers = {state: number for number, state in enumerate(states)}
     next_states = np.array(
         [
@@ -198,13 +198,13 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
 def play(
     problem: Problem, rng: np.random.Generator, steps: int, errors: float = 0.1
 ) -> Iterator[Demonstration]:
-    """Play by one who knows the way, and errs now and then; from any state.
+    """Play optimally from random states, except for occasional random actions.
 
     Args:
-        problem: What is played.
-        rng: Draws states, errors, and among actions that are equally good.
-        steps: Primitives in all, at least.
-        errors: Share of the steps in which any action may be taken.
+        problem: Problem to play.
+        rng: Draws start states, errors, and one of the equally good actions.
+        steps: Minimum number of primitive steps in total.
+        errors: Share of the steps in which a random action is taken.
     """
     table, q_values = problem.table, optimal_q_values(problem.table)
     best = np.isclose(q_values, q_values.max(axis=1, keepdims=True))
@@ -222,16 +222,16 @@ def play(
 
 @cache
 def macros(name: str, k: int, share: float, seed: int, steps: int = 10_000) -> MacroSet:
-    """Macros of which a share is mined from `play`, the most frequent first, the rest random.
+    """Macros of which a share is mined from `play`, most frequent first, and the rest is random.
 
-    The random ones have the lengths of the mined ones and are none of them.
+    The random ones have the lengths of the mined ones, but are different sequences.
 
     Args:
-        name: Of the problem.
-        k: How many.
-        share: How much of them is mined, within 0..1.
-        seed: Of the play and of the random macros.
-        steps: Primitives of play that are mined.
+        name: Name of the problem.
+        k: Number of macros.
+        share: Share of them that is mined, within 0..1.
+        seed: Seed of the play and of the random macros.
+        steps: Primitive steps of play to mine.
     """
     problem, rng = PROBLEMS[name](), np.random.default_rng(seed)
     if k == 0:

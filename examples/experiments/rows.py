@@ -1,4 +1,4 @@
-"""A table of runs: what a run is, what it came to, and which of them are reported."""
+"""Runs, and the table of their results."""
 
 import csv
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from typing import Any
 from examples.experiments.run_table import RunTable, number
 
 FIRST_TUNING_SEED = 100
-"""Seeds from here on choose strengths and are never reported."""
+"""Seeds from here on are for choosing strengths and are never reported."""
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """Where arms are compared.
+    """A condition under which arms are compared.
 
     Args:
-        problem: Its name.
-        k: Macros.
-        share: How much of them is of use.
-        updates: What updates are counted in: ``"decision"`` or ``"step"``.
+        problem: Name of the problem.
+        k: Number of macros.
+        share: Share of the macros that is mined rather than random.
+        updates: Unit in which updates are counted: ``"decision"`` or ``"step"``.
     """
 
     problem: str
@@ -31,13 +31,13 @@ class Cell:
 
 @dataclass(frozen=True, order=True)
 class Run:
-    """One run.
+    """A run of an arm in a cell.
 
     Args:
-        cell: Where; without macros for an arm that has none.
-        arm: Its name.
-        strength: One of the arm's; empty if it has none.
-        seed: Of everything.
+        cell: The cell; without macros for an arm that has none.
+        arm: Name of the arm.
+        strength: One of the arm's strengths; empty if it has none.
+        seed: Seed of everything random.
     """
 
     cell: Cell
@@ -47,12 +47,12 @@ class Run:
 
     @property
     def is_reported(self) -> bool:
-        """Whether its seed is one of those that arms are compared by."""
+        """Whether its seed is one on which arms are compared."""
         return self.seed < FIRST_TUNING_SEED
 
     @property
     def key(self) -> dict[str, Any]:
-        """What its row begins with."""
+        """The first columns of its row, which identify it."""
         own = asdict(self)
         return own.pop("cell") | own
 
@@ -63,11 +63,11 @@ KEY = (*(field.name for field in fields(Cell)), "arm", "strength", "seed")
 
 
 class Results(RunTable[Run, Mapping[str, float]]):
-    """A table with a row for each run."""
+    """A table with one row per run."""
 
     @staticmethod
     def read(path: Path) -> dict[Run, Mapping[str, float]]:
-        """What each run came to."""
+        """Read the results of each run."""
         return dict(read_rows(path))
 
     @staticmethod
@@ -77,7 +77,7 @@ class Results(RunTable[Run, Mapping[str, float]]):
 
 
 def read_rows(path: Path) -> dict[Run, dict[str, float]]:
-    """The rows of a table by their runs; none where there is no file."""
+    """Read the rows of a table, by run; empty if there is no file."""
     if not path.exists():
         return {}
     with path.open() as file:

@@ -1,4 +1,4 @@
-"""Tables of runs that go on where they were left: what all of them do, whatever a run is."""
+"""Base class of tables of runs that can be interrupted and resumed."""
 
 import json
 from abc import ABC, abstractmethod
@@ -15,25 +15,25 @@ Found = TypeVar("Found")
 
 
 class ExperimentError(MacroGymError, ValueError):
-    """Results that do not go together."""
+    """Settings of an experiment that do not fit its results or each other."""
 
 
 class RunTable(ABC, Generic[Run, Found]):
-    """A table of runs, of the same settings all, that is written whenever a run is added.
+    """A table of runs with the same settings, written whenever a run is added.
 
-    The settings and the command, the machine and the versions stand beside it, in a JSON file of
-    the same name; where rows were added by several commands, the earlier ones, too.
+    A JSON file of the same name beside it holds the settings, command, machine and versions; if
+    several commands added rows, those of the earlier ones too.
 
     Args:
-        path: The CSV; what it holds is taken up.
-        settings: What all runs have in common, as JSON has it.
+        path: The CSV file; its rows are kept.
+        settings: Settings shared by all runs, which JSON can represent.
 
     Raises:
-        ExperimentError: The file's rows are of other settings.
+        ExperimentError: The file's rows have other settings.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Read what is there."""
+        """Read existing rows and check their settings."""
         self.path = path
         self.settings = json.loads(json.dumps(settings))
         self.rows = self.read(path)
@@ -44,21 +44,21 @@ class RunTable(ABC, Generic[Run, Found]):
     @staticmethod
     @abstractmethod
     def read(path: Path) -> dict[Run, Found]:
-        """What a file says of its runs; nothing where there is none."""
+        """Read the runs of a file; empty if there is none."""
 
     @staticmethod
     @abstractmethod
     def lines(run: Run, found: Found) -> list[dict[str, Any]]:
-        """What stands in the file of a run, at least a line."""
+        """The rows of a run in the file, at least one."""
 
     def add(self, run: Run, found: Found) -> None:
-        """Add a run, in their order, and write all."""
+        """Add a run, sort the table and write it."""
         self.rows = dict(sorted((self.rows | {run: found}).items()))
         table = [line for entry in self.rows.items() for line in self.lines(*entry)]
         write_table(self.path, table, list(self.lines(run, found)[0]))
 
     def note_origin(self) -> None:
-        """Write where rows come from, from now on and before, and of which settings they are."""
+        """Write the settings, and the origin of the rows of this and of earlier commands."""
         about, now = self.path.with_suffix(".json"), origin()
         before = json.loads(about.read_text()) if self.rows and about.exists() else None
         earlier = [*before.get("earlier", []), {n: before[n] for n in now}] if before else []
@@ -70,7 +70,7 @@ def require_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) 
     """Refuse to mix rows of different settings.
 
     Raises:
-        ExperimentError: They differ.
+        ExperimentError: The settings differ.
     """
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if names:
@@ -82,5 +82,5 @@ def require_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) 
 
 
 def number(text: str) -> float:
-    """A number of the type that was written, so that what is taken up is written as before."""
+    """Parse a number as int or float, as it was written, so that existing rows do not change."""
     return int(text) if text.removeprefix("-").isdigit() else float(text)

@@ -1,4 +1,4 @@
-"""Many runs in processes of their own: what is missing is run, each is a row as soon as it ends."""
+"""Carry out missing runs in parallel processes, and save each as soon as it ends."""
 
 import multiprocessing
 import os
@@ -21,7 +21,7 @@ from examples.experiments.trial import Arms, Trial
 
 
 def tuning_cells(cell: Cell, tuned_on: Sequence[str]) -> list[Cell]:
-    """Where strengths for a cell are chosen: on other problems if any are named, else there."""
+    """The cells in which strengths are chosen: on ``tuned_on`` if given, else ``cell`` itself."""
     return [replace(cell, problem=problem) for problem in tuned_on] or [cell]
 
 
@@ -32,7 +32,7 @@ def tuning_runs(
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
 ) -> list[Run]:
-    """The runs from which arms of several strengths choose one."""
+    """The runs on which arms with several strengths choose one."""
     return [
         Run(chosen_in, known[arm].runs_of or arm, strength, FIRST_TUNING_SEED + seed)
         for chosen_in in tuning_cells(cell, tuned_on)
@@ -51,7 +51,7 @@ def reported_runs(
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
 ) -> list[Run]:
-    """The runs that arms are compared by, at the strengths that they have chosen."""
+    """The runs on which arms are compared, at the strengths that they have chosen."""
     return [
         Run(home(cell, arm, known), known[arm].runs_of or arm, strength, seed)
         for arm in arms
@@ -62,7 +62,7 @@ def reported_runs(
 
 
 def home(cell: Cell, arm: str, known: Arms = ARMS) -> Cell:
-    """Where an arm's runs are: one without macros has the same ones for every k."""
+    """The cell of an arm's runs: an arm without macros has the same runs for every k."""
     return cell if known[arm].has_macros else Cell(cell.problem, 0, 0.0, cell.updates)
 
 
@@ -76,8 +76,8 @@ def chosen_strength(
 ) -> str | None:
     """The strength with the best mean over the tuning runs that all strengths have.
 
-    Further ones of some strengths have no say in it, nor have reported seeds, nor the cell's
-    problem where strengths are chosen on others. None where a problem has no such runs yet.
+    Runs that only some strengths have do not count, nor do reported seeds, nor the cell's problem
+    if strengths are chosen on others. None if a problem has no shared tuning runs yet.
     """
     strengths = known[arm].strengths
     if len(strengths) == 1:
@@ -105,10 +105,10 @@ def carry_out(
     known: Arms = ARMS,
     trial: Trial | None = None,
 ) -> None:
-    """Say what is missing and how long that takes, and run it if it is to ``go``.
+    """Report what is missing and how long it takes, and run it if ``go``.
 
-    Before there are rows, ``trial`` tells how long, unless it is to go. Other arguments are those
-    of `complete`.
+    If there are no rows yet, ``trial`` estimates the time, unless ``go``. The other arguments are
+    those of `complete`.
     """
     todo = missing(results.rows, cells, arms, seeds, tuned_on, known)
     rows, source = results.rows, ""
@@ -133,17 +133,17 @@ def complete(
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
 ) -> None:
-    """Run what is missing: of each cell first what arms choose from, then what is reported.
+    """Run what is missing: for each cell first the tuning runs, then the reported ones.
 
     Args:
-        results: Where rows go, and what is there already.
-        cells: Where arms are compared.
-        arms: Their names.
-        seeds: How many to choose on, and how many to report.
-        work: What to do for a run, in any process.
-        workers: Processes, each with one thread; with 1 it is this one.
-        tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
-        known: What the arms' names stand for.
+        results: Table to which rows are added.
+        cells: Cells in which arms are compared.
+        arms: Names of the arms.
+        seeds: Number of tuning seeds, and of reported seeds.
+        work: Carries out a run, in any process.
+        workers: Number of processes, with one thread each; 1 uses this process.
+        tuned_on: Problems on which strengths are chosen; by default each cell's own.
+        known: Arms by name.
     """
     todo = missing(results.rows, cells, arms, seeds, tuned_on, known)
     with (
@@ -170,7 +170,7 @@ def missing(
     tuned_on: Sequence[str] = (),
     known: Arms = ARMS,
 ) -> list[Run]:
-    """What is to be run; its strength is "?" where that is still to be chosen."""
+    """The missing runs; their strength is "?" if it has not been chosen yet."""
     planned: dict[Run, None] = {}
     for cell in cells:
         of_cell = tuning_runs(cell, arms, seeds[0], tuned_on, known)
@@ -188,10 +188,10 @@ def missing(
 
 
 def estimate(todo: Iterable[Run], rows: Rows) -> float | None:
-    """Seconds that runs take one after the other, as others of their kind did in the median.
+    """Estimate the total seconds of runs, from the median of similar finished runs.
 
-    Of the same arm, k and unit of updates if there are such; else of the same arm; else of any.
-    None if nothing has been run.
+    These have the same arm, k and unit of updates if there are any; else the same arm; else all
+    runs are used. None if nothing has been run.
     """
     kinds = (
         lambda run: (run.arm, run.cell.k, run.cell.updates),
@@ -220,7 +220,7 @@ Result = TypeVar("Result")
 def executor(
     workers: int, work: Callable[[Task], Result]
 ) -> Iterator[Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]]]:
-    """What sees tasks, such as runs, through, and gives each with its result as it ends."""
+    """Provide a function that carries out tasks and yields each with its result as it ends."""
     if workers == 1:
         th.set_num_threads(1)
         yield lambda tasks: ((task, work(task)) for task in tasks)
@@ -241,13 +241,13 @@ def executor(
 
 
 def _begin() -> None:
-    """Use one thread, and end with the parent even if that is killed."""
+    """Use one thread, and exit with the parent even if it is killed."""
     th.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End at once when the parent is gone."""
+    """Exit as soon as the parent is gone."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

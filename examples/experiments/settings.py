@@ -1,4 +1,4 @@
-"""What scripts of experiments share: the options that all of them take, and what is done then."""
+"""Command-line options shared by all experiments, and how experiments are conducted."""
 
 import os
 import tempfile
@@ -18,16 +18,16 @@ REAL_ARMS = tuple(arm for arm in ARMS if arm not in ORACLES)
 
 @dataclass(frozen=True)
 class GridSettings:
-    """What every experiment on a grid of cells is told.
+    """Options of every experiment on a grid of cells.
 
     Args:
-        arms: What is compared.
-        seeds: Runs of each arm that are reported.
-        tuning_seeds: Runs of each strength that arms choose by, on each problem that is for that.
-        workers: Processes, of one thread each; as many as there are cores by default.
-        output: The table, by default the one in results, or with --smoke one that is not kept.
-        smoke: So small that it only shows that it runs.
-        full: Run it.
+        arms: Arms to compare.
+        seeds: Reported seeds per arm.
+        tuning_seeds: Tuning runs per choice of hyper-parameters, on each problem used for tuning.
+        workers: Number of processes, with one thread each; by default one per core.
+        output: Table of results, by default the one in results, or with --smoke a temporary one.
+        smoke: Run a tiny size, only to check that the script works.
+        full: Run the experiment.
     """
 
     arms: tuple[Literal[*ARMS], ...] = REAL_ARMS
@@ -40,11 +40,11 @@ class GridSettings:
 
     @property
     def is_to_run(self) -> bool:
-        """Whether to run, and not only to say what would be."""
+        """Whether to run, rather than only report what is missing."""
         return self.smoke or self.full
 
     def table(self, usual: Path) -> Path:
-        """Where rows go: the usual file if nothing else is said, or with --smoke a new one."""
+        """Path of the table: the usual file unless another is given, or with --smoke a new one."""
         if self.output is None and self.smoke:
             return Path(tempfile.mkdtemp(), usual.name)
         return self.output or usual
@@ -60,17 +60,17 @@ def conduct(
     known: Arms = ARMS,
     trial: Trial | None = None,
 ) -> None:
-    """Say what has not been run, and run it if that is asked for.
+    """Report what is missing and, if requested, run it.
 
     Args:
-        settings: Of the experiment.
-        output: The table.
-        common: What all its rows have in common.
-        cells: Where arms are compared.
-        work: What to do for a run, in any process.
-        tuned_on: The problems on which strengths are chosen; each cell's own if none are named.
-        known: What the names of arms stand for.
-        trial: Tells how long that takes before there are rows.
+        settings: Settings of the experiment.
+        output: Path of the table.
+        common: Settings shared by all its rows.
+        cells: Cells in which arms are compared.
+        work: Carries out a run, in any process.
+        tuned_on: Problems on which strengths are chosen; by default each cell's own.
+        known: Arms by name.
+        trial: Estimates how long runs take as long as there are no rows.
     """
     carry_out(
         Results(output, common),

@@ -1,4 +1,4 @@
-"""How Σ fares while it is learned: what the learner's log says of it at evenly spread steps."""
+"""Statistics of Σ while it is learned, from the learner's log at evenly spaced steps."""
 
 import math
 import warnings
@@ -23,7 +23,7 @@ LOGGED = {
     "gradient": "meta/gradient_norm",
     "cosine": "meta/cosine",
 }
-"""Columns that are figures of the log."""
+"""Columns that are taken from the log, and their names there."""
 
 MEANINGS = {
     "entropy": "entropy of rows (uniform: 1)",
@@ -34,23 +34,23 @@ MEANINGS = {
     "gradient": "norm of meta-gradients",
     "cosine": "mean cosine between meta-gradients",
 }
-"""What each column says, for readers."""
+"""Meaning of each column, for readers."""
 
 
 class SimilarityStatistics(BaseCallback, KVWriter):
-    """Keeps what the log says of Σ, and how Σ agrees with the true values, at evenly spread steps.
+    """Records logged statistics of Σ and its agreement with true values, at evenly spaced steps.
 
-    A run with it is the run without it. Meta-gradients' mean cosine is told once there are enough
-    of them, which may not be at every look.
+    It does not affect the run. The mean cosine between meta-gradients is only known once there are
+    enough of them, which may not be the case at every look.
 
     Args:
         budget: The callback that counts steps; it must come first in the list.
-        looks: How often.
+        looks: Number of looks, at which statistics are recorded.
         q_values: Q*, shape ``(states, actions)``.
     """
 
     def __init__(self, budget: FrameBudget, looks: int, q_values: Values) -> None:
-        """Start with none."""
+        """Start without rows."""
         super().__init__()
         self._budget, self._looks, self._q_values = budget, looks, th.as_tensor(q_values)
         self._logged: Mapping[str, Any] = {}
@@ -59,11 +59,11 @@ class SimilarityStatistics(BaseCallback, KVWriter):
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
     ) -> None:
-        """Take what the learner logs."""
+        """Store what the learner logs."""
         self._logged = dict(key_values)
 
     def columns(self) -> dict[str, float]:
-        """Every figure of every look, as columns ``entropy 1``, ``entropy 2``, ..."""
+        """Every statistic of every look, as columns ``entropy 1``, ``entropy 2``, ..."""
         return {
             f"{name} {look}": row[name]
             for name in MEANINGS
@@ -71,21 +71,21 @@ class SimilarityStatistics(BaseCallback, KVWriter):
         }
 
     def _on_training_start(self) -> None:
-        """Read the log from now on."""
+        """Subscribe to the learner's log."""
         self.logger.output_formats.append(self)
 
     def _on_step(self) -> bool:
-        """Look where a decision comes to a look, or past several."""
+        """Record statistics if the decision reaches a look, or passes several."""
         due = min(self._budget.frames * self._looks // self._budget.budget, self._looks)
         if due > len(self.rows):
             self.rows += [self._look()] * (due - len(self.rows))
         return True
 
     def _look(self) -> dict[str, float]:
-        """Σ as it is now."""
+        """Statistics of the current Σ."""
         model = cast(MASPDQN, self.model)
         with warnings.catch_warnings(), th.no_grad():
-            warnings.simplefilter("ignore")  # what the log warns of is what is shown
+            warnings.simplefilter("ignore")  # the log warns of what is recorded here
             model.dump_logs()
             similarity: Tensor = model.similarity()
         logged = {column: self._logged.get(name, math.nan) for column, name in LOGGED.items()}
@@ -95,7 +95,7 @@ class SimilarityStatistics(BaseCallback, KVWriter):
 
 
 def curves(row: Mapping[str, float], name: str) -> Values:
-    """A figure over the looks, from the columns of a row, shape ``(looks,)``."""
+    """A statistic at all looks, from the columns of a row, shape ``(looks,)``."""
     columns = [column for column in row if column.rpartition(" ")[0] == name]
     ordered = sorted(columns, key=lambda column: int(column.rpartition(" ")[2]))
     return np.array([row[column] for column in ordered], float)

@@ -1,12 +1,12 @@
-"""Does sharing credit help, and how much of what it could? Small problems with known answers.
+"""Train all arms on small problems with known answers: how much does sharing credit help?
 
-Four problems, of which the true values are known: two starts in four rooms, a corridor with a key
-and a door, a chain. Macros are mined from play, or random. Each arm chooses its strength on seeds
-from 100 on; seeds 0, 1, 2, ... are reported. The score is the exact value of the policy, greedy but
-for 5% random decisions, as a share of the best one's, on average over the run.
+There are four problems whose true values are known: two starts in four rooms, a corridor with a key
+and a door, and a chain. Macros are mined from play or random. Each arm chooses its strength on
+seeds from 100 on; seeds 0, 1, 2, ... are reported. The score is the exact value of the policy,
+greedy except for 5% random decisions, as a share of the best possible value, averaged over the run.
 
-Each run is a row of the table as soon as it ends, so the same command goes on after an
-interruption. Without --smoke and --full it says what is to be run, and how long that takes.
+Each run is added to the table as soon as it ends, so the same command resumes after an
+interruption. Without --smoke or --full it only reports what is missing and how long it takes.
 """
 
 import itertools
@@ -46,17 +46,17 @@ from sb3_masp.sweeps.results import area_under_curve
 
 OUTPUT = Path(__file__).parent / "results" / "small_problems.csv"
 EPSILON = 0.05
-"""Share of random decisions in the policy that is scored, as on Atari."""
+"""Share of random decisions in the scored policy, as on Atari."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every run of the experiment has.
+    """Budget and learner arguments of every run.
 
     Args:
-        steps: Of the environment (primitives).
-        looks: How often the policy is scored, evenly spread.
-        learner: Arguments of the learner that all arms share.
+        steps: Primitive steps per run.
+        looks: Number of evenly spaced looks, at which the policy is scored.
+        learner: Learner arguments shared by all arms.
     """
 
     steps: int = 12_000
@@ -81,14 +81,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Settings(GridSettings):
-    """What is run.
+    """Settings of the experiment.
 
     Args:
-        problems: Which of the problems.
+        problems: Problems to train on.
         k: Numbers of macros.
-        shares: Of them, how much is mined rather than random.
-        updates: What updates are counted in: decision, one for every two; or step, of which a
-            macro has several.
+        shares: Shares of the macros that are mined rather than random.
+        updates: Units in which updates are counted: one for every two decisions, or steps.
     """
 
     arms: tuple[Literal[*ARMS], ...] = tuple(ARMS)
@@ -102,17 +101,17 @@ class Settings(GridSettings):
 
 
 class Looks(BaseCallback):
-    """Scores the policy at evenly spread steps, exactly.
+    """Scores the policy exactly, at evenly spaced steps.
 
     Args:
         budget: The callback that counts steps; it must come first in the list.
-        looks: How often.
-        table: What the actions do.
+        looks: Number of looks, at which the policy is scored.
+        table: Transitions and rewards of the actions.
         start: The state whose value is the score.
     """
 
     def __init__(self, budget: FrameBudget, looks: int, table: Table, start: int) -> None:
-        """Note them."""
+        """Store the arguments."""
         super().__init__()
         self._budget, self._looks, self._table, self._start = budget, looks, table, start
         self.scores: list[float] = []
@@ -125,7 +124,7 @@ class Looks(BaseCallback):
             return values
 
     def _on_step(self) -> bool:
-        """Score where a decision comes to a look, or past several."""
+        """Score the policy if the decision reaches a look, or passes several."""
         due = self._budget.frames * self._looks // self._budget.budget
         if due > len(self.scores):
             values = epsilon_greedy_values(self._table, self.q_values(), EPSILON)
@@ -134,7 +133,7 @@ class Looks(BaseCallback):
 
 
 def learn(budget: Budget, run: Run) -> dict[str, float]:
-    """One run; returns what `train` says of it."""
+    """Carry out one run; return its row from `train`."""
     cell = run.cell
     macro_set = macros(cell.problem, cell.k, cell.share, run.seed)
     own = ARMS[run.arm].learner_arguments(run.strength)
@@ -153,20 +152,20 @@ def train(
     frames: FrameBudget,
     callbacks: Sequence[BaseCallback] = (),
 ) -> tuple[MASPDQN, dict[str, float]]:
-    """Let the learner learn.
+    """Train the learner of a run.
 
     Args:
-        budget: What every run of the experiment has.
-        run: Whose problem, unit of updates and seed it has.
+        budget: Budget of every run.
+        run: The run, for its problem, unit of updates and seed.
         macro_set: The macros.
-        own: Arguments of the learner beside those that all arms share.
-        frames: Counts the steps.
-        callbacks: Called after it.
+        own: Arguments of the learner, in addition to the shared ones.
+        frames: Callback that counts steps.
+        callbacks: Further callbacks, called after it.
 
     Returns:
-        The learner; and ``area``, the mean score over the run; ``final``, over its last 30%;
-        ``training``, the mean over steps of the returns while it learned; ``spread``, the
-        deviation over actions of its last values, over states on average; what it took; and the
+        The learner; and a row: ``area``, the mean score over the run; ``final``, over its last 30%;
+        ``training``, the training return averaged over steps; ``spread``, the standard deviation
+        over actions of the final values, averaged over states; steps, decisions, updates and
         seconds.
     """
     begun = time.perf_counter()
@@ -190,29 +189,29 @@ def train(
 
 
 def learn_briefly(budget: Budget, run: Run, steps: int) -> dict[str, float]:
-    """A run of a few steps that learns from the first one on."""
+    """Carry out a run of a few steps that learns from the first one on."""
     return learn(shortened(budget, steps), run)
 
 
 def shortened(budget: Budget, steps: int) -> Budget:
-    """A budget of a few steps, all of which are learned from."""
+    """Budget of a run of a few steps that learns from the first one on."""
     return replace(budget, steps=steps, looks=1, learner=budget.learner | {"learning_starts": 0})
 
 
 def common_settings(budget: Budget) -> dict[str, Any]:
-    """What all rows of the table have in common."""
+    """Settings shared by all rows of the table."""
     own = {"steps": budget.steps, "looks": budget.looks, "epsilon": EPSILON}
     return own | budget.learner
 
 
 def cells(settings: Settings) -> list[Cell]:
-    """Where arms are compared, in the order in which that is run."""
+    """The cells in which arms are compared, in the order of their runs."""
     grid = itertools.product(settings.updates, settings.shares, settings.k, settings.problems)
     return [Cell(problem, k, share, updates) for updates, share, k, problem in grid]
 
 
 def main(settings: Settings) -> None:
-    """Run what has not been run, if that is asked for."""
+    """Report what is missing and, if requested, run it."""
     output = settings.table(OUTPUT)
     if settings.smoke:
         settings = replace(

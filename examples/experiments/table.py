@@ -1,4 +1,4 @@
-"""Deterministic problems as tables, in which values are known exactly: pure functions on arrays."""
+"""Deterministic problems as tables, with exact values: pure functions on arrays."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Table:
-    """What each action does in each state; all of shape ``(states, actions)``.
+    """Transitions and rewards of each action in each state; all of shape ``(states, actions)``.
 
     Args:
-        next_states: Where it leads.
-        rewards: What it pays, discounted within it.
-        discounts: Weight of what follows: γ^τ, and 0 where the episode ends.
+        next_states: Next states.
+        rewards: Rewards, discounted within the action.
+        discounts: Weight of what follows: γ^τ, or 0 if the episode ends.
     """
 
     next_states: NDArray[np.int64]
@@ -29,31 +29,31 @@ def with_macros(primitives: Table, macro_set: MacroSet) -> Table:
     """The same problem with the set's actions: primitives first, then macros.
 
     Args:
-        primitives: What the primitives do.
-        macro_set: Over as many primitives.
+        primitives: Table of the primitives.
+        macro_set: Set of macros over the same number of primitives.
     """
     columns = [_run(primitives, macro_set.expand(a)) for a in range(macro_set.n_actions)]
     return Table(*(np.stack(part, axis=1) for part in zip(*columns, strict=True)))
 
 
 def _run(primitives: Table, sequence: tuple[int, ...]) -> tuple[NDArray[np.int64], Values, Values]:
-    """Where a sequence leads from each state, what it pays, and the weight of what follows."""
+    """Next states, discounted rewards and discounts of a sequence, from each state."""
     states = np.arange(len(primitives.rewards))
     rewards, discounts = np.zeros(len(states)), np.ones(len(states))
     for primitive in sequence:
         rewards += discounts * primitives.rewards[states, primitive]
-        # Zero from the episode's end on, so that what comes after it counts for nothing.
+        # Zero from the end of the episode on, so that nothing after it counts.
         discounts *= primitives.discounts[states, primitive]
         states = primitives.next_states[states, primitive]
     return states, rewards, discounts
 
 
 def optimal_q_values(table: Table, tolerance: float = 1e-12) -> Values:
-    """Q* by value iteration: ``Q(s, a) ← R(s, a) + γ^τ max_a' Q(s', a')`` until it stands still.
+    """Q* by value iteration: ``Q(s, a) ← R(s, a) + γ^τ max_a' Q(s', a')`` until convergence.
 
     Args:
-        table: The problem; where discounts are 1 for ever, it has no values.
-        tolerance: Largest change of any entry in the last round.
+        table: The problem; its values need not exist if discounts stay 1 forever.
+        tolerance: Largest change of any entry in the last iteration.
 
     Returns:
         Q*, shape ``(states, actions)``.
@@ -68,15 +68,15 @@ def optimal_q_values(table: Table, tolerance: float = 1e-12) -> Values:
 
 
 def epsilon_greedy_values(table: Table, q_values: Values, epsilon: float) -> Values:
-    """V of the policy that is greedy in ``q_values`` but for a share ε of random decisions.
+    """V of the policy that is greedy in ``q_values`` except for a share ε of random decisions.
 
-    Exact, by solving ``V = R_π + M_π V``; an episode ends only where the problem says so. Of
-    actions of the same value the first is taken.
+    Exact, by solving ``V = R_π + M_π V``; an episode ends only where the problem says so. Ties
+    are broken in favour of the first action.
 
     Args:
         table: The problem.
         q_values: Any values, shape ``(states, actions)``.
-        epsilon: ε, above 0 or the policy may go in circles, whose value is then 0.
+        epsilon: ε; at 0 the policy may go in circles, and its value is then 0.
 
     Returns:
         V, shape ``(states,)``.

@@ -1,4 +1,4 @@
-"""What docs/evidence.md says of transfer between games: tables and figures, from rows of runs."""
+"""The sections of docs/evidence.md on transfer between games: tables and figures, from rows."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,7 +26,7 @@ training, averaged over frames.
 
 
 def transfer_section(home: str, rows: Rows) -> str:
-    """Transfer between games: a table for each pair, since returns differ."""
+    """Render the section on a home, with a table for each pair, since returns differ in scale."""
     known, pairs, seeds = compared(ETA), HOMES[home].pairs, (0, game_transfer.Settings().seeds)
     cells = [cell_of(HOMES[home], pair) for pair in pairs]
     total = len(missing({}, cells, tuple(known), seeds, known=known))
@@ -46,7 +46,7 @@ def transfer_section(home: str, rows: Rows) -> str:
 
 
 def transfer_panels(home: str, rows: Rows) -> dict[str, dict[str, Interval]]:
-    """The scores of the variants that have two seeds or more, by the pairs."""
+    """Intervals of the variants with at least two seeds, by pair."""
     panels = {}
     for pair in HOMES[home].pairs:
         cell = cell_of(HOMES[home], pair)

@@ -1,4 +1,4 @@
-"""How long runs take, before any has been run: by short ones of each arm."""
+"""Estimate how long runs take before any has been run, from short runs of each arm."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,17 +9,17 @@ from examples.experiments.arms import Arm
 from examples.experiments.rows import Rows, Run
 
 Arms = Mapping[str, Arm]
-"""What the names of arms stand for."""
+"""Arms by name."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Tells how long runs take.
+    """Estimates how long runs take.
 
     Args:
-        work: A run of so many steps, or frames, that learns from the first one on.
-        length: How many a run has that is no trial.
-        short: How many of them tell how long it takes.
+        work: Carries out a run of a number of steps or frames, learning from the first one on.
+        length: Steps or frames of a full run.
+        short: Steps or frames of a short run.
     """
 
     work: Callable[[Run, int], Mapping[str, float]]
@@ -27,14 +27,14 @@ class Trial:
     short: int = 300
 
     def seconds(self, run: Run) -> float:
-        """What a whole run takes: once what comes before it, and then so much for each step."""
+        """Estimate the seconds of a full run: its start-up once, and a constant time per step."""
         first, second, double = (
             self.work(run, steps)["seconds"] for steps in (self.short, self.short, 2 * self.short)
         )
         return first + max(double - second, 0) * (self.length - self.short) / self.short
 
     def rows(self, todo: Iterable[Run], known: Arms) -> Rows:
-        """A row for each arm and number of macros, by which a step takes different times."""
+        """A row for each arm and number of macros, on which the time of a step depends."""
         tried: dict[tuple[str, int], Run] = {}
         for run in todo:
             strength = known[run.arm].strengths[-1] if run.strength == "?" else run.strength

@@ -1,4 +1,4 @@
-"""What the ablations compare: variants of the learner and of its macros, and tables of them."""
+"""Variants of the learner and its macros, and the tables in which ablations compare them."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,10 +17,10 @@ DEFAULT_BETA = "0.01"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 WATCHED = ("uniform, learned", "overlap, learned", "uniform with diagonal, learned")
 OTHERS = {"rooms, near": "rooms, far", "rooms, far": "rooms, near"}
-"""From where a problem takes the Σ of another."""
+"""The problem from which each problem takes another's Σ."""
 
 EARLIER_SEEDS = 1_000
-"""By how much the seed of a run that Σ is carried over from is higher."""
+"""Offset of the seeds of the earlier runs that Σ is carried over from."""
 
 Source = Literal["play", "byte pairs", "planner"]
 Carried = Literal["", "own", "other's"]
@@ -28,12 +28,11 @@ Carried = Literal["", "own", "other's"]
 
 @dataclass(frozen=True)
 class Variant(Arm):
-    """One thing that an ablation compares.
+    """An arm of an ablation.
 
     Args:
-        source: How the macros that are no noise come about.
-        carried: Whose Σ it has, learned in an earlier run and frozen, if any: the problem's own,
-            or another's.
+        source: Source of the macros that are not random.
+        carried: Problem of the earlier run whose Σ it has, frozen, if any: its own, or another.
     """
 
     source: Source = "play"
@@ -45,11 +44,11 @@ class Line:
     """A line of a table.
 
     Args:
-        variant: Its name.
-        label: What it is called there.
-        panel: What it stands beside: a heading of lines that share it.
-        share: Of the macros, how much is mined rather than random.
-        control: The variant that it is compared with, at the same share.
+        variant: Name of the variant.
+        label: Label in the table.
+        panel: Heading of the lines that it is grouped with.
+        share: Share of the macros that is mined rather than random.
+        control: Variant that it is compared with, at the same share.
     """
 
     variant: str
@@ -61,14 +60,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A table.
+    """A table that compares variants.
 
     Args:
-        title: Its heading.
-        about: What it is, for readers.
-        lines: Its lines.
-        problems: Where they are compared.
-        is_watched: Whether it is of how Σ fares over a run, rather than of scores.
+        title: Heading of the table.
+        about: Description for readers.
+        lines: Lines of the table.
+        problems: Problems on which they are compared.
+        is_watched: Whether it shows statistics of Σ over a run, rather than scores.
     """
 
     title: str
@@ -79,11 +78,11 @@ class Ablation:
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """The shares that its lines have."""
+        """The shares of its lines."""
         return tuple(dict.fromkeys(line.share for line in self.lines))
 
     def variants(self, share: float) -> dict[str, Variant]:
-        """What is to be run at a share, by name."""
+        """The variants to run at a share, by name."""
         lines = [line for line in self.lines if line.share == share]
         controls = () if self.is_watched else (line.control for line in lines)
         names = dict.fromkeys((*(line.variant for line in lines), *controls))
@@ -129,7 +128,7 @@ def _variants() -> dict[str, Variant]:
 
 
 def _dense(start: str, frozen: bool = False, **arguments: Any) -> Variant:
-    """A dense Σ from a start, meta-learned or frozen there."""
+    """A dense Σ with a given start, meta-learned or frozen there."""
     own = {"similarity_start": start, "similarity_frozen": frozen} | arguments
     return Variant(f"Σ {'frozen' if frozen else 'meta-learned'}, from {start}.", own, STRENGTHS)
 
