@@ -40,7 +40,9 @@ def draw_curves(
         axes.set_title(problem)
     for axes in panels[-1]:
         axes.set_xlabel("environment steps")
-    panels[0][0].legend(frameon=False, fontsize=8)
+    figure.legend(
+        handles=panels[0][0].get_lines(), loc="outside lower center", ncols=len(arms), frameon=False
+    )
     with replacing(path) as file:
         figure.savefig(file, dpi=130, format=path.suffix[1:])
 
