@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from examples.experiments import game_transfer
 from examples.experiments.ablation_tables import cells_of, paragraph, score_table
 from examples.experiments.ablations import OUTPUT, Settings, grid, watched_output
-from examples.experiments.comparison import interval, iqm, scores_of
+from examples.experiments.comparison import Interval, interval, iqm, scores_of
+from examples.experiments.figures import draw_arms, draw_curves
 from examples.experiments.game_homes import HOMES
 from examples.experiments.rows import Rows, read_rows
 from examples.experiments.runs import missing
@@ -27,8 +28,6 @@ from examples.experiments.variants import (
     Line,
 )
 from macro_gym.files import replacing
-from sb3_masp.sweeps.summary import Interval as DrawnInterval
-from sb3_masp.sweeps.summary import draw_intervals
 
 INTRODUCTION = f"""\
 `python examples/experiments/ablations.py --full` runs whatever is missing and estimates how long it
@@ -111,22 +110,35 @@ def _numbers_of_macros(rows: Rows, ablation: Ablation) -> list[int]:
     return sorted({r.cell.k for r in rows if r.is_reported and (r.arm, r.cell.share) in lines})
 
 
-def _intervals(rows: Rows, ablation: Ablation, k: int) -> list[DrawnInterval]:
+def _intervals(rows: Rows, ablation: Ablation, k: int) -> dict[Line, Interval]:
     """Intervals of the scores of lines with at least two seeds in all problems."""
-    found = []
+    found = {}
     for line in ablation.lines:
         own = scores_of(rows, cells_of(ablation, k, line.share), line.variant, known=VARIANTS)
         if len(own) > 1:
-            of_line = interval(iqm, own)
-            ends = of_line.point, of_line.low, of_line.high
-            found.append(DrawnInterval(line.panel, line.label, "score", len(own), *ends))
+            found[line] = interval(iqm, own)
+    return found
+
+
+def scores_along(rows: Rows, ablation: Ablation, k: int) -> dict[str, dict[float, Interval]]:
+    """Intervals of the scores along the ablation's axis, by label of the lines."""
+    found: dict[str, dict[float, Interval]] = {}
+    for line, of_line in _intervals(rows, ablation, k).items():
+        found.setdefault(line.label, {})[line.at] = of_line
     return found
 
 
 def _draw_scores(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
-    """Draw each line's score, with one panel per heading, if there are any."""
-    if found := _intervals(rows, ablation, k):
-        draw_intervals(path, found, "score")
+    """Draw each line's score, along the ablation's axis or with one panel per heading."""
+    label = "score: interquartile mean, 95% interval"
+    if ablation.axis:
+        along = scores_along(rows, ablation, k)
+        draw_curves(path, {"": along} if along else {}, ablation.axis, label, ablation.log_base)
+    else:
+        panels: dict[str, dict[str, Interval]] = {}
+        for line, found in _intervals(rows, ablation, k).items():
+            panels.setdefault(line.panel, {})[line.label] = found
+        draw_arms(path, panels, label)
 
 
 def _watched(rows: Rows, ablation: Ablation, k: int, line: Line, name: str) -> dict[str, Values]:

@@ -51,34 +51,46 @@ def draw_arms(
         figure.savefig(file, dpi=110, format=path.suffix[1:])
 
 
-def draw_over_k(
-    path: Path, panels: Mapping[str, Mapping[str, Mapping[int, Interval]]], label: str
+def draw_curves(
+    path: Path,
+    panels: Mapping[str, Mapping[str, Mapping[float, Interval]]],
+    axis: str,
+    label: str,
+    log_base: int | None = None,
 ) -> None:
-    """Draw arms as lines over the number of macros, with one panel per game, if there are any.
+    """Draw arms as lines over a quantity, with one panel per comparison, if there are any.
 
     Args:
         path: Image to write.
-        panels: Intervals by k, by arm, by panel title.
+        panels: Intervals by the quantity's values, by arm, by panel title.
+        axis: Label of the x-axis: the quantity.
         label: Label of the y-axis.
+        log_base: Base of the x-axis if it is logarithmic.
     """
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
     if not arms:
         return
-    figure = Figure(figsize=(1 + 2.6 * len(panels), 4), layout="constrained")
+    figure = Figure(figsize=(max(1 + 2.6 * len(panels), 6), 4), layout="constrained")
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     styles = {arm: (f"C{n % 10}", "--" if n >= 10 else "-") for n, arm in enumerate(arms)}
     for axes, (title, panel) in zip(row, panels.items(), strict=True):
-        for arm, by_k in panel.items():
+        for arm, found in panel.items():
             color, line = styles[arm]
-            axes.plot(by_k.keys(), [x.point for x in by_k.values()], line, color=color, marker=".")
-            ends = [[x.low for x in by_k.values()], [x.high for x in by_k.values()]]
-            axes.vlines(by_k.keys(), *ends, color, linewidth=1, alpha=0.4)
-        axes.set_xscale("log", base=2)
-        axes.set_xlabel("macros")
+            axes.plot(
+                found.keys(), [x.point for x in found.values()], line, color=color, marker="."
+            )
+            ends = [[x.low for x in found.values()], [x.high for x in found.values()]]
+            axes.vlines(found.keys(), *ends, color, linewidth=1, alpha=0.4)
+        if log_base:
+            axes.set_xscale("log", base=log_base)
+        axes.set_xlabel(axis)
         axes.set_title(title, fontsize=10)
         axes.grid(alpha=0.3)
     row[0].set_ylabel(label)
     handles = [Line2D([], [], color=c, linestyle=s, label=arm) for arm, (c, s) in styles.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    columns = max(2, len(panels))
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+    )
     with replacing(path) as file:
         figure.savefig(file, dpi=110, format=path.suffix[1:])

@@ -7,7 +7,7 @@ from examples.experiments import minatar_games
 from examples.experiments.arm_tables import by_problem_table, complete_arms, groups, title
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import Interval, improvement, interval, iqm, scores_of
-from examples.experiments.figures import draw_over_k
+from examples.experiments.figures import draw_curves
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import missing
 from examples.experiments.table import Values
@@ -151,4 +151,5 @@ def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, 
 def draw_minatar(rows: Rows, folder: Path) -> None:
     """Draw each arm's score over k, with one panel per game; ``folder`` holds the page."""
     for unit, figure in FIGURES.items():
-        draw_over_k(folder / figure, panels(rows, unit), "score: interquartile mean, 95% interval")
+        label = "score: interquartile mean, 95% interval"
+        draw_curves(folder / figure, panels(rows, unit), "macros", label, log_base=2)

@@ -49,6 +49,7 @@ class Line:
         panel: Heading of the lines that it is grouped with.
         share: Share of the macros that is mined rather than random.
         control: Variant that it is compared with, at the same share.
+        at: Where it is on the figure's axis, if the ablation has one.
     """
 
     variant: str
@@ -56,6 +57,7 @@ class Line:
     panel: str = ""
     share: float = 0.5
     control: str = "uniform, frozen"
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ class Ablation:
         lines: Lines of the table.
         problems: Problems on which they are compared.
         is_watched: Whether it shows statistics of Σ over a run, rather than scores.
+        axis: Quantity that differs between its headings, over which its figure has curves; if
+            empty, the figure has a panel for each heading.
+        log_base: Base of that axis if it is logarithmic.
     """
 
     title: str
@@ -75,6 +80,8 @@ class Ablation:
     lines: tuple[Line, ...]
     problems: tuple[str, ...] = tuple(PROBLEMS)
     is_watched: bool = False
+    axis: str = ""
+    log_base: int | None = None
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -157,7 +164,7 @@ ETA = Ablation(
     "actions, as in the paper, rather than averaged: with 68 actions it is then 68 times as "
     "strong. The control is the uniform Σ at the same η, likewise averaged or summed.",
     tuple(
-        Line(f"{name}, η = {eta}", name, f"η = {eta}", control=control.format(eta))
+        Line(f"{name}, η = {eta}", name, f"η = {eta}", 0.5, control.format(eta), float(eta))
         for eta in sorted({*ETAS, *PAPERS_ETAS}, key=float)
         for name, etas, control in (
             ("uniform, frozen", ETAS, "uniform, frozen, η = {}"),
@@ -167,6 +174,8 @@ ETA = Ablation(
         )
         if eta in etas
     ),
+    axis="η",
+    log_base=10,
 )
 
 BETA = Ablation(
@@ -183,10 +192,11 @@ NOISE = Ablation(
     "Noise among the macros",
     "From all macros random to all mined; random macros have the lengths of the mined ones.",
     tuple(
-        Line(name, name, f"{share:.0%} mined", share)
+        Line(name, name, f"{share:.0%} mined", share, at=share)
         for share in SHARES
         for name in ("none", "uniform, frozen", "overlap, frozen", "uniform, learned")
     ),
+    axis="share of the macros that is mined",
 )
 
 SOURCE = Ablation(

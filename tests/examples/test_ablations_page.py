@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from examples.experiments.ablations import Settings, grid
-from examples.experiments.ablations_page import ablations_section, draw_ablations
+from examples.experiments.ablations_page import ablations_section, draw_ablations, scores_along
 from examples.experiments.comparison import difference, interval, iqm
 from examples.experiments.game_homes import HOMES
 from examples.experiments.game_transfer import cell_of, compared
@@ -195,6 +195,20 @@ def test_each_pair_of_games_has_a_table_of_its_own(tmp_path):
     (drawn,) = (tmp_path / "images").iterdir()
     assert drawn.name == "transfer_minatar.png"
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_have_the_scores_of_the_table_at_each_eta(tmp_path):
+    rows = all_run(tmp_path, "eta")
+    curves = scores_along(rows, ABLATIONS["eta"], 64)
+    lines = table_of(ablations_section(rows, {}, {}), "η")
+    assert len(lines) == sum(map(len, curves.values())) == 20
+    assert list(curves["uniform, learned"]) == [0.03, 0.1, 0.3, 1, 3]
+    assert list(curves["uniform, frozen, summed"]) == [0.1, 0.3, 0.5, 0.7, 1]
+    for panel, label, _, score, *_ in lines:
+        assert str(curves[label][float(panel.removeprefix("η = "))]) == score
+    (tmp_path / "images").mkdir()
+    draw_ablations(rows, {}, tmp_path)
+    assert (tmp_path / "images" / "ablation_eta_64.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_there_is_a_figure_for_each_table_that_has_been_run(tmp_path):
