@@ -121,24 +121,23 @@ def _intervals(rows: Rows, ablation: Ablation, k: int) -> dict[Line, Interval]:
 
 
 def scores_along(rows: Rows, ablation: Ablation, k: int) -> dict[str, dict[float, Interval]]:
-    """Intervals of the scores along the ablation's axis, by label of the lines."""
+    """Intervals along the ablation's axis, by label of the lines; empty for a single position."""
     found: dict[str, dict[float, Interval]] = {}
     for line, of_line in _intervals(rows, ablation, k).items():
         found.setdefault(line.label, {})[line.at] = of_line
-    return found
+    return found if len({at for curve in found.values() for at in curve}) > 1 else {}
 
 
 def _draw_scores(rows: Rows, ablation: Ablation, k: int, path: Path) -> None:
     """Draw each line's score, along the ablation's axis or with one panel per heading."""
     label = "score: interquartile mean, 95% interval"
-    if ablation.axis:
-        along = scores_along(rows, ablation, k)
-        draw_curves(path, {"": along} if along else {}, ablation.axis, label, ablation.log_base)
-    else:
-        panels: dict[str, dict[str, Interval]] = {}
-        for line, found in _intervals(rows, ablation, k).items():
-            panels.setdefault(line.panel, {})[line.label] = found
-        draw_arms(path, panels, label)
+    if along := scores_along(rows, ablation, k):
+        draw_curves(path, {"": along}, ablation.axis, label, ablation.log_base)
+        return
+    panels: dict[str, dict[str, Interval]] = {}
+    for line, found in _intervals(rows, ablation, k).items():
+        panels.setdefault(line.panel, {})[line.label] = found
+    draw_arms(path, panels, label)
 
 
 def _watched(rows: Rows, ablation: Ablation, k: int, line: Line, name: str) -> dict[str, Values]:

@@ -209,6 +209,8 @@ def test_curves_have_the_scores_of_the_table_at_each_eta(tmp_path):
     (tmp_path / "images").mkdir()
     draw_ablations(rows, {}, tmp_path)
     assert (tmp_path / "images" / "ablation_eta_64.png").read_bytes().startswith(b"\x89PNG")
+    at_one = {run: row for run, row in rows.items() if run.strength == "1"}
+    assert scores_along(at_one, ABLATIONS["eta"], 64) == {}
 
 
 def test_there_is_a_figure_for_each_table_that_has_been_run(tmp_path):
