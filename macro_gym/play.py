@@ -144,7 +144,7 @@ def _result(episode: Future[int]) -> int:
     except BrokenProcessPool as error:
         raise DemonstrationError(
             "a process that planned has died: out of memory, killed, or a crash of the emulator. "
-            "Its progress is kept; do the same again to resume. If it dies again in the same "
+            "Its progress is kept; run the same again to resume. If it dies again in the same "
             "episode, skip that one with skip_seeds"
         ) from error
 
