@@ -151,7 +151,7 @@ def main(settings: Settings) -> None:
         execute(sweep, workers=settings.workers)
     except KeyboardInterrupt:
         keep(sweep, settings.output or OUTPUT)
-        print("\nStopped. The same command goes on.", file=sys.stderr)
+        print("\nStopped; run the same command again to resume.", file=sys.stderr)
         raise SystemExit(130) from None
     keep(sweep, settings.output or OUTPUT)
 

@@ -130,13 +130,12 @@ def write_intervals(path: Path, found: Sequence[Interval], last_share: float) ->
         file.write((json.dumps(content, indent=2) + "\n").encode())
 
 
-def draw_intervals(path: Path, found: Sequence[Interval], measure: str = "final_score") -> None:
-    """Draw arms below each other, one panel per game.
+def draw_intervals(path: Path, found: Sequence[Interval]) -> None:
+    """Draw the final scores of arms below each other, one panel per game.
 
     Args:
         path: Image to write; its suffix sets the format.
         found: The intervals.
-        measure: The measure to draw.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -145,7 +144,7 @@ def draw_intervals(path: Path, found: Sequence[Interval], measure: str = "final_
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError("plots need: pip install 'macro-gym[plots]'") from error
-    shown = [interval for interval in found if interval.measure == measure]
+    shown = [interval for interval in found if interval.measure == "final_score"]
     games = list(dict.fromkeys(interval.game for interval in shown))
     arms = list(dict.fromkeys(interval.arm for interval in shown))
     figure = Figure(figsize=(3.5 + 3.5 * len(games), 1.2 + 0.35 * len(arms)), layout="constrained")
@@ -156,7 +155,7 @@ def draw_intervals(path: Path, found: Sequence[Interval], measure: str = "final_
             axes.hlines(line, interval.low, interval.high, f"C{line}", linewidth=6, alpha=0.35)
             axes.plot(interval.iqm, line, "o", color=f"C{line}")
         axes.set_yticks(range(len(arms)), arms)
-        axes.set(title=game, xlabel=f"{measure.replace('_', ' ')}: IQM, 95% interval")
+        axes.set(title=game, xlabel="final score: IQM, 95% interval")
         axes.title.set_fontsize(10)
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_ylim(len(arms) - 0.5, -0.5)
