@@ -1,12 +1,13 @@
 """Markdown tables that compare variants, for docs/evidence.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from textwrap import fill
 
 from examples.experiments.arms import Arm
 from examples.experiments.comparison import difference, interval, iqm, scores_of
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
+from examples.experiments.table import Values
 from examples.experiments.variants import VARIANTS, Ablation, Line
 
 
@@ -22,30 +23,33 @@ def cells_of(ablation: Ablation, k: int, share: float) -> list[Cell]:
 
 def score_table(rows: Rows, ablation: Ablation, k: int, known: Mapping[str, Arm] = VARIANTS) -> str:
     """Table of the scores of every line with reported runs."""
-    lines = [
-        f"| | | seeds | score | − control | {' | '.join(ablation.problems)} |",
-        "|---" * (len(ablation.problems) + 5) + "|",
-    ]
+    beside = [f"− {ablation.baseline}"] if ablation.baseline else []
+    columns = ["seeds", "score", "− control", *beside, *ablation.problems]
+    lines = [f"| | | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
+    baseline = {line.label: line for line in ablation.lines if line.panel == ablation.baseline}
+
+    def scores(line: Line, variant: str) -> Values:
+        return scores_of(rows, cells_of(ablation, k, line.share), variant, known=known)
+
     for line in ablation.lines:
         cells = cells_of(ablation, k, line.share)
         said = [_by_problem(rows, cell, line.variant, known) for cell in cells]
-        if any(said):
-            of_all = " | ".join(_of_all(rows, line, cells, known))
-            lines.append(f"| {line.panel} | {line.label} | {of_all} | {' | '.join(said)} |")
+        if not any(said):
+            continue
+        own = scores(line, line.variant)
+        apart = [_apart(own, scores(line, line.control)) if line.variant != line.control else ""]
+        if ablation.baseline:
+            other = baseline[line.label]
+            apart.append(_apart(own, scores(other, other.variant)) if other != line else "")
+        over_all = [str(len(own)), str(interval(iqm, own))] if len(own) > 1 else ["", ""]
+        cells_of_row = [line.panel, line.label, *over_all, *apart, *said]
+        lines.append(f"| {' | '.join(cells_of_row)} |")
     return "\n".join([*lines, ""])
 
 
-def _of_all(
-    rows: Rows, line: Line, cells: Sequence[Cell], known: Mapping[str, Arm]
-) -> tuple[str, str, str]:
-    """Seeds, score and difference from the control, over all problems; empty where unknown."""
-    own = scores_of(rows, cells, line.variant, known=known)
-    if len(own) < 2:
-        return "", "", ""
-    control = scores_of(rows, cells, line.control, known=known)
-    is_other = line.variant != line.control and len(control) > 1
-    beside = str(interval(difference, own, control)) if is_other else ""
-    return str(len(own)), str(interval(iqm, own)), beside
+def _apart(own: Values, other: Values) -> str:
+    """Difference over all problems, with its interval; empty where unknown."""
+    return str(interval(difference, own, other)) if min(len(own), len(other)) > 1 else ""
 
 
 def _by_problem(rows: Rows, cell: Cell, variant: str, known: Mapping[str, Arm]) -> str:

@@ -27,8 +27,7 @@ AT = {DIFFERENCES: (0,), HEADROOM: (0, 1)}
 GOAL = f"""\
 The goal is a learned Σ (blue in the figures) that beats the uniform and the overlap Σ, each at its
 own best strength, with the intervals of both differences clear of zero, at k = {GOAL_AT[0]} and at
-k = {GOAL_AT[1]}. Intervals are not corrected for there being {len(LEARNED)} learned arms. With
-updates counted in {{unit}}s:
+k = {GOAL_AT[1]}. Intervals are not corrected for there being {len(LEARNED)} learned arms.
 """
 
 
@@ -52,7 +51,9 @@ def goal(rows: Rows, unit: str = "decision") -> str:
     scores = {k: complete_arms(rows, cells_at(k, unit)) for k in GOAL_AT}
     ahead = {k: _ahead(of_k) for k, of_k in scores.items()}
     judged = [f"- k = {k}: {_of_k(scores[k], ahead[k])}\n" for k in GOAL_AT]
-    return "".join([GOAL.format(unit=unit), "\n", *judged, "\n", _verdict(scores, ahead)])
+    return "".join(
+        [f"With updates counted in {unit}s:\n\n", *judged, "\n", _verdict(scores, ahead)]
+    )
 
 
 def _ahead(scores: Mapping[str, Values]) -> list[str]:

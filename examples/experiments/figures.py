@@ -57,6 +57,7 @@ def draw_curves(
     axis: str,
     label: str,
     log_base: int | None = None,
+    same_scale: bool = False,
 ) -> None:
     """Draw arms as lines over a quantity, with one panel per comparison, if there are any.
 
@@ -66,12 +67,13 @@ def draw_curves(
         axis: Label of the x-axis: the quantity.
         label: Label of the y-axis.
         log_base: Base of the x-axis if it is logarithmic.
+        same_scale: Whether panels share their y-axis.
     """
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
     if not arms:
         return
     figure = Figure(figsize=(max(1 + 2.6 * len(panels), 6), 4), layout="constrained")
-    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    row = figure.subplots(1, len(panels), sharey=same_scale, squeeze=False)[0]
     styles = {arm: (f"C{n % 10}", "--" if n >= 10 else "-") for n, arm in enumerate(arms)}
     for axes, (title, panel) in zip(row, panels.items(), strict=True):
         for arm, found in panel.items():
@@ -83,6 +85,7 @@ def draw_curves(
             axes.vlines(found.keys(), *ends, color, linewidth=1, alpha=0.4)
         if log_base:
             axes.set_xscale("log", base=log_base)
+            axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(axis)
         axes.set_title(title, fontsize=10)
         axes.grid(alpha=0.3)

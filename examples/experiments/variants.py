@@ -73,6 +73,7 @@ class Ablation:
         axis: Quantity that differs between its headings, over which its figure has curves; if
             empty, the figure has a panel for each heading.
         log_base: Base of that axis if it is logarithmic.
+        baseline: Heading with whose lines those of other headings are compared, label by label.
     """
 
     title: str
@@ -82,6 +83,7 @@ class Ablation:
     is_watched: bool = False
     axis: str = ""
     log_base: int | None = None
+    baseline: str = ""
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -214,6 +216,7 @@ SOURCE = Ablation(
         )
         for name in ("none", "uniform, frozen", "uniform, learned")
     ),
+    baseline="n-grams",
 )
 
 TRANSFER = Ablation(

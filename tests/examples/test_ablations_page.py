@@ -59,9 +59,11 @@ def test_what_has_been_run_fills_the_table(tmp_path, name):
     assert [line[:2] for line in lines] == [[line.panel, line.label] for line in table.lines]
     for line, (_, _, seeds, *numbers) in zip(table.lines, lines, strict=True):
         assert seeds == "3"
-        assert all(numbers[2:])
         assert numbers[0]
         assert bool(numbers[1]) == (line.variant != line.control)
+        if table.baseline:
+            assert bool(numbers.pop(2)) == (line.panel != table.baseline)
+        assert all(numbers[2:])
 
 
 def test_numbers_are_those_of_the_rows(tmp_path):
@@ -107,6 +109,18 @@ def test_controls_have_the_share_of_what_they_are_beside(tmp_path):
     for text in (ablations_section(rows, {}, {}), ablations_section(wrong, {}, {})):
         beside = {tuple(line[:2]): line[4] for line in table_of(text, "Noise among the macros")}
         assert abs(float(beside["25% mined", "overlap, frozen"].split()[0])) < 2
+
+
+def test_sources_are_compared_with_the_same_line_of_the_baseline(tmp_path):
+    text = ablations_section(all_run(tmp_path, "source"), {}, {})
+    lines = {tuple(line[:2]): line for line in table_of(text, "Where macros come from")}
+    scores = {entry: float(line[3].split()[0]) for entry, line in lines.items()}
+    apart = {entry: float(line[5].split()[0]) for entry, line in lines.items() if line[5]}
+    assert len(apart) == 9
+    for (source, label), found in apart.items():
+        expected = scores[source, label] - scores["n-grams", label]
+        assert found == pytest.approx(expected, abs=0.011)
+    assert len(set(apart.values())) > 6
 
 
 def test_what_is_not_there_in_all_problems_is_shown_where_it_is(tmp_path):

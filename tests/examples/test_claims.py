@@ -105,7 +105,7 @@ def test_what_is_missing_is_said_and_nothing_is_concluded_from_it():
 
 def test_the_page_says_it_of_each_unit_of_updates_that_has_been_run():
     rows = table(LEVELS) | table(LEVELS | {"meta": 0.5}, unit="step")
-    pattern = r"With\nupdates counted in (\w+)s:.*?\n(The goal is therefore .*?)\n"
+    pattern = r"With updates counted in (\w+)s:.*?\n(The goal is therefore .*?)\n"
     assert re.findall(pattern, page(rows, {}), re.DOTALL) == [
         ("decision", "The goal is therefore not met."),
         ("step", "The goal is therefore met, by *meta*."),

@@ -29,6 +29,7 @@ from examples.experiments.evidence import (
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, Run, read_rows
 from examples.experiments.runs import home
+from examples.experiments.small_problems_page import BY_K, by_k
 
 ROOT = Path(__file__).parents[2]
 CELLS = [Cell(problem, 64, 0.5, "decision") for problem in PROBLEMS]
@@ -237,14 +238,47 @@ def test_without_headroom_there_is_no_share_of_it():
     assert "| no clear headroom |" in page(rows, {})
 
 
-def test_the_figure_has_a_panel_for_each_k(tmp_path):
-    draw_small_problems({}, tmp_path / "none.png")
-    draw_ram({}, tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
-    draw_ram(of_memory(), tmp_path / "ram.png")
-    assert (tmp_path / "ram.png").read_bytes().startswith(b"\x89PNG")
-    draw_small_problems(made_up(), tmp_path / "some.png")
-    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
+def test_figures_are_drawn_where_there_is_something_to_show(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    draw_small_problems({}, tmp_path)
+    draw_ram({}, images / "ram.png")
+    assert not any(images.iterdir())
+    draw_ram(of_memory(), images / "ram.png")
+    draw_small_problems(made_up(), tmp_path)
+    drawn = {"ram", "small_problems", "small_problems_differences", "small_problems_headroom"}
+    assert {image.stem for image in images.iterdir()} == drawn
+    assert all(image.read_bytes().startswith(b"\x89PNG") for image in images.iterdir())
+
+
+def test_small_problems_are_drawn_over_k_by_unit_of_updates(tmp_path):
+    (tmp_path / "images").mkdir()
+    arms = ("primitives", "macros", "oracle")
+    at = [("decision", 16), ("decision", 1024), ("step", 64)]
+    of = {key: [Cell(p, key[1], 0.5, key[0]) for p in PROBLEMS] for key in at}
+    rows = {
+        Run(home(cell, arm), arm, ARMS[arm].strengths[-1], seed): {
+            "area": seed / 10 + cell.k * (arm == "macros"),
+            "decisions": 1,
+            "updates_taken": 1,
+        }
+        for arm in arms
+        for cells in of.values()
+        for cell in cells
+        for seed in range(3)
+    }
+    curves = by_k(rows)
+    assert list(curves) == ["updates counted in decisions"]
+    (panel,) = curves.values()
+    assert list(panel) == ["primitives", "macros"]
+    scores = {k: scores_of(rows, of["decision", k], "macros") for k in (16, 1024)}
+    assert panel["macros"] == {k: interval(iqm, own) for k, own in scores.items()}
+    assert panel["macros"][16].point == pytest.approx(16.1)
+    assert panel["primitives"][16] == panel["primitives"][1024]
+    draw_small_problems(rows, tmp_path)
+    assert (tmp_path / BY_K).read_bytes().startswith(b"\x89PNG")
+    assert f"]({BY_K})" in page(rows, {})
+    assert f"]({BY_K})" not in page(made_up(), {})
 
 
 def of_memory(arms=("macros", "uniform", "overlap")):
