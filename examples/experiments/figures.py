@@ -67,13 +67,14 @@ def draw_curves(
         axis: Label of the x-axis: the quantity.
         label: Label of the y-axis.
         log_base: Base of the x-axis if it is logarithmic.
-        same_scale: Whether panels share their y-axis.
+        same_scale: Whether panels share their axes.
     """
     arms = list(dict.fromkeys(arm for panel in panels.values() for arm in panel))
     if not arms:
         return
     figure = Figure(figsize=(max(1 + 2.6 * len(panels), 6), 4), layout="constrained")
-    row = figure.subplots(1, len(panels), sharey=same_scale, squeeze=False)[0]
+    share = {"sharex": same_scale, "sharey": same_scale}
+    row = figure.subplots(1, len(panels), **share, squeeze=False)[0]
     styles = {arm: (f"C{n % 10}", "--" if n >= 10 else "-") for n, arm in enumerate(arms)}
     for axes, (title, panel) in zip(row, panels.items(), strict=True):
         for arm, found in panel.items():
