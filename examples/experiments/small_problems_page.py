@@ -94,7 +94,7 @@ def _standing(rows: Rows) -> str:
 
 
 def by_k(rows: Rows) -> dict[str, dict[str, dict[int, Interval]]]:
-    """Intervals of the arms drawn over k, by unit of updates, arm and k; none of a single k."""
+    """Intervals of the arms drawn over k, by unit of updates, arm and k; no unit with a single k."""
     found: dict[str, dict[str, dict[int, Interval]]] = {}
     for cells in groups(rows, PROBLEMS):
         if cells[0].share == 0.5:
