@@ -6,12 +6,13 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3 import DQN
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from macro_gym import MacroSet
-from sb3_masp import run
-from sb3_masp.callbacks import Checkpoints, _frames_per_step
+from sb3_masp import MASPDQN, run
+from sb3_masp.callbacks import Checkpoints, FrameBudget, _frames_per_step
 from sb3_masp.cli import main
 from sb3_masp.device_replay import DeviceReplayBuffer
 from sb3_masp.run_config import ALGORITHMS
@@ -51,6 +52,18 @@ def test_the_budget_counts_frames_and_exploration_falls_over_them(config):
     halfway = frames[np.searchsorted(frames, config.frames // 4)]
     assert rates[halfway] == pytest.approx(1 - 0.95 / 2, abs=0.01)
     assert list(rates.values())[-1] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("learner", "k"), [(DQN, 0), (DQN, 32), (MASPDQN, 32)])
+def test_any_script_stops_after_the_same_number_of_frames(learner, k):
+    env = gym.make("MacroALE/Breakout-v5", k=k, obs_type="ram")
+    model = learner("MlpPolicy", env, buffer_size=1_000, learning_starts=10_000)
+    model.learn(4_000, callback=FrameBudget(4_000))
+    # An episode's last step may be cut short, and the last macro goes on to its end.
+    cut = 4 * (len(model.ep_info_buffer) + 1)
+    assert 4_000 - cut <= env.unwrapped.ale.getFrameNumber() <= 4_000 + 4 * 8
+    assert model.num_timesteps < (600 if k else 1_001)
+    assert model.exploration_rate == model.exploration_final_eps
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
