@@ -65,6 +65,17 @@ def test_the_readmes_scores_on_small_problems_are_those_of_the_table(section, un
         assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
 
 
+def test_the_lead_in_the_readme_that_was_checked_is_that_of_the_table():
+    rows = read_rows(small_problems.OUTPUT)
+    cells = [Cell(problem, 64, 0.25, "decision") for problem in PROBLEMS]
+    meta, uniform = (scores_of(rows, cells, arm) for arm in ("meta", "uniform"))
+    assert len(meta) == 20
+    first = interval(difference, meta[:10], uniform[:10])
+    others = interval(difference, meta[10:], uniform[10:])
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert f"ahead by {first} on these ten seeds, and by {others} on ten others" in readme
+
+
 def test_the_readmes_scores_on_minatar_are_those_of_the_table():
     rows = read_rows(minatar_games.OUTPUT)
     scores = [
@@ -105,6 +116,23 @@ def test_a_page_of_nothing_says_that_nothing_was_run():
     assert "###" not in text
     assert "![" not in text
     assert text.count("\nNot run yet.\n") == 3
+
+
+def test_leads_are_checked_on_the_seeds_beyond_the_planned_ones():
+    arms = ("uniform", "meta")
+    rows = made_up(arms, seeds=14)
+    for run in rows:
+        if run.arm == "meta" and run.is_reported and run.seed >= 10:
+            rows[run] = rows[run] | {"area": rows[run]["area"] - 0.3}
+    first, others = (
+        interval(difference, *(scores_of(rows, CELLS, arm)[seeds] for arm in ("meta", "uniform")))
+        for seeds in (slice(10), slice(10, None))
+    )
+    assert first.point == pytest.approx(0.15)
+    assert others.point == pytest.approx(-0.15)
+    said = " ".join(page(rows, {}).split())
+    assert f"check them: *meta* {first.said(3)} and {others.said(3)}." in said
+    assert "check them" not in page(made_up(arms, seeds=10), {})
 
 
 def test_runs_that_only_choose_a_strength_are_counted_and_not_shown():
