@@ -73,8 +73,7 @@ def draw_curves(
     if not arms:
         return
     figure = Figure(figsize=(max(1 + 2.6 * len(panels), 6), 4), layout="constrained")
-    share = {"sharex": same_scale, "sharey": same_scale}
-    row = figure.subplots(1, len(panels), **share, squeeze=False)[0]
+    row = figure.subplots(1, len(panels), sharex=same_scale, sharey=same_scale, squeeze=False)[0]
     styles = {arm: (f"C{n % 10}", "--" if n >= 10 else "-") for n, arm in enumerate(arms)}
     for axes, (title, panel) in zip(row, panels.items(), strict=True):
         for arm, found in panel.items():

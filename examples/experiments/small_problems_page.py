@@ -22,8 +22,9 @@ SHOWN_BY_K = ("primitives", "macros", "uniform", "meta")
 SECTION = """\
 ## Small problems with known answers
 
-`python examples/experiments/small_problems.py --full` runs whatever is missing and estimates how
-long it takes.
+`python examples/experiments/small_problems.py --full` runs whatever is missing of the core runs
+and estimates how long it takes. The other tables below come from the same command with `--k`,
+`--shares`, `--updates step` or `--seeds 20`, and `--arms` for the arms that they have.
 
 {problems}
 
