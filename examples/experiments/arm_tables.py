@@ -15,11 +15,17 @@ from examples.experiments.comparison import (
     scores_of,
 )
 from examples.experiments.figures import draw_arms
+from examples.experiments.learners import LAST_SHARE
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
 
-COLUMNS = ("arm", "seeds", "score", "− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
+MEASURES = ("area", "final")
+"""Columns with the scores of the whole run, and of its end."""
+LATE = f"last {LAST_SHARE:.0%}"
+"""Heading of the scores at the end of runs."""
+COMPARED = ("− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
+COLUMNS = ("arm", "seeds", "score", LATE, *COMPARED)
 HEADROOM = "share of the oracle's headroom"
 
 
@@ -34,15 +40,18 @@ def groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
 
 
 def complete_arms(
-    rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = ()
+    rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = (), measure: str = "area"
 ) -> dict[str, Values]:
     """Scores of the arms with at least two seeds in all problems."""
-    scores = {arm: scores_of(rows, cells, arm, tuned_on=tuned_on) for arm in ARMS}
+    scores = {arm: scores_of(rows, cells, arm, measure, tuned_on) for arm in ARMS}
     return {arm: found for arm, found in scores.items() if len(found) > 1}
 
 
 def group_section(
-    rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = (), measure: str = "area"
+    rows: Rows,
+    cells: Sequence[Cell],
+    tuned_on: Sequence[str] = (),
+    measures: tuple[str, str] = MEASURES,
 ) -> str:
     """Render the tables of one k, share and unit of updates.
 
@@ -50,19 +59,20 @@ def group_section(
         rows: The table of runs.
         cells: Cells, one per problem.
         tuned_on: Problems on which strengths are chosen; by default each cell's own.
-        measure: Column shown in the table by problem.
+        measures: Columns shown in the table by problem, of the whole run and of its end.
     """
-    table = _over_problems(complete_arms(rows, cells, tuned_on))
-    return title(cells[0]) + table + by_problem_table(rows, cells, tuned_on, measure)
+    scores = (complete_arms(rows, cells, tuned_on, of) for of in MEASURES)
+    table = _over_problems(*scores)
+    return title(cells[0]) + table + by_problem_table(rows, cells, tuned_on, measures)
 
 
-def _over_problems(scores: dict[str, Values]) -> str:
+def _over_problems(scores: dict[str, Values], late: dict[str, Values]) -> str:
     """Table of the arms over all problems; empty if there are none."""
     if not scores:
         return ""
     columns = [*COLUMNS, HEADROOM] if "oracle" in scores else COLUMNS
     head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    return "\n".join([*head, *(_line(arm, scores) for arm in scores), "", ""])
+    return "\n".join([*head, *(_line(arm, scores, late[arm]) for arm in scores), "", ""])
 
 
 def title(cell: Cell) -> str:
@@ -71,17 +81,21 @@ def title(cell: Cell) -> str:
 
 
 def by_problem_table(
-    rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = (), measure: str = "area"
+    rows: Rows,
+    cells: Sequence[Cell],
+    tuned_on: Sequence[str] = (),
+    measures: tuple[str, str] = MEASURES,
 ) -> str:
     """Table of every arm with reported rows, by problem; arguments as in `group_section`."""
     lines = [
-        "By problem: interquartile means, with the number of seeds and the chosen strength in",
-        "parentheses; decisions and updates are means over these runs:\n",
+        f"By problem: interquartile means over the whole run / its {LATE}, with the number of",
+        "seeds and the chosen strength in parentheses; decisions and updates are means over these",
+        "runs:\n",
         f"| arm | decisions | updates | {' | '.join(cell.problem for cell in cells)} |",
         "|---" * (len(cells) + 3) + "|",
     ]
     for arm in ARMS:
-        said = [_by_problem(rows, cell, arm, tuned_on, measure) for cell in cells]
+        said = [_by_problem(rows, cell, arm, tuned_on, measures) for cell in cells]
         if any(said):
             taken = [
                 _taken(rows, cells, arm, tuned_on, of) for of in ("decisions", "updates_taken")
@@ -98,10 +112,11 @@ def _taken(
     return f"{np.concatenate(of_cells).mean():,.0f}"
 
 
-def _line(arm: str, scores: dict[str, Values]) -> str:
+def _line(arm: str, scores: dict[str, Values], late: Values) -> str:
     """Table row of an arm, with comparisons to the controls."""
     own = scores[arm]
     found = [
+        str(interval(iqm, late)),
         _against(difference, own, scores, "uniform", digits=3),
         _against(difference, own, scores, "overlap", digits=3),
         _against(improvement, own, scores, "uniform"),
@@ -140,13 +155,17 @@ def clear_headroom(scores: Mapping[str, Values]) -> bool:
     return interval(difference, scores["oracle"], scores["uniform"]).low > 0
 
 
-def _by_problem(rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measure: str) -> str:
-    """Score of an arm on one problem; empty if it has no reported runs."""
-    own = scores_of(rows, [cell], arm, measure, tuned_on)
-    if not len(own):
+def _by_problem(
+    rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measures: Iterable[str]
+) -> str:
+    """Scores of an arm on one problem; empty if it has no reported runs."""
+    scores = [scores_of(rows, [cell], arm, measure, tuned_on) for measure in measures]
+    seeds = len(scores[0])
+    if not seeds:
         return ""
     strength = chosen_strength(rows, cell, arm, tuned_on=tuned_on)
-    return f"{iqm(own):.2f} ({', '.join(filter(None, [str(len(own)), strength]))})"
+    said = " / ".join(f"{iqm(own):.2f}" for own in scores)
+    return f"{said} ({', '.join(filter(None, [str(seeds), strength]))})"
 
 
 def draw(path: Path, panels: Mapping[str, Mapping[str, Values]]) -> None:

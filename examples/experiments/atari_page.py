@@ -28,13 +28,17 @@ games on the scale where random play is 0 and a human 1, and for single games in
 {standing}
 """
 
+IN_POINTS = ("points", "final_points")
+"""Columns with the scores of single games, of the whole run and of its end."""
+
 RAM_FIGURE = "images/atari_ram.png"
 PIXELS_FIGURE = "images/atari_pixels.png"
 
 RAM_LEGEND = """\
 Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
-(`rliable`). The next columns give the differences from the uniform and the overlap Σ, each at the
-strength chosen for it, and the probabilities of improvement over these.
+(`rliable`), over the whole run and over the episodes that ended in its last 30%. All that follows
+is by the former, as was the choice of strengths: the differences from the uniform and the overlap
+Σ, each at the strength chosen for it, and the probabilities of improvement over these.
 """
 
 PIXELS = """\
@@ -71,7 +75,7 @@ def atari_ram_section(rows: Rows) -> str:
     ]
     if any(complete_arms(rows, group, tuned_on) for group in found):
         parts += [f"![Scores of the arms]({RAM_FIGURE})\n", RAM_LEGEND]
-    parts += [group_section(rows, group, tuned_on, "points") for group in found]
+    parts += [group_section(rows, group, tuned_on, IN_POINTS) for group in found]
     return "\n".join([*parts, *([] if found else [NOT_RUN])])
 
 

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples.experiments import minatar_games
-from examples.experiments.arm_tables import by_problem_table, complete_arms, groups, title
+from examples.experiments.arm_tables import (
+    LATE,
+    MEASURES,
+    by_problem_table,
+    complete_arms,
+    groups,
+    title,
+)
 from examples.experiments.arms import ARMS
 from examples.experiments.comparison import Interval, improvement, interval, iqm, scores_of
 from examples.experiments.figures import draw_curves
@@ -41,8 +48,9 @@ per strength on {tuned_on}, with seeds from 100 on, which are not reported.
 LEGEND = """\
 Interquartile means over seeds with 95% stratified bootstrap intervals (`rliable`), by the number of
 macros. To combine the games, each game's scores are divided by the mean of *primitives* on it, so
-that 1 is what is learned without macros. The next columns give the probabilities of improvement
-over *primitives*, *macros* and *uniform*.
+that 1 is what is learned without macros. The next column gives the same for the episodes that ended
+in the last 30% of the steps, relative to *primitives* then, the others the probabilities of
+improvement over *primitives*, *macros* and *uniform*, by the score over the whole run.
 """
 
 
@@ -93,14 +101,15 @@ def _standing(rows: Rows) -> str:
     return f"{total - len(missing(rows, *planned))} of {total} runs are complete."
 
 
-def scaled(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:
+def scaled(rows: Rows, cells: Sequence[Cell], measure: str = "area") -> dict[str, Values]:
     """Scores of the arms with at least two seeds in all games, relative to primitives per game.
 
     Args:
         rows: The table of runs.
         cells: Cells, one per game.
+        measure: Column of the scores.
     """
-    scores = complete_arms(rows, cells, minatar_games.TUNED_ON)
+    scores = complete_arms(rows, cells, minatar_games.TUNED_ON, measure)
     if REFERENCE not in scores:
         return {}
     return {arm: own / scores[REFERENCE].mean(axis=0) for arm, own in scores.items()}
@@ -108,20 +117,21 @@ def scaled(rows: Rows, cells: Sequence[Cell]) -> dict[str, Values]:
 
 def _over_games(rows: Rows, cells: Sequence[Cell]) -> str:
     """Table of the arms over all games; empty until primitives have been run in all."""
-    scores = scaled(rows, cells)
+    scores, late = (scaled(rows, cells, measure) for measure in MEASURES)
     if not scores:
         return ""
     controls = [control for control in CONTROLS if control in scores]
     lines = [
-        f"| arm | seeds | score | {' | '.join(f'P(> {control})' for control in controls)} |",
-        "|---" * (3 + len(controls)) + "|",
+        f"| arm | seeds | score | {LATE} | {' | '.join(f'P(> {name})' for name in controls)} |",
+        "|---" * (4 + len(controls)) + "|",
     ]
     for arm, own in scores.items():
         better = [
             "" if arm == control else str(interval(improvement, own, scores[control]))
             for control in controls
         ]
-        lines.append(f"| {' | '.join([arm, str(len(own)), str(interval(iqm, own)), *better])} |")
+        ends = [str(interval(iqm, of_arm)) for of_arm in (own, late[arm])]
+        lines.append(f"| {' | '.join([arm, str(len(own)), *ends, *better])} |")
     return "\n".join([*lines, "", ""])
 
 

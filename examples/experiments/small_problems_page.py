@@ -1,11 +1,19 @@
 """The section of docs/evidence.md on small problems."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from examples.experiments import claims, small_problems
 from examples.experiments.ablation_tables import paragraph
-from examples.experiments.arm_tables import complete_arms, draw, group_section, groups
+from examples.experiments.arm_tables import (
+    LATE,
+    MEASURES,
+    complete_arms,
+    draw,
+    group_section,
+    groups,
+)
 from examples.experiments.arms import ARMS, LEARNED
 from examples.experiments.claims import GOAL_AT
 from examples.experiments.comparison import Interval, difference, interval, iqm
@@ -18,6 +26,8 @@ FIGURE = "images/small_problems.png"
 BY_K = "images/small_problems_by_k.png"
 SHOWN_BY_K = ("primitives", "macros", "uniform", "meta")
 """Arms that are drawn over k."""
+PARTS = dict(zip(MEASURES, ("whole run", LATE), strict=True))
+"""Parts of the run over which scores are drawn, by column of the table."""
 
 SECTION = """\
 ## Small problems with known answers
@@ -54,9 +64,10 @@ what it had gained. The results are in `small_problems_unit_embedding.csv`;
 
 LEGEND = """\
 Scores are interquartile means over seeds and problems with 95% stratified bootstrap intervals
-(`rliable`). The next columns give the differences from the uniform and the overlap Σ, each at its
-own best strength, the probabilities of improvement over these, and the share of the oracle's gain
-over uniform, where that gain is clear of zero.
+(`rliable`), over all evaluations and over those in the last 30% of the run. All that follows is by
+the former, as was the choice of strengths: the differences from the uniform and the overlap Σ, each
+at its own best strength, the probabilities of improvement over these, and the share of the oracle's
+gain over uniform, where that gain is clear of zero.
 """
 
 
@@ -127,12 +138,12 @@ def _standing(rows: Rows) -> str:
 
 
 def by_k(rows: Rows) -> dict[str, dict[str, dict[int, Interval]]]:
-    """Intervals of the arms drawn over k, by unit of updates that has several k, arm and k."""
+    """Intervals of the arms drawn over k, by panel, arm and k; panels have several k."""
     found: dict[str, dict[str, dict[int, Interval]]] = {}
-    for cells in groups(rows, PROBLEMS):
+    for cells, (measure, part) in itertools.product(groups(rows, PROBLEMS), PARTS.items()):
         if cells[0].share == 0.5:
-            panel = found.setdefault(f"updates counted in {cells[0].updates}s", {})
-            for arm, own in complete_arms(rows, cells).items():
+            panel = found.setdefault(f"updates counted in {cells[0].updates}s,\n{part}", {})
+            for arm, own in complete_arms(rows, cells, measure=measure).items():
                 if arm in SHOWN_BY_K:
                     panel.setdefault(arm, {})[cells[0].k] = interval(iqm, own)
     return {

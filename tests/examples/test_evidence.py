@@ -32,7 +32,9 @@ from examples.experiments.runs import home
 from examples.experiments.small_problems_page import BY_K, by_k
 
 ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 CELLS = [Cell(problem, 64, 0.5, "decision") for problem in PROBLEMS]
+MEASURES = ("area", "final")
 LEVELS = {"uniform": 0.2, "overlap": 0.3, "meta": 0.35, "macros": 0.1, "oracle": 0.6}
 
 
@@ -44,7 +46,8 @@ def made_up(arms=LEVELS, cells=CELLS, seeds=5):
             rows[Run(home(cell, arm), arm, strength, 100)] = {"area": tuned}
         for seed in range(seeds):
             score = LEVELS[arm] + 0.01 * seed + 0.1 * CELLS.index(cell)
-            row = {"area": score, "decisions": 3_000 + seed, "updates_taken": 1_500}
+            row = {"area": score, "final": score + 0.05 * seed}
+            row |= {"decisions": 3_000 + seed, "updates_taken": 1_500}
             rows[Run(home(cell, arm), arm, ARMS[arm].strengths[-1], seed)] = row
     return rows
 
@@ -58,7 +61,7 @@ def test_the_page_is_the_one_that_the_table_gives():
 )
 def test_the_readmes_scores_on_small_problems_are_those_of_the_table(section, unit, least):
     rows = read_rows(small_problems.OUTPUT)
-    scores = [complete_arms(rows, cells_at(k, unit)) for k in GOAL_AT]
+    scores = [complete_arms(rows, cells_at(k, unit), (), of) for of in MEASURES for k in GOAL_AT]
     quoted = quoted_in_the_readme(section)
     assert len(quoted) >= least
     for arm, said in quoted.items():
@@ -72,16 +75,16 @@ def test_the_lead_in_the_readme_that_was_checked_is_that_of_the_table():
     assert len(meta) == 20
     first = interval(difference, meta[:10], uniform[:10])
     others = interval(difference, meta[10:], uniform[10:])
-    readme = " ".join((ROOT / "README.md").read_text().split())
+    readme = " ".join(README.read_text().split())
     assert f"ahead by {first} on these ten seeds, and by {others} on ten others" in readme
 
 
 def test_the_readmes_scores_on_minatar_are_those_of_the_table():
     rows = read_rows(minatar_games.OUTPUT)
-    scores = [
-        minatar_page.scaled(rows, [Cell(game, k, 1.0, "decision") for game in minatar_games.GAMES])
-        for k in (16, 64, 256)
+    cells = [
+        [Cell(game, k, 1.0, "decision") for game in minatar_games.GAMES] for k in (16, 64, 256)
     ]
+    scores = [minatar_page.scaled(rows, of_k, of) for of in MEASURES for of_k in cells]
     quoted = quoted_in_the_readme("minatar")
     assert list(quoted) == ["macros", "uniform", "meta"]
     for arm, said in quoted.items():
@@ -101,11 +104,15 @@ def test_the_readmes_scores_on_atari_are_those_of_the_table():
             better = str(interval(improvement, scores[arm], scores[other]))
             assert said == (better if said else ""), (arm, other)
     assert sum(bool(cell) for cells in quoted.values() for cell in cells[-2:]) == 5
+    late = complete_arms(rows, cells, tuned_on, "final")
+    said = ", ".join(f"{interval(iqm, late[arm])} with *{arm}*" for arm in quoted)
+    assert f"over the last 30% of the frames {said}" in " ".join(README.read_text().split())
 
 
 def quoted_in_the_readme(section):
-    readme = (ROOT / "README.md").read_text()
-    text = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", readme, re.DOTALL).group(1)
+    text = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", README.read_text(), re.DOTALL).group(
+        1
+    )
     lines = re.findall(r"^\| \*(.+?)\*(.+) \|$", text, re.MULTILINE)
     return {arm: cells.split(" | ")[1:] for arm, cells in lines}
 
@@ -148,6 +155,7 @@ def test_minatars_games_stand_beside_each_other():
     rows = {
         Run(cells[1], "macros", "", seed): {
             "area": 7.0 + seed,
+            "final": 1.0,
             "decisions": 7_000,
             "updates_taken": seed,
         }
@@ -158,7 +166,7 @@ def test_minatars_games_stand_beside_each_other():
         "| arm | decisions | updates | Asterix | Breakout | Freeway | Seaquest | SpaceInvaders |"
         in text
     )
-    assert "| macros | 7,000 | 1 |  | 8.00 (3) |  |  |  |" in text
+    assert "| macros | 7,000 | 1 |  | 8.00 / 1.00 (3) |  |  |  |" in text
     assert text.count("\nNot run yet.\n") == 2
 
 
@@ -166,6 +174,7 @@ def test_minatars_figure_has_the_arms_over_k_for_each_game(tmp_path):
     rows = {
         Run(home(cell, arm), arm, "", seed): {
             "area": LEVELS["macros"] * cell.k + seed,
+            "final": 1.0,
             "decisions": 1,
             "updates_taken": 1,
         }
@@ -201,7 +210,8 @@ def of_minatar(areas, games=minatar_games.GAMES, k=16, seeds=3):
         for game, area in zip(games, areas_of_games, strict=True):
             cell = home(Cell(game, k, 1.0, "decision"), arm)
             for seed in range(seeds):
-                row = {"area": area + seed, "decisions": 7_000, "updates_taken": 1_700}
+                row = {"area": area + seed, "final": 2 * area + seed}
+                row |= {"decisions": 7_000, "updates_taken": 1_700}
                 rows[Run(cell, arm, ARMS[arm].strengths[-1], seed)] = row
         tuned_on = Cell(minatar_games.TUNED_ON[0], k, 1.0, "decision")
         for strength in ARMS[arm].strengths if len(ARMS[arm].strengths) > 1 else ():
@@ -216,13 +226,16 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     text = page({}, rows)
     drawn = {arm: np.array(own) + np.arange(3)[:, None] for arm, own in areas.items()}
     scores = {arm: own / np.array([2, 10, 20, 100, 4]) for arm, own in drawn.items()}
+    late = np.array([6, 8, 18, 98, 14]) + np.arange(3)[:, None]
+    late = interval(iqm, late / np.array([3, 19, 39, 199, 7]))
     (line,) = (x for x in text.splitlines() if x.startswith("| macros | 3 |"))
     better = {
         c: interval(improvement, scores["macros"], scores[c]) for c in ("primitives", "uniform")
     }
     # 8.5 of 9 pairs in Asterix, none in the next three games, all in Space Invaders.
     assert better["primitives"].point == pytest.approx((8.5 / 9 + 1) / 5)
-    said = f"{interval(iqm, scores['macros'])} | {better['primitives']} |  | {better['uniform']}"
+    said = f"{interval(iqm, scores['macros'])} | {late} | {better['primitives']} |"
+    said += f"  | {better['uniform']}"
     assert line == f"| macros | 3 | {said} |"
     assert list(minatar_page.panels(rows)) == [minatar_page.ALL, *minatar_games.GAMES]
     assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2354 runs are complete.\n" in text
@@ -243,11 +256,16 @@ def test_arms_stand_beside_their_controls():
     assert interval(difference, scores["meta"], scores["uniform"]).said(3) in line
     assert interval(difference, scores["meta"], scores["overlap"]).said(3) in line
     assert str(interval(improvement, scores["meta"], scores["overlap"])) in line
+    late = scores["meta"] + 0.05 * np.arange(5)[:, None]
+    assert line.startswith(
+        f"| meta | 5 | {interval(iqm, scores['meta'])} | {interval(iqm, late)} |"
+    )
     share = interval(headroom_share, scores["meta"], scores["uniform"], scores["oracle"])
     assert share.point == pytest.approx(0.15 / 0.4)
     assert line.endswith(f"| {share} |")
-    assert "| uniform | 3,002 | 1,500 | 0.22 (5, annealed) | 0.32 (5, annealed) |" in text
-    assert "| macros | 3,002 | 1,500 | 0.12 (5) |" in text
+    shown = "0.22 / 0.32 (5, annealed) | 0.32 / 0.42 (5, annealed)"
+    assert f"| uniform | 3,002 | 1,500 | {shown} |" in text
+    assert "| macros | 3,002 | 1,500 | 0.12 / 0.22 (5) |" in text
 
 
 def test_what_has_not_been_run_in_all_problems_is_not_averaged():
@@ -255,10 +273,8 @@ def test_what_has_not_been_run_in_all_problems_is_not_averaged():
     rows = {run: row for run, row in rows.items() if (run.cell, run.arm) != (CELLS[2], "meta")}
     text = page(rows, {})
     assert "| meta | 5 |" not in text
-    assert (
-        "| meta | 3,002 | 1,500 | 0.37 (5, annealed) | 0.47 (5, annealed) |  | 0.67 (5, annealed) |"
-        in text
-    )
+    shown = [f"{score:.2f} / {score + 0.1:.2f} (5, annealed)" for score in (0.37, 0.47, 0.67)]
+    assert f"| meta | 3,002 | 1,500 | {shown[0]} | {shown[1]} |  | {shown[2]} |" in text
 
 
 def test_without_headroom_there_is_no_share_of_it():
@@ -290,6 +306,7 @@ def test_small_problems_are_drawn_over_k_by_unit_of_updates(tmp_path):
     rows = {
         Run(home(cell, arm), arm, ARMS[arm].strengths[-1], seed): {
             "area": seed / 10 + cell.k * (arm == "macros"),
+            "final": 2.0 + seed,
             "decisions": 1,
             "updates_taken": 1,
         }
@@ -299,8 +316,11 @@ def test_small_problems_are_drawn_over_k_by_unit_of_updates(tmp_path):
         for seed in range(3)
     }
     curves = by_k(rows)
-    assert list(curves) == ["updates counted in decisions"]
-    (panel,) = curves.values()
+    in_decisions = "updates counted in decisions,\n"
+    assert list(curves) == [f"{in_decisions}whole run", f"{in_decisions}last 30%"]
+    panel, late = curves.values()
+    assert late["macros"][16].point == pytest.approx(3.0)
+    assert list(late) == ["primitives", "macros"]
     assert list(panel) == ["primitives", "macros"]
     scores = {k: scores_of(rows, of["decision", k], "macros") for k in (16, 1024)}
     assert panel["macros"] == {k: interval(iqm, own) for k, own in scores.items()}
@@ -318,7 +338,8 @@ def of_memory(arms=("macros", "uniform", "overlap")):
         cell = Cell(game, 32, 1.0, "step")
         for strength, seed in itertools.product(ARMS[arm].strengths, range(3)):
             tunes = game in atari_ram.TUNED_ON
-            row = {"area": LEVELS[arm] + seed / 100, "points": 100.0 + seed}
+            row = {"area": LEVELS[arm] + seed / 100, "final": 0.5, "points": 100.0 + seed}
+            row["final_points"] = 200.0 + seed
             row |= {"decisions": 40_000, "updates_taken": 70_000 + seed}
             if tunes:
                 row["area"] = float(strength == "0.3")
@@ -332,8 +353,9 @@ def test_games_from_memory_are_compared_on_one_scale_and_shown_in_points():
     expected = difference(np.full((3, 5), 0.3), np.full((3, 5), 0.2))
     (line,) = (x for x in section.splitlines() if x.startswith("| overlap | 3 |"))
     assert f"| {expected:.3f} [" in line
-    assert line.count("|") == 8
-    assert "| uniform | 40,000 | 70,001 | 101.00 (3, 0.3) | 101.00 (3, 0.3) |" in section
+    assert "| 0.50 [0.50, 0.50] |" in line
+    assert line.count("|") == 9
+    assert "| uniform | 40,000 | 70,001 | 101.00 / 201.00 (3, 0.3) |" in section
     assert (
         "| arm | decisions | updates | Breakout | Seaquest | MsPacman | Freeway | SpaceInvaders |"
         in section
