@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from textwrap import fill
 
+from examples.experiments.arm_tables import LATE, MEASURES
 from examples.experiments.arms import Arm
 from examples.experiments.comparison import difference, interval, iqm, scores_of
 from examples.experiments.rows import Cell, Rows
@@ -24,12 +25,12 @@ def cells_of(ablation: Ablation, k: int, share: float) -> list[Cell]:
 def score_table(rows: Rows, ablation: Ablation, k: int, known: Mapping[str, Arm] = VARIANTS) -> str:
     """Table of the scores of every line with reported runs."""
     beside = [f"− {ablation.baseline}"] if ablation.baseline else []
-    columns = ["seeds", "score", "− control", *beside, *ablation.problems]
+    columns = ["seeds", "score", LATE, "− control", *beside, *ablation.problems]
     lines = [f"| | | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
     baseline = {line.label: line for line in ablation.lines if line.panel == ablation.baseline}
 
-    def scores(line: Line, variant: str) -> Values:
-        return scores_of(rows, cells_of(ablation, k, line.share), variant, known=known)
+    def scores(line: Line, variant: str, measure: str = "area") -> Values:
+        return scores_of(rows, cells_of(ablation, k, line.share), variant, measure, known=known)
 
     for line in ablation.lines:
         cells = cells_of(ablation, k, line.share)
@@ -41,7 +42,10 @@ def score_table(rows: Rows, ablation: Ablation, k: int, known: Mapping[str, Arm]
         if ablation.baseline:
             other = baseline[line.label]
             apart.append(_apart(own, scores(other, other.variant)) if other != line else "")
-        over_all = [str(len(own)), str(interval(iqm, own))] if len(own) > 1 else ["", ""]
+        over_all = ["", "", ""]
+        if len(own) > 1:
+            ends = (scores(line, line.variant, measure) for measure in MEASURES)
+            over_all = [str(len(own)), *(str(interval(iqm, of_part)) for of_part in ends)]
         cells_of_row = [line.panel, line.label, *over_all, *apart, *said]
         lines.append(f"| {' | '.join(cells_of_row)} |")
     return "\n".join([*lines, ""])

@@ -35,9 +35,10 @@ takes; `--tables` selects among {", ".join(ABLATIONS)}. Learner, budget and scor
 small problems. Each variant chooses its η from {", ".join(STRENGTHS)} for each problem by its mean
 score on seeds from 100 on, unless a fixed η is given; a Σ that is carried over was learned with
 seeds from {EARLIER_SEEDS:,} on. Scores are interquartile means over seeds and problems with 95%
-stratified bootstrap intervals, for variants with at least two seeds in every problem. The next
-column is the difference from the control, a fixed uniform Σ unless another is named. Then follow
-the interquartile means for each problem, with the number of seeds and the η in parentheses.
+stratified bootstrap intervals, for variants with at least two seeds in every problem, over the
+whole run and over its last 30%. All that follows is by the former: the difference from the control,
+a fixed uniform Σ unless another is named, and the interquartile means for each problem, with the
+number of seeds and the η in parentheses.
 """
 
 Ablations = tuple[Rows, Rows, Mapping[str, Rows]]

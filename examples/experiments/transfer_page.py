@@ -21,7 +21,7 @@ GAMES = """\
 in an earlier run with as many frames and another seed, on the first game of a pair (*other's Σ*) or
 on the second (*own Σ*), and then frozen. Both use the macros of the first game. All
 penalties have η = {eta}, which was not tuned. The score is the return on the second game during
-training, averaged over frames.
+training, averaged over frames; the next column averages the episodes that ended in the last 30%.
 """
 
 

@@ -23,7 +23,8 @@ def _few_resamples(monkeypatch):
 def made_up(run):
     """Results that depend on the run, without a run."""
     digest = sum(map(ord, f"{run.arm}{run.strength}{run.cell.problem}{run.cell.share}")) % 97
-    return {"area": digest / 97 + run.seed % 7 / 1_000, "seconds": 1.0}
+    area = digest / 97 + run.seed % 7 / 1_000
+    return {"area": area, "final": 2 * area, "seconds": 1.0}
 
 
 def all_run(tmp_path, name, seeds=3):
@@ -60,6 +61,7 @@ def test_what_has_been_run_fills_the_table(tmp_path, name):
     for line, (_, _, seeds, *numbers) in zip(table.lines, lines, strict=True):
         assert seeds == "3"
         assert numbers[0]
+        assert numbers.pop(1)
         assert bool(numbers[1]) == (line.variant != line.control)
         if table.baseline:
             assert bool(numbers.pop(2)) == (line.panel != table.baseline)
@@ -94,11 +96,12 @@ def test_numbers_are_those_of_the_rows(tmp_path):
 
     (own, best), (control, _) = scores("own Σ, frozen"), scores("uniform, frozen")
     line = lines["own Σ, frozen"]
-    assert line[2:5] == ["3", str(interval(iqm, own)), str(interval(difference, own, control))]
-    assert line[5:] == [
+    assert line[2:5] == ["3", str(interval(iqm, own)), str(interval(iqm, 2 * own))]
+    assert line[5] == str(interval(difference, own, control))
+    assert line[6:] == [
         f"{iqm(own[:, index]):.2f} (3, {best[problem]})" for index, problem in enumerate(problems)
     ]
-    assert lines["uniform, frozen"][4] == ""
+    assert lines["uniform, frozen"][5] == ""
 
 
 def test_controls_have_the_share_of_what_they_are_beside(tmp_path):
@@ -107,7 +110,7 @@ def test_controls_have_the_share_of_what_they_are_beside(tmp_path):
         run: row | {"area": row["area"] + 5 * (run.cell.share == 0.25)} for run, row in rows.items()
     }
     for text in (ablations_section(rows, {}, {}), ablations_section(wrong, {}, {})):
-        beside = {tuple(line[:2]): line[4] for line in table_of(text, "Noise among the macros")}
+        beside = {tuple(line[:2]): line[5] for line in table_of(text, "Noise among the macros")}
         assert abs(float(beside["25% mined", "overlap, frozen"].split()[0])) < 2
 
 
@@ -115,7 +118,7 @@ def test_sources_are_compared_with_the_same_line_of_the_baseline(tmp_path):
     text = ablations_section(all_run(tmp_path, "source"), {}, {})
     lines = {tuple(line[:2]): line for line in table_of(text, "Where macros come from")}
     scores = {entry: float(line[3].split()[0]) for entry, line in lines.items()}
-    apart = {entry: float(line[5].split()[0]) for entry, line in lines.items() if line[5]}
+    apart = {entry: float(line[6].split()[0]) for entry, line in lines.items() if line[6]}
     assert len(apart) == 9
     for (source, label), found in apart.items():
         expected = scores[source, label] - scores["n-grams", label]
@@ -130,13 +133,13 @@ def test_what_is_not_there_in_all_problems_is_shown_where_it_is(tmp_path):
         if run.cell.problem == "chain" or run.arm != "uniform, learned, β = 0.1"
     }
     lines = {line[1]: line for line in table_of(ablations_section(rows, {}, {}), "β")}
-    assert lines["β = 0.1"][2:8] == ["", "", "", "", "", ""]
-    assert lines["β = 0.1"][8].startswith("0.")
+    assert lines["β = 0.1"][2:9] == [""] * 7
+    assert lines["β = 0.1"][9].startswith("0.")
     assert all(lines["β = 0.01"][2:])
     in_one = {run: row for run, row in rows.items() if run.cell.problem == "chain"}
     text = ablations_section(in_one, {}, {})
     assert "![" not in text
-    assert "| β = 0.1 |  |  |  |  |  |  | 0." in text
+    assert "| β = 0.1 |  |  |  |  |  |  |  | 0." in text
     draw_ablations(in_one, {}, tmp_path)
     assert not (tmp_path / "images").exists()
 
@@ -186,6 +189,7 @@ def test_each_pair_of_games_has_a_table_of_its_own(tmp_path):
     rows = {
         Run(cell_of(HOMES["minatar"], pair), name, variant.strengths[0], seed): {
             "area": seed + 10.0 * (name == "own Σ, frozen"),
+            "final": 20.0,
         }
         for pair in (first, second)
         for name, variant in compared("1").items()
@@ -198,6 +202,7 @@ def test_each_pair_of_games_has_a_table_of_its_own(tmp_path):
     assert "Breakout to SpaceInvaders |" in section
     (line, _) = (x for x in section.splitlines() if x.startswith("|  | own Σ, frozen |"))
     assert "| 11.00 (3, 1) |" in line
+    assert "| 20.00 [20.00, 20.00] |" in line
     assert "| 10.00 [" in line
     panels = transfer_panels("minatar", rows)
     assert list(panels) == ["Breakout to SpaceInvaders", "Freeway to Asterix"]
