@@ -114,6 +114,9 @@ def carry_out(
     rows, source = results.rows, ""
     if not rows and trial and not go:
         rows, source = trial.rows(todo, known), ", by short runs of each arm"
+    elif new := set(map(kind, todo)) - set(map(kind, rows)):
+        unlike = sum(kind(run) in new for run in todo)
+        source = f", roughly: {unlike} are unlike all that have been timed"
     seconds = estimate(todo, rows)
     time = "none done yet to tell how long they take"
     if seconds is not None:
@@ -193,23 +196,24 @@ def estimate(todo: Iterable[Run], rows: Rows) -> float | None:
     These have the same arm, k and unit of updates if there are any; else the same arm; else all
     runs are used. None if nothing has been run.
     """
-    kinds = (
-        lambda run: (run.arm, run.cell.k, run.cell.updates),
-        lambda run: run.arm,
-        lambda run: None,
-    )
+    kinds = kind, lambda run: run.arm, lambda run: None
     known: list[dict[Any, list[float]]] = [defaultdict(list) for _ in kinds]
     for run, row in rows.items():
-        for kind, seconds in zip(kinds, known, strict=True):
-            seconds[kind(run)].append(row["seconds"])
+        for of, seconds in zip(kinds, known, strict=True):
+            seconds[of(run)].append(row["seconds"])
     if not rows:
         return None
     return sum(
         median(
-            next(of[kind(run)] for kind, of in zip(kinds, known, strict=True) if kind(run) in of)
+            next(like[of(run)] for of, like in zip(kinds, known, strict=True) if of(run) in like)
         )
         for run in todo
     )
+
+
+def kind(run: Run) -> tuple[str, int, str]:
+    """What the time of a run depends on: its arm, k and unit of updates."""
+    return run.arm, run.cell.k, run.cell.updates
 
 
 Task = TypeVar("Task")

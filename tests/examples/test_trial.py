@@ -7,7 +7,8 @@ import pytest
 from examples.experiments import ablations, atari_ram, game_transfer, minatar_games, small_problems
 from examples.experiments.arms import ARMS
 from examples.experiments.game_homes import HOMES
-from examples.experiments.rows import Cell, Run
+from examples.experiments.rows import Cell, Results, Run
+from examples.experiments.runs import carry_out
 from examples.experiments.trial import Trial
 from examples.experiments.variants import VARIANTS
 
@@ -61,6 +62,18 @@ def test_short_runs_learn_from_the_first_step_on(work, problem, arm, unit):
     assert 460 <= row[unit] < 460 + 60
     assert row["updates_taken"] >= row["decisions"] // 4 - 2 > 0
     assert row["seconds"] > 0
+
+
+def test_the_time_of_runs_unlike_all_that_were_timed_is_rough(tmp_path, capsys):
+    results = Results(tmp_path / "rows.csv", {})
+    of_decisions, of_steps = (Cell("chain", 5, 0.5, unit) for unit in ("decision", "step"))
+    results.add(Run(of_decisions, "macros", "", 0), {"seconds": 60.0})
+    for cells in ([of_decisions], [of_decisions, of_steps]):
+        carry_out(results, cells, ["macros"], (0, 2), pytest.fail, 1, go=False)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "1 runs to do, about 1 minutes in 1 processes"
+    roughly = "roughly: 2 are unlike all that have been timed"
+    assert second == f"3 runs to do, about 3 minutes in 1 processes, {roughly}"
 
 
 def test_without_rows_the_time_is_told_by_short_runs(tmp_path, monkeypatch, capsys):
