@@ -1,7 +1,6 @@
 """Markdown tables that compare variants, for docs/evidence.md."""
 
 from collections.abc import Mapping
-from textwrap import fill
 
 from examples.experiments.arm_tables import LATE, MEASURES
 from examples.experiments.arms import Arm
@@ -10,11 +9,6 @@ from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
 from examples.experiments.variants import VARIANTS, Ablation, Line
-
-
-def paragraph(text: str) -> str:
-    """Wrap text at 100 columns."""
-    return fill(text.replace("\n", " "), 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def cells_of(ablation: Ablation, k: int, share: float) -> list[Cell]:

@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from examples.experiments import game_transfer
-from examples.experiments.ablation_tables import cells_of, paragraph, score_table
+from examples.experiments.ablation_tables import cells_of, score_table
 from examples.experiments.ablations import OUTPUT, Settings, grid, watched_output
 from examples.experiments.comparison import Interval, interval, iqm, scores_of
 from examples.experiments.figures import draw_arms, draw_curves
 from examples.experiments.game_homes import HOMES
+from examples.experiments.markdown import paragraph
 from examples.experiments.rows import Rows, read_rows
 from examples.experiments.runs import missing
 from examples.experiments.similarity_statistics import MEANINGS, curves

@@ -16,6 +16,7 @@ from examples.experiments.comparison import (
 )
 from examples.experiments.figures import draw_arms
 from examples.experiments.learners import LAST_SHARE
+from examples.experiments.markdown import paragraph
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
@@ -73,6 +74,33 @@ def _over_problems(scores: dict[str, Values], late: dict[str, Values]) -> str:
     columns = [*COLUMNS, HEADROOM] if "oracle" in scores else COLUMNS
     head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     return "\n".join([*head, *(_line(arm, scores, late[arm]) for arm in scores), "", ""])
+
+
+def further_seeds(scores: Mapping[str, Values], planned: int) -> list[str]:
+    """Report what became of the learned arms' leads over uniform on seeds beyond the planned ones.
+
+    Args:
+        scores: Scores of each arm, with the planned seeds first.
+        planned: Number of planned seeds.
+    """
+    scores = {arm: own for arm, own in scores.items() if len(own) > planned + 1}
+    learned = [arm for arm in LEARNED if arm in scores]
+    if "uniform" not in scores or not learned:
+        return []
+
+    def lead(arm: str, seeds: slice) -> str:
+        return interval(difference, scores[arm][seeds], scores["uniform"][seeds]).said(3)
+
+    leads = [
+        f"*{arm}* {lead(arm, slice(planned))} and {lead(arm, slice(planned, None))}"
+        for arm in learned
+    ]
+    return [
+        paragraph(
+            f"Differences from *uniform* on the first {planned} seeds, and on the others, which "
+            f"were run to check them: {'; '.join(leads)}."
+        )
+    ]
 
 
 def title(cell: Cell) -> str:

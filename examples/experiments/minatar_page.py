@@ -1,5 +1,6 @@
 """The section of docs/evidence.md on MinAtar."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,19 @@ from examples.experiments.arm_tables import (
     MEASURES,
     by_problem_table,
     complete_arms,
+    further_seeds,
     groups,
     title,
 )
 from examples.experiments.arms import ARMS
-from examples.experiments.comparison import Interval, improvement, interval, iqm, scores_of
+from examples.experiments.comparison import (
+    Interval,
+    difference,
+    improvement,
+    interval,
+    iqm,
+    scores_of,
+)
 from examples.experiments.figures import draw_curves
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import missing
@@ -49,8 +58,9 @@ LEGEND = """\
 Interquartile means over seeds with 95% stratified bootstrap intervals (`rliable`), by the number of
 macros. To combine the games, each game's scores are divided by the mean of *primitives* on it, so
 that 1 is what is learned without macros. The next column gives the same for the episodes that ended
-in the last 30% of the steps, relative to *primitives* then, the others the probabilities of
-improvement over *primitives*, *macros* and *uniform*, by the score over the whole run.
+in the last 30% of the steps, relative to *primitives* then. All that follows is by the score over
+the whole run: the differences from *macros* and *uniform*, and the probabilities of improvement
+over *primitives*, *macros* and *uniform*.
 """
 
 
@@ -73,10 +83,7 @@ def minatar_section(rows: Rows) -> str:
                 if panels(rows, unit)
             ),
             *([LEGEND] if games else []),
-            *(
-                title(cells[0]) + _over_games(rows, cells) + by_problem_table(rows, cells, tuned_on)
-                for cells in games
-            ),
+            *itertools.chain(*(_tables(rows, cells) for cells in games)),
             *([] if games else [NOT_RUN]),
         ]
     )
@@ -115,23 +122,33 @@ def scaled(rows: Rows, cells: Sequence[Cell], measure: str = "area") -> dict[str
     return {arm: own / scores[REFERENCE].mean(axis=0) for arm, own in scores.items()}
 
 
+def _tables(rows: Rows, cells: Sequence[Cell]) -> list[str]:
+    """The tables of one k and unit of updates."""
+    by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON)
+    planned = minatar_games.Settings().seeds
+    further = further_seeds(scaled(rows, cells), planned)
+    return [title(cells[0]) + _over_games(rows, cells) + by_game, *further]
+
+
 def _over_games(rows: Rows, cells: Sequence[Cell]) -> str:
     """Table of the arms over all games; empty until primitives have been run in all."""
     scores, late = (scaled(rows, cells, measure) for measure in MEASURES)
     if not scores:
         return ""
     controls = [control for control in CONTROLS if control in scores]
-    lines = [
-        f"| arm | seeds | score | {LATE} | {' | '.join(f'P(> {name})' for name in controls)} |",
-        "|---" * (4 + len(controls)) + "|",
-    ]
+    compared = {
+        **{f"− {control}": (difference, control) for control in controls if control != REFERENCE},
+        **{f"P(> {control})": (improvement, control) for control in controls},
+    }
+    columns = ["arm", "seeds", "score", LATE, *compared]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for arm, own in scores.items():
-        better = [
-            "" if arm == control else str(interval(improvement, own, scores[control]))
-            for control in controls
+        ends = [str(interval(iqm, of_part)) for of_part in (own, late[arm])]
+        beside = [
+            "" if arm == control else str(interval(statistic, own, scores[control]))
+            for statistic, control in compared.values()
         ]
-        ends = [str(interval(iqm, of_arm)) for of_arm in (own, late[arm])]
-        lines.append(f"| {' | '.join([arm, str(len(own)), *ends, *better])} |")
+        lines.append(f"| {' | '.join([arm, str(len(own)), *ends, *beside])} |")
     return "\n".join([*lines, "", ""])
 
 

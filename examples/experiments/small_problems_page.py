@@ -1,25 +1,24 @@
 """The section of docs/evidence.md on small problems."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 
 from examples.experiments import claims, small_problems
-from examples.experiments.ablation_tables import paragraph
 from examples.experiments.arm_tables import (
     LATE,
     MEASURES,
     complete_arms,
     draw,
+    further_seeds,
     group_section,
     groups,
 )
-from examples.experiments.arms import ARMS, LEARNED
+from examples.experiments.arms import ARMS
 from examples.experiments.claims import GOAL_AT
-from examples.experiments.comparison import Interval, difference, interval, iqm
+from examples.experiments.comparison import Interval, interval, iqm
 from examples.experiments.figures import draw_curves
 from examples.experiments.problems import PROBLEMS
-from examples.experiments.rows import Cell, Rows
+from examples.experiments.rows import Rows
 from examples.experiments.runs import missing
 
 FIGURE = "images/small_problems.png"
@@ -91,37 +90,10 @@ def small_problems_section(rows: Rows) -> str:
         parts += [f"![Scores by k]({BY_K})\n"] * bool(by_k(rows))
         parts += [LEGEND, *claims.figures(rows)]
         parts += [claims.GOAL, *(claims.goal(rows, unit) for unit in units)]
-    for cells in found:
-        parts += [group_section(rows, cells), *further_seeds(rows, cells)]
-    return "\n".join(parts)
-
-
-def further_seeds(rows: Rows, cells: Sequence[Cell]) -> list[str]:
-    """Say what became of the learned arms' leads over uniform on seeds beyond the planned ones.
-
-    Args:
-        rows: The table.
-        cells: Cells, one per problem.
-    """
     planned = small_problems.Settings().seeds
-    scores = {arm: own for arm, own in complete_arms(rows, cells).items() if len(own) > planned + 1}
-    learned = [arm for arm in LEARNED if arm in scores]
-    if "uniform" not in scores or not learned:
-        return []
-
-    def lead(arm: str, seeds: slice) -> str:
-        return interval(difference, scores[arm][seeds], scores["uniform"][seeds]).said(3)
-
-    leads = [
-        f"*{arm}* {lead(arm, slice(planned))} and {lead(arm, slice(planned, None))}"
-        for arm in learned
-    ]
-    return [
-        paragraph(
-            f"Differences from *uniform* on the first {planned} seeds, and on the others, which "
-            f"were run to check them: {'; '.join(leads)}."
-        )
-    ]
+    for cells in found:
+        parts += [group_section(rows, cells), *further_seeds(complete_arms(rows, cells), planned)]
+    return "\n".join(parts)
 
 
 def _standing(rows: Rows) -> str:

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from examples.experiments import game_transfer
-from examples.experiments.ablation_tables import paragraph, score_table
+from examples.experiments.ablation_tables import score_table
 from examples.experiments.comparison import Interval, interval, iqm, scores_of
 from examples.experiments.figures import draw_arms
 from examples.experiments.game_homes import HOMES
 from examples.experiments.game_transfer import ETA, cell_of, compared
+from examples.experiments.markdown import paragraph
 from examples.experiments.rows import Rows
 from examples.experiments.runs import missing
 from examples.experiments.variants import TRANSFER

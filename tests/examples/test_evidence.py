@@ -142,6 +142,20 @@ def test_leads_are_checked_on_the_seeds_beyond_the_planned_ones():
     assert "check them" not in page(made_up(arms, seeds=10), {})
 
 
+def test_leads_on_minatar_are_checked_on_further_seeds_too():
+    areas = {"primitives": (10,) * 5, "uniform": (7,) * 5, "meta": (9,) * 5}
+    rows = of_minatar(areas, seeds=7)
+    for run in rows:
+        if run.arm == "meta" and run.is_reported and run.seed >= 5:
+            rows[run] = rows[run] | {"area": rows[run]["area"] - 3}
+    said = " ".join(page({}, rows).split())
+    first, others = re.search(r"check them: \*meta\* (.+?) \[.*?\] and (.+?) \[", said).groups()
+    # Primitives have a mean of 13.
+    assert [float(first), float(others)] == pytest.approx([2 / 13, -1 / 13], abs=0.001)
+    assert "first 5 seeds" in said
+    assert "check them" not in page({}, of_minatar(areas, seeds=5))
+
+
 def test_runs_that_only_choose_a_strength_are_counted_and_not_shown():
     tuning = {run: row for run, row in made_up().items() if not run.is_reported}
     text = page(tuning, {})
@@ -234,7 +248,8 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     }
     # 8.5 of 9 pairs in Asterix, none in the next three games, all in Space Invaders.
     assert better["primitives"].point == pytest.approx((8.5 / 9 + 1) / 5)
-    said = f"{interval(iqm, scores['macros'])} | {late} | {better['primitives']} |"
+    apart = interval(difference, scores["macros"], scores["uniform"])
+    said = f"{interval(iqm, scores['macros'])} | {late} |  | {apart} | {better['primitives']} |"
     said += f"  | {better['uniform']}"
     assert line == f"| macros | 3 | {said} |"
     assert list(minatar_page.panels(rows)) == [minatar_page.ALL, *minatar_games.GAMES]
