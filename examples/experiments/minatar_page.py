@@ -157,10 +157,13 @@ def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, 
 
     Args:
         rows: The table.
-        unit: Unit in which updates are counted.
+        unit: Unit in which updates are counted; without several k there are no panels.
     """
-    numbers = sorted({run.cell.k for run in rows if run.is_reported and run.cell.k})
+    reported = (run.cell for run in rows if run.is_reported and run.cell.updates == unit)
+    numbers = sorted({cell.k for cell in reported if cell.k})
     found: dict[str, dict[str, dict[int, Interval]]] = {}
+    if len(numbers) < 2:
+        return found
     for k in numbers:
         cells = [Cell(game, k, 1.0, unit) for game in minatar_games.GAMES]
         for arm, own in scaled(rows, cells).items():

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_the_readmes_scores_on_minatar_are_those_of_the_table():
     assert list(quoted) == ["macros", "uniform", "meta"]
     for arm, said in quoted.items():
         assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
+    readme = " ".join(README.read_text().split())
+    meta, uniform = (scores[0][arm] for arm in ("meta", "uniform"))
+    first, others = (interval(difference, meta[i], uniform[i]) for i in (slice(5), slice(5, None)))
+    assert f"it was ahead by {first} on these seeds, and by {others} on five others" in readme
+    equal = minatar_page.scaled(rows, [replace(cell, updates="step") for cell in cells[2]])
+    said = ", ".join(f"{interval(iqm, equal[arm])} with *{arm}*" for arm in quoted)
+    assert f"scores with 256 macros are {said}" in readme
 
 
 def test_the_readmes_scores_on_atari_are_those_of_the_table():
@@ -211,6 +219,8 @@ def test_minatars_figure_has_the_arms_over_k_for_each_game(tmp_path):
     assert not by_step.exists()
     text = page({}, rows)
     assert [f"]({figure})" in text for figure in minatar_page.FIGURES.values()] == [True, False]
+    of_one_k = {run: row for run, row in rows.items() if run.cell.k != 256}
+    assert not minatar_page.panels(of_one_k)
     of_one_seed = {run: row for run, row in rows.items() if run.seed == 0}
     assert "![" not in page({}, of_one_seed)
     by_decision.unlink()
@@ -252,7 +262,8 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     said = f"{interval(iqm, scores['macros'])} | {late} |  | {apart} | {better['primitives']} |"
     said += f"  | {better['uniform']}"
     assert line == f"| macros | 3 | {said} |"
-    assert list(minatar_page.panels(rows)) == [minatar_page.ALL, *minatar_games.GAMES]
+    other_k = {replace(run, cell=replace(run.cell, k=64)): row for run, row in rows.items()}
+    assert list(minatar_page.panels(rows | other_k)) == [minatar_page.ALL, *minatar_games.GAMES]
     assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2354 runs are complete.\n" in text
 
 
