@@ -16,17 +16,15 @@ Written by `python -m benchmarks.page` from `benchmarks/results/learning.json`, 
 learner with five seeds (where a table has fewer, the rest has not been run yet). *Required* is the
 return that a learner must reach within its budget on average over the seeds; the budget counts
 environment steps (a decision can last several). Returns are those of the final policy, without
-random decisions, over 30 episodes (in these runs noisy layers still drew noise, which `evaluate`
-now leaves out). Intervals are 95% t-intervals of the mean over seeds, and *alone* counts the seeds
-that reached the required return individually.
+random decisions and with noisy layers at their mean, over 30 episodes. Intervals are 95%
+t-intervals of the mean over seeds, and *alone* counts the seeds that reached the required return
+individually.
 
 Settings were chosen on other seeds than those reported, except that two budgets were doubled
 because of reported ones: within the other learners' budget, MASPDQN missed cart pole's 100 on one
 seed (mean 142), and MASPRainbow reached 1.74 on small Breakout. The chain was changed so that no
 single-action policy solves it, after noisy networks had solved the first version without macros.
-The runs of MASP's learners date from when the entries of $e_\\Sigma$ started at about 1 instead of
-1/32 ([Decisions](decisions.md)). Settings are in `benchmarks/problems.py` and are meant to be
-quick, not to compare the learners.
+Settings are in `benchmarks/problems.py` and are meant to be quick, not to compare the learners.
 """
 
 HEAD = (
