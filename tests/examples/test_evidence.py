@@ -118,9 +118,8 @@ def test_the_readmes_scores_on_atari_are_those_of_the_table():
 
 
 def quoted_in_the_readme(section):
-    text = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", README.read_text(), re.DOTALL).group(
-        1
-    )
+    readme = README.read_text()
+    text = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", readme, re.DOTALL).group(1)
     lines = re.findall(r"^\| \*(.+?)\*(.+) \|$", text, re.MULTILINE)
     return {arm: cells.split(" | ")[1:] for arm, cells in lines}
 
