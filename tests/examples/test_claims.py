@@ -40,7 +40,8 @@ def table(levels, at=GOAL_AT, unit="decision", seeds=5):
                 for strength in ARMS[arm].strengths:
                     rows[Run(cell, arm, strength, 100)] = {"area": float(strength == "0.3")}
                 for seed in range(seeds):
-                    row = {"area": own + rng.normal(0, 0.01), "decisions": 9, "updates_taken": 4}
+                    row = {"area": own + rng.normal(0, 0.01), "final": own}
+                    row |= {"decisions": 9, "updates_taken": 4}
                     rows[Run(cell, arm, "0.3", seed)] = row
     return rows
 
