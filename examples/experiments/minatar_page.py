@@ -49,7 +49,8 @@ update for every four decisions, so with more macros there are fewer updates. Wh
 instead one update for every four steps, and all other settings in decisions then count steps too.
 Q is conditioned on Σ only in *meta, conditioned*; elsewhere `embedding_dim=0`. The score is the
 return during training, averaged over steps. Each arm chooses its strength for each k by {tuning}
-per strength on {tuned_on}, with seeds from 100 on, which are not reported.
+per strength on {tuned_on}, with seeds from 100 on, which are not reported. Seeds from 5 on, which
+check a lead, come from `--seeds 10 --k 16 --updates decision --arms uniform meta`.
 
 {standing}
 """
