@@ -184,36 +184,66 @@ def test_statistics_that_no_look_told_are_left_empty():
     assert all(line[-2] for line in lines)
 
 
-def test_each_pair_of_games_has_a_table_of_its_own(tmp_path):
-    first, second = HOMES["minatar"].pairs[:2]
-    rows = {
+def rows_of_pairs(pairs, scale=1.0):
+    """Rows of all variants on pairs of MinAtar's games: own Σ is better by 10 over the run."""
+    return {
         Run(cell_of(HOMES["minatar"], pair), name, variant.strengths[0], seed): {
-            "area": seed + 10.0 * (name == "own Σ, frozen"),
-            "final": 20.0,
+            "area": scale * (10.0 * number + seed + 10.0 * (name == "own Σ, frozen")),
+            "final": scale * (20.0 + 20.0 * (name == "uniform, frozen")),
         }
-        for pair in (first, second)
+        for number, pair in enumerate(pairs, start=1)
         for name, variant in compared("1").items()
         for seed in range(3)
     }
+
+
+def test_transfer_is_compared_over_all_pairs_relative_to_none(tmp_path):
+    pairs = HOMES["minatar"].pairs[:2]
+    rows = rows_of_pairs(pairs)
     text = ablations_section({}, {}, {"minatar": rows})
     assert f"{len(rows)} of {4 * 5 * 5} runs are complete" in text
-    section = text.split("### Transfer between MinAtar's games")[1].split("\n### ")[0]
-    assert section.count("| | | seeds |") == 2
-    assert "Breakout to SpaceInvaders |" in section
-    (line, _) = (x for x in section.splitlines() if x.startswith("|  | own Σ, frozen |"))
-    assert "| 11.00 (3, 1) |" in line
-    assert "| 20.00 [20.00, 20.00] |" in line
-    assert "| 10.00 [" in line
+    lines = {line[0]: line[1:] for line in table_of(text, "Transfer between MinAtar's games")}
+    assert list(lines) == list(compared("1"))
+    none = np.array([[10.0, 20.0], [11.0, 21.0], [12.0, 22.0]]) / [11, 21]
+    own = np.array([[20.0, 30.0], [21.0, 31.0], [22.0, 32.0]]) / [11, 21]
+    found = lines["own Σ, frozen"]
+    assert found[:3] == ["3", str(interval(iqm, own)), "1.00 [1.00, 1.00]"]
+    apart = str(interval(difference, own, none))
+    assert found[3:6] == [apart, apart, ""]
+    assert found[6:] == ["21.00 / 20.00 (3)", "31.00 / 20.00 (3)", "", ""]
+    assert lines["uniform, frozen"][2] == "2.00 [2.00, 2.00]"
+    assert lines["none"][3] == ""
     panels = transfer_panels("minatar", rows)
-    assert list(panels) == ["Breakout to SpaceInvaders", "Freeway to Asterix"]
-    own = np.array([[10.0], [11.0], [12.0]])
-    assert panels["Breakout to SpaceInvaders"]["own Σ, frozen"] == interval(iqm, own)
-    assert "](images/transfer_minatar.png)" in section
+    assert list(panels) == ["all pairs", "Breakout to SpaceInvaders", "Freeway to Asterix"]
+    assert panels["all pairs"]["own Σ, frozen"] == interval(iqm, own)
+    assert panels["Freeway to Asterix"]["own Σ, frozen"] == interval(iqm, own[:, 1:])
+    assert "](images/transfer_minatar.png)" in text
     (tmp_path / "images").mkdir()
     draw_transfers({"minatar": rows, "atari": {}}, tmp_path)
     (drawn,) = (tmp_path / "images").iterdir()
     assert drawn.name == "transfer_minatar.png"
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+def test_pairs_of_different_scale_count_alike_and_incomplete_ones_not_at_all():
+    first, second = HOMES["minatar"].pairs[:2]
+    rows = rows_of_pairs([first]) | rows_of_pairs([second], scale=100)
+    same = rows_of_pairs([first]) | rows_of_pairs([second])
+    panels = transfer_panels("minatar", rows)
+    for title, found in transfer_panels("minatar", same).items():
+        for name, expected in found.items():
+            assert panels[title][name].point == pytest.approx(expected.point)
+    begun = {
+        run: row
+        for run, row in rows.items()
+        if run.cell.problem != " to ".join(second) or run.arm != "other's Σ, frozen"
+    }
+    assert list(transfer_panels("minatar", begun)) == [" to ".join(first)]
+    text = ablations_section({}, {}, {"minatar": begun})
+    lines = {line[0]: line[1:] for line in table_of(text, "Transfer between MinAtar's games")}
+    assert lines["none"][1] == str(transfer_panels("minatar", begun)[" to ".join(first)]["none"])
+    assert lines["none"][7] == "1100.00 / 2000.00 (3)"
+    assert lines["other's Σ, frozen"][7] == ""
 
 
 def test_curves_have_the_scores_of_the_table_at_each_eta(tmp_path):
