@@ -25,9 +25,10 @@ MEASURES = ("area", "final")
 """Columns with the scores of the whole run, and of its end."""
 LATE = f"last {LAST_SHARE:.0%}"
 """Heading of the scores at the end of runs."""
-COMPARED = ("− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
-COLUMNS = ("arm", "seeds", "score", LATE, *COMPARED)
+COLUMNS = ("arm", "seeds", "score", LATE, "− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
 HEADROOM = "share of the oracle's headroom"
+CONTROLS = ("primitives", "macros", "uniform", "overlap")
+"""Arms that the others are compared with in tables over games."""
 
 
 def groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
@@ -48,27 +49,30 @@ def complete_arms(
     return {arm: found for arm, found in scores.items() if len(found) > 1}
 
 
-def group_section(
-    rows: Rows,
-    cells: Sequence[Cell],
-    tuned_on: Sequence[str] = (),
-    measures: tuple[str, str] = MEASURES,
-) -> str:
-    """Render the tables of one k, share and unit of updates.
+def over_games(scores: dict[str, Values], late: dict[str, Values], digits: int = 2) -> str:
+    """Table of the arms over all games, compared with `CONTROLS`; empty if there are none.
 
     Args:
-        rows: The table of runs.
-        cells: Cells, one per problem.
-        tuned_on: Problems on which strengths are chosen; by default each cell's own.
-        measures: Columns shown in the table by problem, of the whole run and of its end.
+        scores: Scores over the whole run, by arm, of shape ``(seeds, games)``.
+        late: The same over the end of the run.
+        digits: Digits of differences after the point.
     """
-    scores = (complete_arms(rows, cells, tuned_on, of) for of in MEASURES)
-    table = _over_problems(*scores)
-    return title(cells[0]) + table + by_problem_table(rows, cells, tuned_on, measures)
+    if not scores:
+        return ""
+    controls = [control for control in CONTROLS if control in scores]
+    compared = [form.format(control) for form in ("− {}", "P(> {})") for control in controls]
+    columns = ["arm", "seeds", "score", LATE, *compared]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for arm, own in scores.items():
+        ends = [str(interval(iqm, of_part)) for of_part in (own, late[arm])]
+        beside = [_against(difference, own, scores, control, digits) for control in controls]
+        beside += [_against(improvement, own, scores, control) for control in controls]
+        lines.append(f"| {' | '.join([arm, str(len(own)), *ends, *beside])} |")
+    return "\n".join([*lines, "", ""])
 
 
-def _over_problems(scores: dict[str, Values], late: dict[str, Values]) -> str:
-    """Table of the arms over all problems; empty if there are none."""
+def over_problems(scores: dict[str, Values], late: dict[str, Values]) -> str:
+    """Table of the arms over all small problems; arguments as in `over_games`."""
     if not scores:
         return ""
     columns = [*COLUMNS, HEADROOM] if "oracle" in scores else COLUMNS
@@ -114,7 +118,14 @@ def by_problem_table(
     tuned_on: Sequence[str] = (),
     measures: tuple[str, str] = MEASURES,
 ) -> str:
-    """Table of every arm with reported rows, by problem; arguments as in `group_section`."""
+    """Table of every arm with reported rows, by problem.
+
+    Args:
+        rows: The table of runs.
+        cells: Cells, one per problem.
+        tuned_on: Problems on which strengths are chosen; by default each cell's own.
+        measures: Columns that are shown, of the whole run and of its end.
+    """
     lines = [
         f"By problem: interquartile means over the whole run / its {LATE}, with the number of",
         "seeds and the chosen strength in parentheses; decisions and updates are means over these",

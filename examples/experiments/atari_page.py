@@ -4,13 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from examples.experiments import atari_pixels, atari_ram, comparison
-from examples.experiments.arm_tables import complete_arms, draw, group_section, groups
+from examples.experiments import atari_pixels, atari_ram
+from examples.experiments.arm_tables import (
+    MEASURES,
+    by_problem_table,
+    complete_arms,
+    draw,
+    groups,
+    over_games,
+    title,
+)
+from examples.experiments.comparison import Interval
 from examples.experiments.figures import draw_arms
 from examples.experiments.minatar_page import NOT_RUN, tuning_runs
 from examples.experiments.rows import Rows
 from examples.experiments.runs import missing
-from sb3_masp.sweeps.summary import MEASURES, OVERALL, Interval, intervals
+from sb3_masp.sweeps import summary
+from sb3_masp.sweeps.summary import OVERALL
 
 RAM = """\
 ## Atari, from the console's memory
@@ -37,8 +47,8 @@ PIXELS_FIGURE = "images/atari_pixels.png"
 RAM_LEGEND = """\
 Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
 (`rliable`), over the whole run and over the episodes that ended in its last 30%. All that follows
-is by the former, as was the choice of strengths: the differences from the uniform and the overlap
-Σ, each at the strength chosen for it, and the probabilities of improvement over these.
+is by the former, as was the choice of strengths: the differences from other arms, and the
+probabilities of improvement over them.
 """
 
 PIXELS = """\
@@ -75,7 +85,10 @@ def atari_ram_section(rows: Rows) -> str:
     ]
     if any(complete_arms(rows, group, tuned_on) for group in found):
         parts += [f"![Scores of the arms]({RAM_FIGURE})\n", RAM_LEGEND]
-    parts += [group_section(rows, group, tuned_on, IN_POINTS) for group in found]
+    for cells in found:
+        scores, late = (complete_arms(rows, cells, tuned_on, measure) for measure in MEASURES)
+        table = over_games(scores, late, digits=3)
+        parts.append(title(cells[0]) + table + by_problem_table(rows, cells, tuned_on, IN_POINTS))
     return "\n".join([*parts, *([] if found else [NOT_RUN])])
 
 
@@ -102,14 +115,14 @@ def _standing(rows: Rows) -> str:
 def read_pixels(path: Path) -> list[dict[str, Any]]:
     """Read the finished runs of the sweep on pixels, with scores as numbers."""
     return [
-        row | {name: float(row[name]) if row[name] else None for name in MEASURES}
+        row | {name: float(row[name]) if row[name] else None for name in summary.MEASURES}
         for row in atari_pixels.read_table(path)
     ]
 
 
-def pixels_intervals(rows: Sequence[Mapping[str, Any]]) -> list[Interval]:
+def pixels_intervals(rows: Sequence[Mapping[str, Any]]) -> list[summary.Interval]:
     """The intervals of the arms, each with its k and its η in its name."""
-    return intervals([{**row, "arm": _with_settings(row)} for row in rows])
+    return summary.intervals([{**row, "arm": _with_settings(row)} for row in rows])
 
 
 def _with_settings(row: Mapping[str, Any]) -> str:
@@ -151,17 +164,17 @@ def draw_pixels(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         draw_arms(path, panels, "final score: IQM, 95% interval")
 
 
-def _pixels_panels(found: Sequence[Interval]) -> dict[str, dict[str, comparison.Interval]]:
+def _pixels_panels(found: Sequence[summary.Interval]) -> dict[str, dict[str, Interval]]:
     """Final scores of the arms with at least two seeds, by game."""
-    panels: dict[str, dict[str, comparison.Interval]] = {}
+    panels: dict[str, dict[str, Interval]] = {}
     for x in found:
         if x.measure == "final_score" and x.runs > 1:
-            ends = comparison.Interval(x.iqm, x.low, x.high)
+            ends = Interval(x.iqm, x.low, x.high)
             panels.setdefault(x.game.rpartition("/")[2], {})[x.arm] = ends
     return panels
 
 
-def _pixels_table(found: Sequence[Interval]) -> str:
+def _pixels_table(found: Sequence[summary.Interval]) -> str:
     """Table of final scores by game and, if there are several, over all games."""
     games = [game for game in dict.fromkeys(x.game for x in found) if game != OVERALL]
     shown = [*games, *({x.game for x in found} & {OVERALL})]

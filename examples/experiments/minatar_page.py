@@ -6,23 +6,16 @@ from pathlib import Path
 
 from examples.experiments import minatar_games
 from examples.experiments.arm_tables import (
-    LATE,
     MEASURES,
     by_problem_table,
     complete_arms,
     further_seeds,
     groups,
+    over_games,
     title,
 )
 from examples.experiments.arms import ARMS
-from examples.experiments.comparison import (
-    Interval,
-    difference,
-    improvement,
-    interval,
-    iqm,
-    scores_of,
-)
+from examples.experiments.comparison import Interval, interval, iqm, scores_of
 from examples.experiments.figures import draw_curves
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import missing
@@ -37,7 +30,6 @@ FIGURES = {
 
 ALL = "all games"
 REFERENCE = "primitives"
-CONTROLS = (REFERENCE, "macros", "uniform")
 
 MINATAR = """\
 ## MinAtar
@@ -60,8 +52,7 @@ Interquartile means over seeds with 95% stratified bootstrap intervals (`rliable
 macros. To combine the games, each game's scores are divided by the mean of *primitives* on it, so
 that 1 is what is learned without macros. The next column gives the same for the episodes that ended
 in the last 30% of the steps, relative to *primitives* then. All that follows is by the score over
-the whole run: the differences from *macros* and *uniform*, and the probabilities of improvement
-over *primitives*, *macros* and *uniform*.
+the whole run: the differences from other arms, and the probabilities of improvement over them.
 """
 
 
@@ -125,32 +116,10 @@ def scaled(rows: Rows, cells: Sequence[Cell], measure: str = "area") -> dict[str
 
 def _tables(rows: Rows, cells: Sequence[Cell]) -> list[str]:
     """The tables of one k and unit of updates."""
+    scores, late = (scaled(rows, cells, measure) for measure in MEASURES)
     by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON)
     planned = minatar_games.Settings().seeds
-    further = further_seeds(scaled(rows, cells), planned)
-    return [title(cells[0]) + _over_games(rows, cells) + by_game, *further]
-
-
-def _over_games(rows: Rows, cells: Sequence[Cell]) -> str:
-    """Table of the arms over all games; empty until primitives have been run in all."""
-    scores, late = (scaled(rows, cells, measure) for measure in MEASURES)
-    if not scores:
-        return ""
-    controls = [control for control in CONTROLS if control in scores]
-    compared = {
-        **{f"− {control}": (difference, control) for control in controls if control != REFERENCE},
-        **{f"P(> {control})": (improvement, control) for control in controls},
-    }
-    columns = ["arm", "seeds", "score", LATE, *compared]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for arm, own in scores.items():
-        ends = [str(interval(iqm, of_part)) for of_part in (own, late[arm])]
-        beside = [
-            "" if arm == control else str(interval(statistic, own, scores[control]))
-            for statistic, control in compared.values()
-        ]
-        lines.append(f"| {' | '.join([arm, str(len(own)), *ends, *beside])} |")
-    return "\n".join([*lines, "", ""])
+    return [title(cells[0]) + over_games(scores, late) + by_game, *further_seeds(scores, planned)]
 
 
 def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, Interval]]]:

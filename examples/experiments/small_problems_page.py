@@ -7,11 +7,13 @@ from examples.experiments import claims, small_problems
 from examples.experiments.arm_tables import (
     LATE,
     MEASURES,
+    by_problem_table,
     complete_arms,
     draw,
     further_seeds,
-    group_section,
     groups,
+    over_problems,
+    title,
 )
 from examples.experiments.arms import ARMS
 from examples.experiments.claims import GOAL_AT
@@ -92,7 +94,9 @@ def small_problems_section(rows: Rows) -> str:
         parts += [claims.GOAL, *(claims.goal(rows, unit) for unit in units)]
     planned = small_problems.Settings().seeds
     for cells in found:
-        parts += [group_section(rows, cells), *further_seeds(complete_arms(rows, cells), planned)]
+        scores, late = (complete_arms(rows, cells, measure=measure) for measure in MEASURES)
+        table = over_problems(scores, late) + by_problem_table(rows, cells)
+        parts += [title(cells[0]) + table, *further_seeds(scores, planned)]
     return "\n".join(parts)
 
 
