@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from examples.experiments import game_transfer
 from examples.experiments.ablation_tables import cells_of, score_table
 from examples.experiments.ablations import OUTPUT, Settings, grid, watched_output
 from examples.experiments.comparison import Interval, interval, iqm, scores_of
@@ -19,7 +18,7 @@ from examples.experiments.rows import Rows, read_rows
 from examples.experiments.runs import missing
 from examples.experiments.similarity_statistics import MEANINGS, curves
 from examples.experiments.table import Values
-from examples.experiments.transfer_page import transfer_section
+from examples.experiments.transfer_page import Transfer, read_transfers, transfer_section
 from examples.experiments.variants import (
     ABLATIONS,
     EARLIER_SEEDS,
@@ -42,23 +41,22 @@ a fixed uniform Σ unless another is named, and the interquartile means for each
 number of seeds and the η in parentheses.
 """
 
-Ablations = tuple[Rows, Rows, Mapping[str, Rows]]
+Ablations = tuple[Rows, Rows, Mapping[str, Transfer]]
 """Arguments of `ablations_section`."""
 
 
 def read_ablations() -> Ablations:
     """Read all tables of the ablations."""
-    transfers = {home: read_rows(path) for home, path in game_transfer.OUTPUTS.items()}
-    return read_rows(OUTPUT), read_rows(watched_output(OUTPUT)), transfers
+    return read_rows(OUTPUT), read_rows(watched_output(OUTPUT)), read_transfers()
 
 
-def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) -> str:
+def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Transfer]) -> str:
     """Render the section.
 
     Args:
         rows: Rows of the tables of scores.
         watched: Rows of the table of statistics of Σ.
-        transfers: Rows of the tables of transfer between games, by home.
+        transfers: Rows and similarities of transfer between games, by home.
     """
     parts = ["## Ablations\n", paragraph(INTRODUCTION)]
     for name, ablation in ABLATIONS.items():
@@ -70,7 +68,7 @@ def ablations_section(rows: Rows, watched: Rows, transfers: Mapping[str, Rows]) 
             if ablation.is_watched or _intervals(own, ablation, k):
                 parts.append(f"![{ablation.title}]({figure(name, k)})\n")
             parts.append(content(own, ablation, k))
-    parts += (transfer_section(home, transfers.get(home, {})) for home in HOMES)
+    parts += (transfer_section(home, *transfers.get(home, ({}, {}))) for home in HOMES)
     return "\n".join(parts)
 
 

@@ -20,6 +20,7 @@ from examples.experiments.markdown import paragraph
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
+from examples.experiments.trial import Arms
 
 MEASURES = ("area", "final")
 """Columns with the scores of the whole run, and of its end."""
@@ -42,10 +43,14 @@ def groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
 
 
 def complete_arms(
-    rows: Rows, cells: Sequence[Cell], tuned_on: Sequence[str] = (), measure: str = "area"
+    rows: Rows,
+    cells: Sequence[Cell],
+    tuned_on: Sequence[str] = (),
+    measure: str = "area",
+    known: Arms = ARMS,
 ) -> dict[str, Values]:
     """Scores of the arms with at least two seeds in all problems."""
-    scores = {arm: scores_of(rows, cells, arm, measure, tuned_on) for arm in ARMS}
+    scores = {arm: scores_of(rows, cells, arm, measure, tuned_on, known) for arm in known}
     return {arm: found for arm, found in scores.items() if len(found) > 1}
 
 
@@ -117,6 +122,7 @@ def by_problem_table(
     cells: Sequence[Cell],
     tuned_on: Sequence[str] = (),
     measures: tuple[str, str] = MEASURES,
+    known: Arms = ARMS,
 ) -> str:
     """Table of every arm with reported rows, by problem.
 
@@ -125,6 +131,7 @@ def by_problem_table(
         cells: Cells, one per problem.
         tuned_on: Problems on which strengths are chosen; by default each cell's own.
         measures: Columns that are shown, of the whole run and of its end.
+        known: Arms by name.
     """
     lines = [
         f"By problem: interquartile means over the whole run / its {LATE}, with the number of",
@@ -133,21 +140,27 @@ def by_problem_table(
         f"| arm | decisions | updates | {' | '.join(cell.problem for cell in cells)} |",
         "|---" * (len(cells) + 3) + "|",
     ]
-    for arm in ARMS:
-        said = [_by_problem(rows, cell, arm, tuned_on, measures) for cell in cells]
+    for arm in known:
+        said = [_by_problem(rows, cell, arm, tuned_on, measures, known) for cell in cells]
         if any(said):
             taken = [
-                _taken(rows, cells, arm, tuned_on, of) for of in ("decisions", "updates_taken")
+                _taken(rows, cells, arm, tuned_on, of, known)
+                for of in ("decisions", "updates_taken")
             ]
             lines.append(f"| {arm} | {' | '.join([*taken, *said])} |")
     return "\n".join([*lines, ""])
 
 
 def _taken(
-    rows: Rows, cells: Sequence[Cell], arm: str, tuned_on: Sequence[str], measure: str
+    rows: Rows,
+    cells: Sequence[Cell],
+    arm: str,
+    tuned_on: Sequence[str],
+    measure: str,
+    known: Arms,
 ) -> str:
     """Mean of a column of effort over those of an arm's runs that are shown."""
-    of_cells = [scores_of(rows, [cell], arm, measure, tuned_on).ravel() for cell in cells]
+    of_cells = [scores_of(rows, [cell], arm, measure, tuned_on, known).ravel() for cell in cells]
     return f"{np.concatenate(of_cells).mean():,.0f}"
 
 
@@ -195,14 +208,19 @@ def clear_headroom(scores: Mapping[str, Values]) -> bool:
 
 
 def _by_problem(
-    rows: Rows, cell: Cell, arm: str, tuned_on: Sequence[str], measures: Iterable[str]
+    rows: Rows,
+    cell: Cell,
+    arm: str,
+    tuned_on: Sequence[str],
+    measures: Iterable[str],
+    known: Arms,
 ) -> str:
     """Scores of an arm on one problem; empty if it has no reported runs."""
-    scores = [scores_of(rows, [cell], arm, measure, tuned_on) for measure in measures]
+    scores = [scores_of(rows, [cell], arm, measure, tuned_on, known) for measure in measures]
     seeds = len(scores[0])
     if not seeds:
         return ""
-    strength = chosen_strength(rows, cell, arm, tuned_on=tuned_on)
+    strength = chosen_strength(rows, cell, arm, tuned_on=tuned_on, known=known)
     said = " / ".join(f"{iqm(own):.2f}" for own in scores)
     return f"{said} ({', '.join(filter(None, [str(seeds), strength]))})"
 

@@ -1,6 +1,6 @@
 """Arms of the experiments, each with the strengths of the penalty that it chooses from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch as th
@@ -87,6 +87,15 @@ ARMS: dict[str, Arm] = {
     "oracle": Arm("Σ from distances between true values, which are unknown in practice."),
     STATE_ORACLE: Arm("Σ(s) from distances between true values in each state."),
 }
+
+
+def at_eta(eta: str) -> dict[str, Arm]:
+    """The arms by name, with the same η for every penalty instead of several to choose from."""
+    return {
+        name: replace(arm, strengths=(eta,)) if arm.strengths == ETAS else arm
+        for name, arm in ARMS.items()
+    }
+
 
 ORACLES = tuple(arm for arm in ARMS if arm.startswith("oracle"))
 """The arms that need true values."""

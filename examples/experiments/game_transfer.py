@@ -107,9 +107,7 @@ def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
         game: Game to learn on.
         run: The run that Σ is for; learning it takes the same η and a seed derived from the run's.
     """
-    source = run.cell.problem.split(" to ")[0]
-    name = f"{game}, macros of {source}, k={run.cell.k}, eta={run.strength}, seed {run.seed}"
-    path = folder / digest(home.settings) / f"{name}.safetensors"
+    source, path = run.cell.problem.split(" to ")[0], earlier_file(home, folder, game, run)
     if not path.exists():
         env = home.make(game, home.macros(source, run.cell.k))
         own = VARIANTS["uniform, learned"].learner_arguments(run.strength)
@@ -118,6 +116,13 @@ def earlier(home: Home, folder: Path, game: str, run: Run) -> Path:
         about = SimilarityAbout.of(env.get_wrapper_attr("macro_set"), frames=home.frames)
         save_similarity(path, model.similarity, about)
     return path
+
+
+def earlier_file(home: Home, folder: Path, game: str, run: Run) -> Path:
+    """Path of the file of `earlier`; arguments as there."""
+    source = run.cell.problem.split(" to ")[0]
+    name = f"{game}, macros of {source}, k={run.cell.k}, eta={run.strength}, seed {run.seed}"
+    return folder / digest(home.settings) / f"{name}.safetensors"
 
 
 def digest(settings: Mapping[str, Any]) -> str:

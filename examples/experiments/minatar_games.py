@@ -29,7 +29,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.problems import SmallImages
-from examples.experiments.arms import ARMS
+from examples.experiments.arms import ARMS, ETAS, at_eta
 from examples.experiments.learners import effort, let_learn, make_learner, scores
 from examples.experiments.rows import Cell, Run
 from examples.experiments.runs import executor
@@ -95,12 +95,14 @@ class Settings(GridSettings):
         k: Numbers of macros.
         updates: Units in which updates are counted: one for every four decisions, or steps.
         tuning_seeds: Runs per strength by which arms choose, for each k and unit of updates.
+        eta: η of every penalty; by default each arm chooses its own.
     """
 
     games: tuple[Literal[*GAMES], ...] = GAMES
     k: tuple[int, ...] = (16, 64, 256)
     updates: tuple[Literal["decision", "step"], ...] = ("decision", "step")
     tuning_seeds: int = 1
+    eta: Literal[*ETAS] | None = None
     budget: Annotated[Budget, tyro.conf.Suppress] = field(default_factory=Budget)
 
 
@@ -226,6 +228,7 @@ def main(settings: Settings) -> None:
         cells(settings),
         partial(learn, settings.budget, plays),
         TUNED_ON,
+        at_eta(settings.eta) if settings.eta else ARMS,
         trial=Trial(partial(learn_briefly, settings.budget), settings.budget.steps),
     )
 

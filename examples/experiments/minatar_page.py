@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from examples.experiments import minatar_games
 from examples.experiments.arm_tables import (
     MEASURES,
@@ -14,12 +16,14 @@ from examples.experiments.arm_tables import (
     over_games,
     title,
 )
-from examples.experiments.arms import ARMS
+from examples.experiments.arms import ARMS, at_eta
 from examples.experiments.comparison import Interval, interval, iqm, scores_of
 from examples.experiments.figures import draw_curves
+from examples.experiments.markdown import paragraph
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import missing
 from examples.experiments.table import Values
+from examples.experiments.trial import Arms
 
 NOT_RUN = "Not run yet.\n"
 FIGURES = {
@@ -27,6 +31,13 @@ FIGURES = {
     "step": "images/minatar_games_by_step.png",
 }
 """Figures by the unit in which updates are counted."""
+
+ETA = "1"
+"""η at which penalties are compared without a choice, as in the experiment on transfer."""
+SAME_ETA = """\
+The same with η = {eta} for every penalty (`--eta {eta}`), since a choice by one run on one game is
+noisy:
+"""
 
 ALL = "all games"
 REFERENCE = "primitives"
@@ -82,9 +93,18 @@ def minatar_section(rows: Rows) -> str:
 
 
 def tuning_runs(rows: Rows) -> str:
-    """Describe the number of tuning runs per strength, at most."""
-    seeds = len({run.seed for run in rows if not run.is_reported})
-    return "one run" if seeds == 1 else f"{seeds or 'some'} runs"
+    """Describe the number of tuning runs per strength and problem, at most, for each k."""
+    seeds: dict[int, set[int]] = {}
+    for run in rows:
+        if not run.is_reported:
+            seeds.setdefault(run.cell.k, set()).add(run.seed)
+    numbers: dict[int, list[str]] = {}
+    for k in sorted(seeds):
+        numbers.setdefault(len(seeds[k]), []).append(str(k))
+    said = {number: "one run" if number == 1 else f"{number} runs" for number in numbers}
+    if len(said) < 2:
+        return next(iter(said.values()), "some runs")
+    return " or ".join(f"{said[number]} (k = {', '.join(ks)})" for number, ks in numbers.items())
 
 
 def _standing(rows: Rows) -> str:
@@ -100,15 +120,18 @@ def _standing(rows: Rows) -> str:
     return f"{total - len(missing(rows, *planned))} of {total} runs are complete."
 
 
-def scaled(rows: Rows, cells: Sequence[Cell], measure: str = "area") -> dict[str, Values]:
+def scaled(
+    rows: Rows, cells: Sequence[Cell], measure: str = "area", known: Arms = ARMS
+) -> dict[str, Values]:
     """Scores of the arms with at least two seeds in all games, relative to primitives per game.
 
     Args:
         rows: The table of runs.
         cells: Cells, one per game.
         measure: Column of the scores.
+        known: Arms by name.
     """
-    scores = complete_arms(rows, cells, minatar_games.TUNED_ON, measure)
+    scores = complete_arms(rows, cells, minatar_games.TUNED_ON, measure, known)
     if REFERENCE not in scores:
         return {}
     return {arm: own / scores[REFERENCE].mean(axis=0) for arm, own in scores.items()}
@@ -119,7 +142,23 @@ def _tables(rows: Rows, cells: Sequence[Cell]) -> list[str]:
     scores, late = (scaled(rows, cells, measure) for measure in MEASURES)
     by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON)
     planned = minatar_games.Settings().seeds
-    return [title(cells[0]) + over_games(scores, late) + by_game, *further_seeds(scores, planned)]
+    return [
+        title(cells[0]) + over_games(scores, late) + by_game,
+        *further_seeds(scores, planned),
+        *_at_same_eta(rows, cells, scores),
+    ]
+
+
+def _at_same_eta(rows: Rows, cells: Sequence[Cell], chosen: dict[str, Values]) -> list[str]:
+    """The tables with η = 1 for every penalty, if a chosen one differs and both Σ have it."""
+    known = at_eta(ETA)
+    scores, late = (scaled(rows, cells, measure, known) for measure in MEASURES)
+    if not {"uniform", "meta"} <= scores.keys() & chosen.keys():
+        return []
+    if all(np.array_equal(own, chosen[arm]) for arm, own in scores.items()):
+        return []
+    by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON, known=known)
+    return [paragraph(SAME_ETA.format(eta=ETA)), over_games(scores, late) + by_game]
 
 
 def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, Interval]]]:

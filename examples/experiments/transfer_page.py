@@ -10,9 +10,14 @@ from examples.experiments.figures import draw_arms
 from examples.experiments.game_homes import HOMES
 from examples.experiments.game_transfer import ETA, cell_of, compared
 from examples.experiments.markdown import paragraph
-from examples.experiments.rows import Cell, Rows
+from examples.experiments.rows import Cell, Rows, read_rows
 from examples.experiments.runs import missing
 from examples.experiments.table import Values
+from examples.experiments.transfer_similarities import (
+    Similarities,
+    agreement_table,
+    read_similarities,
+)
 
 FIGURE = "images/transfer_{}.png"
 
@@ -37,8 +42,25 @@ each pair there are the interquartile means of returns, over the whole run / its
 number of seeds in parentheses.
 """
 
+AGREEMENT = """\
+The Σ that were learned beforehand: distances from the uniform one that they started from,
+‖Σ − Σ₀‖ / ‖Σ₀‖, as medians over seeds, and mean rank correlations of entries between different
+actions, which are 1 for the same order and about 0 for unrelated ones: between any two seeds, and
+between own and other's Σ for the same seed, over the actions that both games have.
+"""
 
-def transfer_section(home: str, rows: Rows) -> str:
+Transfer = tuple[Rows, Similarities]
+"""Rows of the table, and the similarities that were transferred."""
+
+
+def read_transfers() -> dict[str, Transfer]:
+    """Read what has been run, by home."""
+    return {
+        home: (read_rows(game_transfer.OUTPUTS[home]), read_similarities(home)) for home in HOMES
+    }
+
+
+def transfer_section(home: str, rows: Rows, similarities: Similarities) -> str:
     """Render the section on a home."""
     known, seeds = compared(ETA), (0, game_transfer.Settings().seeds)
     planned = _cells(home), tuple(known), seeds
@@ -51,6 +73,7 @@ def transfer_section(home: str, rows: Rows) -> str:
             f"{total - left} of {total} runs are complete.\n",
             *([f"![Transfer]({FIGURE.format(home)})\n"] if transfer_panels(home, rows) else []),
             *([LEGEND, _table(home, rows)] if rows else []),
+            *([AGREEMENT, agreement_table(similarities)] if similarities else []),
         ]
     )
 
@@ -66,10 +89,10 @@ def transfer_panels(home: str, rows: Rows) -> dict[str, dict[str, Interval]]:
     }
 
 
-def draw_transfers(transfers: Mapping[str, Rows], folder: Path) -> None:
+def draw_transfers(transfers: Mapping[str, Transfer], folder: Path) -> None:
     """Draw the figures; ``folder`` holds the page."""
     label = f"score on the second game relative to {REFERENCE}: interquartile mean, 95% interval"
-    for home, rows in transfers.items():
+    for home, (rows, _) in transfers.items():
         draw_arms(folder / FIGURE.format(home), transfer_panels(home, rows), label, at=(1,))
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch as th
 
 from examples.experiments.ablations import Settings, grid
 from examples.experiments.ablations_page import ablations_section, draw_ablations, scores_along
@@ -12,6 +13,7 @@ from examples.experiments.rows import Cell, Results, Run
 from examples.experiments.runs import complete
 from examples.experiments.similarity_statistics import MEANINGS
 from examples.experiments.transfer_page import draw_transfers, transfer_panels
+from examples.experiments.transfer_similarities import Learned, agreement_table
 from examples.experiments.variants import ABLATIONS, VARIANTS, WATCHED
 
 
@@ -200,7 +202,7 @@ def rows_of_pairs(pairs, scale=1.0):
 def test_transfer_is_compared_over_all_pairs_relative_to_none(tmp_path):
     pairs = HOMES["minatar"].pairs[:2]
     rows = rows_of_pairs(pairs)
-    text = ablations_section({}, {}, {"minatar": rows})
+    text = ablations_section({}, {}, {"minatar": (rows, {})})
     assert f"{len(rows)} of {4 * 5 * 5} runs are complete" in text
     lines = {line[0]: line[1:] for line in table_of(text, "Transfer between MinAtar's games")}
     assert list(lines) == list(compared("1"))
@@ -219,7 +221,7 @@ def test_transfer_is_compared_over_all_pairs_relative_to_none(tmp_path):
     assert panels["Freeway to Asterix"]["own Σ, frozen"] == interval(iqm, own[:, 1:])
     assert "](images/transfer_minatar.png)" in text
     (tmp_path / "images").mkdir()
-    draw_transfers({"minatar": rows, "atari": {}}, tmp_path)
+    draw_transfers({"minatar": (rows, {}), "atari": ({}, {})}, tmp_path)
     (drawn,) = (tmp_path / "images").iterdir()
     assert drawn.name == "transfer_minatar.png"
     assert drawn.read_bytes().startswith(b"\x89PNG")
@@ -239,11 +241,41 @@ def test_pairs_of_different_scale_count_alike_and_incomplete_ones_not_at_all():
         if run.cell.problem != " to ".join(second) or run.arm != "other's Σ, frozen"
     }
     assert list(transfer_panels("minatar", begun)) == [" to ".join(first)]
-    text = ablations_section({}, {}, {"minatar": begun})
+    text = ablations_section({}, {}, {"minatar": (begun, {})})
     lines = {line[0]: line[1:] for line in table_of(text, "Transfer between MinAtar's games")}
     assert lines["none"][1] == str(transfer_panels("minatar", begun)[" to ".join(first)]["none"])
     assert lines["none"][7] == "1100.00 / 2000.00 (3)"
     assert lines["other's Σ, frozen"][7] == ""
+
+
+def learned(entries, names):
+    return Learned(th.tensor(entries), names)
+
+
+def test_how_far_transferred_similarities_moved_and_whether_they_agree():
+    uniform = learned([[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]], ("a", "b", "c"))
+    moved = learned([[0, 0.8, 0.2], [0.5, 0, 0.5], [0.3, 0.7, 0]], ("a", "b", "c"))
+    assert uniform.moved == pytest.approx(0)
+    # Four entries differ from 1/2, by 0.3, 0.3, 0.2 and 0.2.
+    assert moved.moved == pytest.approx(np.sqrt(0.26 / 1.5))
+    assert moved.agreement(moved) == pytest.approx(1)
+    opposite = Learned(1 - moved.similarity, moved.names)
+    assert moved.agreement(opposite) == pytest.approx(-1)
+    # The same entries among others, with the actions in another order.
+    more = [[0, 9, 0.3, 0.7], [9, 0, 9, 9], [0.2, 9, 0, 0.8], [0.5, 9, 0.5, 0]]
+    assert moved.agreement(learned(more, ("c", "d", "a", "b"))) == pytest.approx(1)
+    found = {
+        ("A to B", "own", 0): moved,
+        ("A to B", "own", 1): moved,
+        ("A to B", "other's", 0): uniform,
+        ("A to B", "other's", 1): moved,
+        ("B to C", "own", 0): moved,
+    }
+    assert agreement_table(found).splitlines()[2:] == [
+        "| A to B | 0.42 | 0.21 | 1.00 | nan | nan |"
+    ]
+    text = ablations_section({}, {}, {"minatar": ({}, found)})
+    assert agreement_table(found) in text.split("### Transfer between MinAtar's games")[1]
 
 
 def test_curves_have_the_scores_of_the_table_at_each_eta(tmp_path):

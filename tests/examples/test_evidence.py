@@ -27,10 +27,14 @@ from examples.experiments.evidence import (
     page,
     tables,
 )
+from examples.experiments.game_homes import MinAtar
+from examples.experiments.game_transfer import cell_of
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, Run, read_rows
 from examples.experiments.runs import home
 from examples.experiments.small_problems_page import BY_K, by_k
+from examples.experiments.transfer_page import read_transfers, relative
+from examples.experiments.transfer_similarities import agreement_table
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -97,6 +101,29 @@ def test_the_readmes_scores_on_minatar_are_those_of_the_table():
     equal = minatar_page.scaled(rows, [replace(cell, updates="step") for cell in cells[2]])
     said = ", ".join(f"{interval(iqm, equal[arm])} with *{arm}*" for arm in quoted)
     assert f"scores with 256 macros are {said}" in readme
+
+
+def test_what_the_readme_says_of_transfer_is_what_was_found():
+    rows, similarities = read_transfers()["minatar"]
+    cells = [cell_of(MinAtar, pair) for pair in MinAtar.pairs]
+    scores = {name: interval(iqm, own) for name, own in relative(rows, cells).items()}
+    readme = " ".join(README.read_text().split())
+    said = {
+        "with a fixed uniform Σ": "uniform, frozen",
+        "with one learned in the run": "uniform, learned",
+        "with one learned on that game in an earlier run": "own Σ, frozen",
+        "with one learned on the first game": "other's Σ, frozen",
+    }
+    for words, name in said.items():
+        assert f"{scores[name]} {words}" in readme
+    lines = agreement_table(similarities).splitlines()[2:]
+    assert len(lines) == len(cells)
+    found = np.array([line.strip(" |").split(" | ")[3:] for line in lines], float)
+    between_seeds, between_games = found[:, :2], found[:, 2]
+    assert f"entries at most {between_games.max():.2f})" in readme
+    assert (
+        f"seeds on the same game ({between_seeds.min():.2f} to {between_seeds.max():.2f})" in readme
+    )
 
 
 def test_the_readmes_scores_on_atari_are_those_of_the_table():
@@ -169,6 +196,17 @@ def test_runs_that_only_choose_a_strength_are_counted_and_not_shown():
     planned = sum(run.arm != "macros" for run in tuning)
     assert f", {planned} of 2896 runs" in text
     assert "###" not in text
+
+
+def test_the_number_of_runs_that_choose_strengths_is_said_for_each_k():
+    cell = Cell("Breakout", 16, 1.0, "decision")
+    tuning = {Run(cell, "uniform", eta, 100): {} for eta in ("1", "3")}
+    assert minatar_page.tuning_runs(tuning) == "one run"
+    reported = {Run(cell, "uniform", "1", seed): {} for seed in range(5)}
+    assert minatar_page.tuning_runs(tuning | reported) == "one run"
+    more = {Run(replace(cell, k=64), "uniform", "1", seed): {} for seed in (100, 101)}
+    assert minatar_page.tuning_runs(more) == "2 runs"
+    assert minatar_page.tuning_runs(tuning | more) == "one run (k = 16) or 2 runs (k = 64)"
 
 
 def test_minatars_games_stand_beside_each_other():
@@ -264,6 +302,35 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     other_k = {replace(run, cell=replace(run.cell, k=64)): row for run, row in rows.items()}
     assert list(minatar_page.panels(rows | other_k)) == [minatar_page.ALL, *minatar_games.GAMES]
     assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2354 runs are complete.\n" in text
+
+
+def test_minatars_penalties_are_also_compared_at_the_same_eta():
+    chosen = of_minatar({"primitives": (10,) * 5, "uniform": (7,) * 5, "meta": (8,) * 5})
+    assert "The same with η" not in page({}, chosen)
+    at_one = {
+        replace(run, strength="1"): row | {"area": row["area"] + (5 if run.arm == "meta" else 2)}
+        for run, row in chosen.items()
+        if run.is_reported and run.arm in ("uniform", "meta")
+    }
+    text = page({}, at_one | chosen)
+    before, after = text.split("The same with η = 1 for every penalty")
+    # Primitives have a mean of 11.
+    (line,) = (x for x in before.splitlines() if x.startswith("| meta | 3 |"))
+    assert line.startswith(f"| meta | 3 | {9 / 11:.2f} [")
+    (line,) = (x for x in after.splitlines() if x.startswith("| meta | 3 |"))
+    assert line.startswith(f"| meta | 3 | {14 / 11:.2f} [")
+    assert f"{14 / 11 - 10 / 11:.2f} [" in line
+    assert "| 14.00 / 17.00 (3, 1) |" in after
+    of_one_arm = {run: row for run, row in at_one.items() if run.arm == "meta"}
+    assert "The same with η" not in page({}, of_one_arm | chosen)
+    same = {replace(run, strength="annealed"): row for run, row in at_one.items()}
+    chose_one = {
+        run: row | {"area": float(run.strength == "1")}
+        for run, row in chosen.items()
+        if not run.is_reported
+    }
+    primitives = {run: row for run, row in chosen.items() if run.arm == "primitives"}
+    assert "The same with η" not in page({}, chose_one | at_one | same | primitives)
 
 
 def test_without_primitives_in_all_games_nothing_is_said_over_them():

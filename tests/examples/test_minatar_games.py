@@ -6,12 +6,14 @@ import pytest
 from examples.experiments.minatar_games import (
     GAMES,
     Budget,
+    Settings,
     learn,
     macros,
+    main,
     make,
     record_play,
 )
-from examples.experiments.rows import Cell, Run
+from examples.experiments.rows import Cell, Run, read_rows
 from macro_gym.demonstrations import read_play
 
 TINY = Budget(
@@ -67,3 +69,25 @@ def test_a_run_says_what_it_took(play):
     assert with_macros["updates_taken"] < by_step["updates_taken"]
     assert by_step["updates_taken"] == pytest.approx(without["updates_taken"], abs=1)
     assert np.isfinite([*with_macros.values()]).all()
+
+
+def test_with_a_given_eta_penalties_have_it_without_runs_to_choose(tmp_path):
+    settings = Settings(
+        arms=("macros", "uniform", "weight decay"),
+        games=("Breakout",),
+        k=(7,),
+        updates=("decision",),
+        eta="3",
+        seeds=2,
+        workers=1,
+        output=tmp_path / "rows.csv",
+        full=True,
+        budget=TINY,
+    )
+    main(settings)
+    rows = read_rows(settings.output)
+    runs = {(run.arm, run.strength, run.seed) for run in rows if run.arm != "weight decay"}
+    assert runs == {
+        (arm, eta, s) for arm, eta in (("macros", ""), ("uniform", "3")) for s in (0, 1)
+    }
+    assert sum(run.arm == "weight decay" and not run.is_reported for run in rows) == 4
