@@ -16,6 +16,7 @@ from examples.experiments.arm_tables import (
 )
 from examples.experiments.comparison import Interval
 from examples.experiments.figures import draw_arms
+from examples.experiments.markdown import paragraph
 from examples.experiments.minatar_page import NOT_RUN, tuning_runs
 from examples.experiments.rows import Rows
 from examples.experiments.runs import missing
@@ -23,8 +24,6 @@ from sb3_masp.sweeps import summary
 from sb3_masp.sweeps.summary import OVERALL
 
 RAM = """\
-## Atari, from the console's memory
-
 `python examples/experiments/atari_ram.py --full` runs whatever is missing and estimates how long it
 takes. Games: {games}.
 Macros are those of the shipped banks. The learner is `MASPDQN` with two layers of 256 units on the
@@ -34,8 +33,6 @@ conditioned*; elsewhere `embedding_dim=0`. Each arm chooses its strength for eac
 score in {tuning} per strength on each of two other games, {tuned_on}, with seeds from 100 on; none
 of these runs is reported. The score is the return during training, averaged over frames: over all
 games on the scale where random play is 0 and a human 1, and for single games in points.
-
-{standing}
 """
 
 IN_POINTS = ("points", "final_points")
@@ -73,15 +70,17 @@ def atari_ram_section(rows: Rows) -> str:
     """The section on learning from the console's memory."""
     budget, tuned_on = atari_ram.Budget(), atari_ram.TUNED_ON
     found = groups(rows, atari_ram.GAMES)
+    about = RAM.format(
+        games=", ".join(atari_ram.GAMES),
+        frames=budget.frames,
+        steps=budget.every["step"],
+        tuning=tuning_runs(rows),
+        tuned_on=" and ".join(tuned_on),
+    )
     parts = [
-        RAM.format(
-            games=", ".join(atari_ram.GAMES),
-            frames=budget.frames,
-            steps=budget.every["step"],
-            tuning=tuning_runs(rows),
-            tuned_on=" and ".join(tuned_on),
-            standing=_standing(rows),
-        )
+        "## Atari, from the console's memory\n",
+        paragraph(about),
+        f"{_standing(rows)}\n",
     ]
     if any(complete_arms(rows, group, tuned_on) for group in found):
         parts += [f"![Scores of the arms]({RAM_FIGURE})\n", RAM_LEGEND]
