@@ -10,7 +10,7 @@ import pytest
 
 from examples.experiments import atari_ram, minatar_games, minatar_page, small_problems
 from examples.experiments.arm_tables import complete_arms
-from examples.experiments.arms import ARMS
+from examples.experiments.arms import ARMS, at_eta
 from examples.experiments.claims import GOAL_AT, cells_at
 from examples.experiments.comparison import (
     difference,
@@ -101,6 +101,12 @@ def test_the_readmes_scores_on_minatar_are_those_of_the_table():
     equal = minatar_page.scaled(rows, [replace(cell, updates="step") for cell in cells[2]])
     said = ", ".join(f"{interval(iqm, equal[arm])} with *{arm}*" for arm in quoted)
     assert f"scores with 256 macros are {said}" in readme
+    at_one = minatar_page.scaled(rows, cells[1], known=at_eta("1"))
+    said = ", ".join(f"{interval(iqm, at_one[arm])} with *{arm}*" for arm in ("uniform", "meta"))
+    late = minatar_page.scaled(rows, cells[1], "final", at_eta("1"))
+    gains = [interval(difference, of["uniform"], of["macros"]) for of in (at_one, late)]
+    assert f"with η = 1 instead of 0.1, scores with 64 macros are {said}" in readme
+    assert "above *macros* by {}, and at the end clearly, by {}.".format(*gains) in readme
 
 
 def test_what_the_readme_says_of_transfer_is_what_was_found():
