@@ -155,7 +155,7 @@ def _at_same_eta(rows: Rows, cells: Sequence[Cell], chosen: dict[str, Values]) -
     scores, late = (scaled(rows, cells, measure, known) for measure in MEASURES)
     if not {"uniform", "meta"} <= scores.keys() & chosen.keys():
         return []
-    if all(np.array_equal(own, chosen[arm]) for arm, own in scores.items()):
+    if all(arm in chosen and np.array_equal(own, chosen[arm]) for arm, own in scores.items()):
         return []
     by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON, known=known)
     return [paragraph(SAME_ETA.format(eta=ETA)), over_games(scores, late) + by_game]
