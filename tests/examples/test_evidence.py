@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.experiments import atari_ram, minatar_games, minatar_page, small_problems
-from examples.experiments.arm_tables import complete_arms
-from examples.experiments.arms import ARMS, at_eta
-from examples.experiments.claims import GOAL_AT, cells_at
+from examples.experiments import atari_ram, minatar_games, minatar_page
+from examples.experiments.arms import ARMS
 from examples.experiments.comparison import (
     difference,
     headroom_share,
@@ -27,19 +25,13 @@ from examples.experiments.evidence import (
     page,
     tables,
 )
-from examples.experiments.game_homes import MinAtar
-from examples.experiments.game_transfer import cell_of
 from examples.experiments.problems import PROBLEMS
-from examples.experiments.rows import Cell, Run, read_rows
+from examples.experiments.rows import Cell, Run
 from examples.experiments.runs import home
 from examples.experiments.small_problems_page import BY_K, by_k
-from examples.experiments.transfer_page import read_transfers, relative
-from examples.experiments.transfer_similarities import agreement_table
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 CELLS = [Cell(problem, 64, 0.5, "decision") for problem in PROBLEMS]
-MEASURES = ("area", "final")
 LEVELS = {"uniform": 0.2, "overlap": 0.3, "meta": 0.35, "macros": 0.1, "oracle": 0.6}
 
 
@@ -59,101 +51,6 @@ def made_up(arms=LEVELS, cells=CELLS, seeds=5):
 
 def test_the_page_is_the_one_that_the_table_gives():
     assert (ROOT / "docs" / "evidence.md").read_text() == page(*tables())
-
-
-@pytest.mark.parametrize(
-    ("section", "unit", "least"), [("evidence", "decision", 6), ("updates", "step", 4)]
-)
-def test_the_readmes_scores_on_small_problems_are_those_of_the_table(section, unit, least):
-    rows = read_rows(small_problems.OUTPUT)
-    scores = [complete_arms(rows, cells_at(k, unit), (), of) for of in MEASURES for k in GOAL_AT]
-    quoted = quoted_in_the_readme(section)
-    assert len(quoted) >= least
-    for arm, said in quoted.items():
-        assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
-
-
-def test_the_lead_in_the_readme_that_was_checked_is_that_of_the_table():
-    rows = read_rows(small_problems.OUTPUT)
-    cells = [Cell(problem, 64, 0.25, "decision") for problem in PROBLEMS]
-    meta, uniform = (scores_of(rows, cells, arm) for arm in ("meta", "uniform"))
-    assert len(meta) == 20
-    first = interval(difference, meta[:10], uniform[:10])
-    others = interval(difference, meta[10:], uniform[10:])
-    readme = " ".join(README.read_text().split())
-    assert f"ahead by {first} on these ten seeds, and by {others} on ten others" in readme
-
-
-def test_the_readmes_scores_on_minatar_are_those_of_the_table():
-    rows = read_rows(minatar_games.OUTPUT)
-    cells = [
-        [Cell(game, k, 1.0, "decision") for game in minatar_games.GAMES] for k in (16, 64, 256)
-    ]
-    scores = [minatar_page.scaled(rows, of_k, of) for of in MEASURES for of_k in cells]
-    quoted = quoted_in_the_readme("minatar")
-    assert list(quoted) == ["macros", "uniform", "meta"]
-    for arm, said in quoted.items():
-        assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
-    readme = " ".join(README.read_text().split())
-    meta, uniform = (scores[0][arm] for arm in ("meta", "uniform"))
-    first, others = (interval(difference, meta[i], uniform[i]) for i in (slice(5), slice(5, None)))
-    assert f"it was ahead by {first} on these seeds, and by {others} on five others" in readme
-    equal = minatar_page.scaled(rows, [replace(cell, updates="step") for cell in cells[2]])
-    said = ", ".join(f"{interval(iqm, equal[arm])} with *{arm}*" for arm in quoted)
-    assert f"scores with 256 macros are {said}" in readme
-    at_one = minatar_page.scaled(rows, cells[1], known=at_eta("1"))
-    said = ", ".join(f"{interval(iqm, at_one[arm])} with *{arm}*" for arm in ("uniform", "meta"))
-    late = minatar_page.scaled(rows, cells[1], "final", at_eta("1"))
-    gains = [interval(difference, of["uniform"], of["macros"]) for of in (at_one, late)]
-    assert f"with η = 1 instead of 0.1, scores with 64 macros are {said}" in readme
-    assert "above *macros* by {}, and at the end clearly, by {}.".format(*gains) in readme
-
-
-def test_what_the_readme_says_of_transfer_is_what_was_found():
-    rows, similarities = read_transfers()["minatar"]
-    cells = [cell_of(MinAtar, pair) for pair in MinAtar.pairs]
-    scores = {name: interval(iqm, own) for name, own in relative(rows, cells).items()}
-    readme = " ".join(README.read_text().split())
-    said = {
-        "with a fixed uniform Σ": "uniform, frozen",
-        "with one learned in the run": "uniform, learned",
-        "with one learned on that game in an earlier run": "own Σ, frozen",
-        "with one learned on the first game": "other's Σ, frozen",
-    }
-    for words, name in said.items():
-        assert f"{scores[name]} {words}" in readme
-    lines = agreement_table(similarities).splitlines()[2:]
-    assert len(lines) == len(cells)
-    found = np.array([line.strip(" |").split(" | ")[3:] for line in lines], float)
-    between_seeds, between_games = found[:, :2], found[:, 2]
-    assert f"entries at most {between_games.max():.2f})" in readme
-    assert (
-        f"seeds on the same game ({between_seeds.min():.2f} to {between_seeds.max():.2f})" in readme
-    )
-
-
-def test_the_readmes_scores_on_atari_are_those_of_the_table():
-    rows, tuned_on = read_rows(atari_ram.OUTPUT), atari_ram.TUNED_ON
-    cells = [[Cell(game, k, 1.0, "step") for game in atari_ram.GAMES] for k in (32, 128)]
-    scores = [complete_arms(rows, of_k, tuned_on, of) for of in MEASURES for of_k in cells]
-    quoted = quoted_in_the_readme("atari")
-    assert list(quoted) == ["primitives", "macros", "uniform", "meta"]
-    for arm, said in quoted.items():
-        assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
-    than_primitives, than_macros = (
-        [interval(improvement, of_k["uniform"], of_k[other]) for of_k in scores[:2]]
-        for other in ("primitives", "macros")
-    )
-    readme = " ".join(README.read_text().split())
-    assert "is {} with 32 macros and {} with 128;".format(*than_primitives) in readme
-    assert "higher than *macros*, {} and {}.".format(*than_macros) in readme
-
-
-def quoted_in_the_readme(section):
-    readme = README.read_text()
-    text = re.search(rf"<!-- {section} -->(.*?)<!-- end -->", readme, re.DOTALL).group(1)
-    lines = re.findall(r"^\| \*(.+?)\*(.+) \|$", text, re.MULTILINE)
-    return {arm: cells.split(" | ")[1:] for arm, cells in lines}
 
 
 def test_a_page_of_nothing_says_that_nothing_was_run():
