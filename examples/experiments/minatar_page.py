@@ -19,6 +19,7 @@ from examples.experiments.arm_tables import (
 from examples.experiments.arms import ARMS, at_eta
 from examples.experiments.comparison import Interval, interval, iqm, scores_of
 from examples.experiments.figures import draw_curves
+from examples.experiments.game_transfer import ETA
 from examples.experiments.markdown import paragraph
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import missing
@@ -32,11 +33,9 @@ FIGURES = {
 }
 """Figures by the unit in which updates are counted."""
 
-ETA = "1"
-"""η at which penalties are compared without a choice, as in the experiment on transfer."""
 SAME_ETA = """\
-The same with η = {eta} for every penalty (`--eta {eta}`), since a choice by one run on one game is
-noisy:
+The same with η = {eta} for every penalty, as in the experiment on transfer, since a choice by one
+run on one game is noisy (`--arms uniform meta --k {k} --updates {updates} --eta {eta}`):
 """
 
 ALL = "all games"
@@ -150,7 +149,7 @@ def _tables(rows: Rows, cells: Sequence[Cell]) -> list[str]:
 
 
 def _at_same_eta(rows: Rows, cells: Sequence[Cell], chosen: dict[str, Values]) -> list[str]:
-    """The tables with η = 1 for every penalty, if a chosen one differs and both Σ have it."""
+    """The tables with `ETA` for every penalty, if a chosen one differs and both Σ have it."""
     known = at_eta(ETA)
     scores, late = (scaled(rows, cells, measure, known) for measure in MEASURES)
     if not {"uniform", "meta"} <= scores.keys() & chosen.keys():
@@ -158,7 +157,8 @@ def _at_same_eta(rows: Rows, cells: Sequence[Cell], chosen: dict[str, Values]) -
     if all(arm in chosen and np.array_equal(own, chosen[arm]) for arm, own in scores.items()):
         return []
     by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON, known=known)
-    return [paragraph(SAME_ETA.format(eta=ETA)), over_games(scores, late) + by_game]
+    about = SAME_ETA.format(eta=ETA, k=cells[0].k, updates=cells[0].updates)
+    return [paragraph(about), over_games(scores, late) + by_game]
 
 
 def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, Interval]]]:

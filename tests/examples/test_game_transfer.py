@@ -18,6 +18,7 @@ from examples.experiments.game_transfer import (
 )
 from examples.experiments.rows import Run, read_rows
 from examples.experiments.run_table import ExperimentError
+from examples.experiments.transfer_similarities import read_similarities
 from sb3_masp.similarity import load_similarity, transferred_similarity
 
 TINY = {"learning_starts": 20, "buffer_size": 500}
@@ -93,6 +94,16 @@ def test_a_run_has_the_similarity_of_the_game_that_its_name_says(home, tmp_path,
         th.testing.assert_close(model.similarity(), start)
     moved, model = given["uniform, learned"]
     assert not th.allclose(model.similarity(), moved, atol=1e-6)
+
+
+def test_own_similarities_are_those_of_the_second_game():
+    found = read_similarities("minatar")
+    assert len(found) == 2 * 5 * len(MinAtar.pairs)
+    for (pair, whose, _), learned in found.items():
+        game = pair.split(" to ")[whose == "own"]
+        primitives = minatar_games.make(game).get_action_meanings()
+        assert len(learned.names) == len(primitives) + MinAtar.k
+        assert list(learned.names[: len(primitives)]) == primitives
 
 
 def test_every_penalty_has_the_same_strength():
