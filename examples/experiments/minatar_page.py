@@ -35,7 +35,7 @@ FIGURES = {
 
 SAME_ETA = """\
 The same with η = {eta} for every penalty, as in the experiment on transfer, since a choice by one
-run on one game is noisy (`--arms uniform meta --k {k} --updates {updates} --eta {eta}`):
+run on one game is noisy (`--k {k} --updates {updates} --eta {eta}`):
 """
 
 ALL = "all games"

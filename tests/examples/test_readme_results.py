@@ -14,7 +14,7 @@ from examples.experiments.arms import at_eta
 from examples.experiments.claims import GOAL_AT, cells_at
 from examples.experiments.comparison import difference, improvement, interval, iqm, scores_of
 from examples.experiments.game_homes import HOMES, Atari
-from examples.experiments.game_transfer import cell_of
+from examples.experiments.game_transfer import ETA, cell_of
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, read_rows
 from examples.experiments.transfer_page import read_transfers, relative
@@ -63,12 +63,26 @@ def test_the_readmes_scores_on_minatar_are_those_of_the_table():
     equal = minatar_page.scaled(rows, [replace(cell, updates="step") for cell in cells[2]])
     said = ", ".join(f"{interval(iqm, equal[arm])} with *{arm}*" for arm in quoted)
     assert f"scores with 256 macros are {said}" in readme
-    at_one = minatar_page.scaled(rows, cells[1], known=at_eta("1"))
-    said = ", ".join(f"{interval(iqm, at_one[arm])} with *{arm}*" for arm in ("uniform", "meta"))
-    late = minatar_page.scaled(rows, cells[1], "final", at_eta("1"))
-    gains = [interval(difference, of["uniform"], of["macros"]) for of in (at_one, late)]
-    assert f"with η = 1 instead of 0.1, scores with 64 macros are {said}" in readme
-    assert "above *macros* by {}, and at the end clearly, by {}.".format(*gains) in readme
+
+
+def test_the_readmes_scores_on_minatar_at_one_eta_are_those_of_the_table():
+    rows = read_rows(minatar_games.OUTPUT)
+    cells = [Cell(game, 64, 1.0, "decision") for game in minatar_games.GAMES]
+    scores = [minatar_page.scaled(rows, cells, of, at_eta(ETA)) for of in MEASURES]
+    quoted = quoted_in_the_readme("minatar_same_eta")
+    assert set(quoted) == scores[0].keys() - {"primitives"}
+    for arm, said in quoted.items():
+        assert said == [str(interval(iqm, of[arm])) for of in scores], arm
+    readme = " ".join(README.read_text().split())
+    gains = [interval(difference, of["uniform"], of["macros"]) for of in scores]
+    assert "*macros* by {}, and at the end clearly, by {}. No".format(*gains) in readme
+    over_uniform = [
+        {arm: interval(difference, of[arm], of["uniform"]) for arm in quoted} for of in scores
+    ]
+    assert gains[1].low > 0 > over_uniform[1]["kernel"].high
+    assert all(gain.low <= 0 for of in over_uniform for gain in of.values())
+    conditioning = [interval(difference, of["meta, conditioned"], of["meta"]) for of in scores]
+    assert all(gain.low < 0 < gain.high for gain in conditioning)
 
 
 def test_what_the_readme_says_of_transfer_is_what_was_found():
