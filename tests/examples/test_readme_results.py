@@ -80,6 +80,7 @@ def test_the_readmes_scores_on_minatar_at_one_eta_are_those_of_the_table():
         {arm: interval(difference, of[arm], of["uniform"]) for arm in quoted} for of in scores
     ]
     assert gains[1].low > 0 > over_uniform[1]["kernel"].high
+    assert over_uniform[1]["weight decay"].high < 0
     assert all(gain.low <= 0 for of in over_uniform for gain in of.values())
     conditioning = [interval(difference, of["meta, conditioned"], of["meta"]) for of in scores]
     assert all(gain.low < 0 < gain.high for gain in conditioning)
