@@ -132,6 +132,7 @@ def test_the_readmes_scores_on_atari_are_those_of_the_table():
     readme = " ".join(README.read_text().split())
     assert "is {} with 32 macros and {} with 128;".format(*than_primitives) in readme
     assert "higher than *macros*, {} and {}.".format(*than_macros) in readme
+    assert f"with 32 macros only) scores {interval(iqm, scores[0]['overlap'])}," in readme
 
 
 def quoted_in_the_readme(section):
