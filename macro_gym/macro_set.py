@@ -141,10 +141,10 @@ class MacroSet:
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)):
             raise ArgumentTypeError(f"k is {k!r}; it is how many macros to keep, an integer")
         if not 0 <= k <= len(self.macros):
+            advice = ". Mine more play, or longer macros, for more." if k > 0 else ""
             raise InvalidMacroError(
                 f"k is {k}, but this set has {len(self.macros)} macros"
-                f"{self._of_game()}; k may be 0..{len(self.macros)}. "
-                "Mine more play, or longer macros, for more."
+                f"{self._of_game()}; k may be 0..{len(self.macros)}{advice}"
             )
         return replace(self, macros=self.macros[:k], counts=self.counts[:k])
 

@@ -210,10 +210,11 @@ def test_top_keeps_the_first_macros_and_their_counts():
     assert macros.top(3) == macros
 
 
-@pytest.mark.parametrize("k", [-1, 4])
-def test_top_of_more_than_there_are_is_refused_by_name_of_the_game(k):
+@pytest.mark.parametrize(("k", "advice"), [(-1, "$"), (4, ". Mine more play")])
+def test_top_refuses_what_the_game_lacks_and_advises_only_who_wants_more(k, advice):
     macros = MacroSet(BREAKOUT, ((3, 3), (1,), (2, 0)), provenance=Provenance(game="Breakout"))
-    with pytest.raises(InvalidMacroError, match=f"k is {k}, .* 3 macros of Breakout; k may be 0.."):
+    message = f"k is {k}, but this set has 3 macros of Breakout; k may be 0..3{advice}"
+    with pytest.raises(InvalidMacroError, match=message):
         macros.top(k)
 
 
