@@ -132,7 +132,11 @@ def test_the_readmes_scores_on_atari_are_those_of_the_table():
     readme = " ".join(README.read_text().split())
     assert "is {} with 32 macros and {} with 128;".format(*than_primitives) in readme
     assert "higher than *macros*, {} and {}.".format(*than_macros) in readme
-    assert f"with 32 macros only) scores {interval(iqm, scores[0]['overlap'])}," in readme
+    handcrafted = [interval(iqm, scores[0][arm]) for arm in ("overlap", "permuted")]
+    assert "*overlap* scores {}, and *permuted* {}. At".format(*handcrafted) in readme
+    loss = interval(difference, scores[2]["uniform"], scores[2]["permuted"])
+    said = f"{loss.point:.3f} [{loss.low:.3f}, {loss.high:.3f}]"
+    assert f"*permuted* is below *uniform* by {said}." in readme
 
 
 def quoted_in_the_readme(section):
