@@ -35,6 +35,13 @@ def test_the_readmes_scores_on_small_problems_are_those_of_the_table(section, un
         assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
 
 
+def test_at_equal_updates_scores_of_macros_fall_from_64_to_256_but_no_further_as_the_readme_says():
+    rows = read_rows(small_problems.OUTPUT)
+    macros = {k: scores_of(rows, cells_at(k, "step"), "macros") for k in (64, 256, 1024)}
+    assert interval(difference, macros[256], macros[64]).high < 0
+    assert interval(difference, macros[1024], macros[256]).high > 0
+
+
 def test_the_lead_in_the_readme_that_was_checked_is_that_of_the_table():
     rows = read_rows(small_problems.OUTPUT)
     cells = [Cell(problem, 64, 0.25, "decision") for problem in PROBLEMS]
