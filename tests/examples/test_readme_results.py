@@ -42,6 +42,19 @@ def test_at_equal_updates_scores_of_macros_fall_from_64_to_256_but_no_further_as
     assert interval(difference, macros[1024], macros[256]).high > 0
 
 
+def test_at_equal_updates_only_kernel_and_only_at_the_end_differs_from_uniform_as_the_readme_says():
+    rows, clear = read_rows(small_problems.OUTPUT), {}
+    for k, measure in itertools.product(GOAL_AT, MEASURES):
+        scores = complete_arms(rows, cells_at(k, "step"), (), measure)
+        for arm in scores.keys() - {"primitives", "macros", "uniform"}:
+            loss = interval(difference, scores["uniform"], scores[arm])
+            if not loss.low <= 0 <= loss.high:
+                clear[k, measure, arm] = loss
+    assert set(clear) == {(256, "final", "kernel")}
+    said = f"below *uniform*, by {clear[256, 'final', 'kernel']}. The other"
+    assert said in " ".join(README.read_text().split())
+
+
 def test_the_lead_in_the_readme_that_was_checked_is_that_of_the_table():
     rows = read_rows(small_problems.OUTPUT)
     cells = [Cell(problem, 64, 0.25, "decision") for problem in PROBLEMS]
