@@ -1,6 +1,8 @@
 """Markdown tables that compare arms, for docs/evidence.md, and their figures."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,12 @@ from examples.experiments.comparison import (
     improvement,
     interval,
     iqm,
+    mean,
     scores_of,
 )
 from examples.experiments.figures import draw_arms
 from examples.experiments.learners import LAST_SHARE
-from examples.experiments.markdown import paragraph
+from examples.experiments.markdown import paragraph, table
 from examples.experiments.rows import Cell, Rows
 from examples.experiments.runs import chosen_strength
 from examples.experiments.table import Values
@@ -26,10 +29,16 @@ MEASURES = ("area", "final")
 """Columns with the scores of the whole run, and of its end."""
 LATE = f"last {LAST_SHARE:.0%}"
 """Heading of the scores at the end of runs."""
-COLUMNS = ("arm", "seeds", "score", LATE, "− uniform", "− overlap", "P(> uniform)", "P(> overlap)")
 HEADROOM = "share of the oracle's headroom"
 CONTROLS = ("primitives", "macros", "uniform", "overlap")
 """Arms that the others are compared with in tables over games."""
+CAVEATS = """\
+Interquartile means leave out the lowest and the highest quarter of all runs, and with them whole
+problems on which scores are very low or very high; plain means do not. Intervals take the seeds of
+different arms as unpaired, are not corrected for the number of comparisons, and are rough for as
+few as five seeds.
+"""
+LEFT = "Not run, or not with all seeds:\n"
 
 
 def groups(rows: Rows, problems: Iterable[str]) -> list[list[Cell]]:
@@ -54,35 +63,70 @@ def complete_arms(
     return {arm: found for arm, found in scores.items() if len(found) > 1}
 
 
-def over_games(scores: dict[str, Values], late: dict[str, Values], digits: int = 2) -> str:
-    """Table of the arms over all games, compared with `CONTROLS`; empty if there are none.
+def over_problems(
+    scores: dict[str, Values],
+    late: dict[str, Values],
+    controls: Sequence[str] = CONTROLS,
+    digits: int = 2,
+) -> str:
+    """Table of the arms over all problems; empty if there are none.
 
     Args:
-        scores: Scores over the whole run, by arm, of shape ``(seeds, games)``.
+        scores: Scores over the whole run, by arm, of shape ``(seeds, problems)``.
         late: The same over the end of the run.
+        controls: Arms that the others are compared with, as far as they have been run.
         digits: Digits of differences after the point.
     """
-    if not scores:
-        return ""
-    controls = [control for control in CONTROLS if control in scores]
-    compared = [form.format(control) for form in ("− {}", "P(> {})") for control in controls]
-    columns = ["arm", "seeds", "score", LATE, *compared]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines = []
     for arm, own in scores.items():
-        ends = [str(interval(iqm, of_part)) for of_part in (own, late[arm])]
-        beside = [_against(difference, own, scores, control, digits) for control in controls]
-        beside += [_against(improvement, own, scores, control) for control in controls]
-        lines.append(f"| {' | '.join([arm, str(len(own)), *ends, *beside])} |")
-    return "\n".join([*lines, "", ""])
+        line = {
+            "arm": arm,
+            "seeds": len(own),
+            "score": interval(iqm, own),
+            LATE: interval(iqm, late[arm]),
+            "mean": interval(mean, own),
+            f"mean, {LATE}": interval(mean, late[arm]),
+        }
+        beside = [control for control in controls if control in scores]
+        line |= {f"− {other}": _against(difference, arm, scores, other, digits) for other in beside}
+        if "uniform" in beside:
+            line[f"− uniform, {LATE}"] = _against(difference, arm, late, "uniform", digits)
+        line |= {f"P(> {other})": _against(improvement, arm, scores, other) for other in beside}
+        if "oracle" in scores:
+            line[HEADROOM] = _of_headroom(arm, scores)
+        lines.append(line)
+    return table(lines) + "\n" if lines else ""
 
 
-def over_problems(scores: dict[str, Values], late: dict[str, Values]) -> str:
-    """Table of the arms over all small problems; arguments as in `over_games`."""
-    if not scores:
-        return ""
-    columns = [*COLUMNS, HEADROOM] if "oracle" in scores else COLUMNS
-    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    return "\n".join([*head, *(_line(arm, scores, late[arm]) for arm in scores), "", ""])
+def not_run(
+    rows: Rows,
+    planned: Iterable[Cell],
+    arms: Sequence[str],
+    seeds: int,
+    tuned_on: Sequence[str] = (),
+) -> str:
+    """Table of the arms without all seeds on all problems; empty if nothing has been run.
+
+    Args:
+        rows: The table of runs.
+        planned: Cells, with those that differ only in the problem after each other.
+        arms: Names of the arms.
+        seeds: Number of seeds.
+        tuned_on: Problems on which strengths are chosen; by default each cell's own.
+    """
+    lines = []
+    for like, cells in itertools.groupby(planned, lambda cell: replace(cell, problem="")):
+        of_all = list(cells)
+        found = {arm: len(scores_of(rows, of_all, arm, tuned_on=tuned_on)) for arm in arms}
+        left = [
+            f"*{arm}* ({done} of {seeds} seeds)" if done else f"*{arm}*"
+            for arm, done in found.items()
+            if done < seeds
+        ]
+        if left:
+            said = "; ".join(left) if any(found.values()) else "all arms"
+            lines.append({"k": like.k, "updates counted in": f"{like.updates}s", "not run": said})
+    return f"{LEFT}\n{table(lines)}" if lines and rows else ""
 
 
 def further_seeds(scores: Mapping[str, Values], planned: int) -> list[str]:
@@ -164,31 +208,15 @@ def _taken(
     return f"{np.concatenate(of_cells).mean():,.0f}"
 
 
-def _line(arm: str, scores: dict[str, Values], late: Values) -> str:
-    """Table row of an arm, with comparisons to the controls."""
-    own = scores[arm]
-    found = [
-        str(interval(iqm, late)),
-        _against(difference, own, scores, "uniform", digits=3),
-        _against(difference, own, scores, "overlap", digits=3),
-        _against(improvement, own, scores, "uniform"),
-        _against(improvement, own, scores, "overlap"),
-        *([_of_headroom(arm, scores)] if "oracle" in scores else []),
-    ]
-    return f"| {arm} | {len(own)} | {interval(iqm, own)} | {' | '.join(found)} |"
-
-
 def _against(
     statistic: Callable[..., Values],
-    own: Values,
+    arm: str,
     scores: dict[str, Values],
     control: str,
     digits: int = 2,
 ) -> str:
-    """Compare with a control; empty if the control has not been run or is the arm itself."""
-    if control not in scores or own is scores[control]:
-        return ""
-    return interval(statistic, own, scores[control]).said(digits)
+    """Compare an arm with a control; empty if it is the control itself."""
+    return "" if arm == control else interval(statistic, scores[arm], scores[control]).said(digits)
 
 
 def _of_headroom(arm: str, scores: dict[str, Values]) -> str:

@@ -6,12 +6,14 @@ from typing import Any
 
 from examples.experiments import atari_pixels, atari_ram
 from examples.experiments.arm_tables import (
+    CAVEATS,
     MEASURES,
     by_problem_table,
     complete_arms,
     draw,
     groups,
-    over_games,
+    not_run,
+    over_problems,
     title,
 )
 from examples.experiments.comparison import Interval
@@ -25,9 +27,9 @@ from sb3_masp.sweeps.summary import OVERALL
 
 RAM = """\
 `python examples/experiments/atari_ram.py --full` runs whatever is missing and estimates how long it
-takes. Games: {games}.
-Macros are those of the shipped banks. The learner is `MASPDQN` with two layers of 256 units on the
-console's 128 bytes of memory. Every run has {frames:,} emulator frames and one update for every
+takes. Games: {games}. Macros are those of the shipped banks, mined from a planner's play in a
+deterministic emulator. The learner is `MASPDQN` with two layers of 256 units on the console's 128
+bytes of memory. Every run has {frames:,} emulator frames and one update for every
 decision or, where stated, for every {steps} steps. Q is conditioned on Σ only in *meta,
 conditioned*; elsewhere `embedding_dim=0`. Each arm chooses its strength for each k by its mean
 score in {tuning} per strength on each of two other games, {tuned_on}, with seeds from 100 on; none
@@ -43,9 +45,9 @@ PIXELS_FIGURE = "images/atari_pixels.png"
 
 RAM_LEGEND = """\
 Scores are interquartile means over seeds and games with 95% stratified bootstrap intervals
-(`rliable`), over the whole run and over the episodes that ended in its last 30%. All that follows
-is by the former, as was the choice of strengths: the differences from other arms, and the
-probabilities of improvement over them.
+(`rliable`), over the whole run and over the episodes that ended in its last 30%; the next two
+columns are plain means. Unless stated otherwise, all that follows is by interquartile means over
+the whole run: the differences from other arms, and the probabilities of improvement over them.
 """
 
 PIXELS = """\
@@ -83,12 +85,14 @@ def atari_ram_section(rows: Rows) -> str:
         f"{_standing(rows)}\n",
     ]
     if any(complete_arms(rows, group, tuned_on) for group in found):
-        parts += [f"![Scores of the arms]({RAM_FIGURE})\n", RAM_LEGEND]
+        parts += [f"![Scores of the arms]({RAM_FIGURE})\n", RAM_LEGEND, CAVEATS]
     for cells in found:
         scores, late = (complete_arms(rows, cells, tuned_on, measure) for measure in MEASURES)
-        table = over_games(scores, late, digits=3)
+        table = over_problems(scores, late, digits=3)
         parts.append(title(cells[0]) + table + by_problem_table(rows, cells, tuned_on, IN_POINTS))
-    return "\n".join([*parts, *([] if found else [NOT_RUN])])
+    settings = atari_ram.Settings()
+    left = not_run(rows, atari_ram.cells(settings), settings.arms, settings.seeds, tuned_on)
+    return "\n".join([*parts, left or NOT_RUN])
 
 
 def draw_ram(rows: Rows, path: Path) -> None:

@@ -52,6 +52,12 @@ def iqm(scores: Values) -> Values:
     return middle
 
 
+def mean(scores: Values) -> Values:
+    """Mean of all scores, shape ``(...)``."""
+    middle: Values = scores.mean(axis=(-2, -1))
+    return middle
+
+
 def improvement(scores: Values, others: Values) -> Values:
     """P(score > other's), averaged over problems; ties count half; shape ``(...)``."""
     signs: Values = np.sign(scores[..., :, None, :] - others[..., None, :, :])

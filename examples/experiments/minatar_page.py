@@ -8,12 +8,16 @@ import numpy as np
 
 from examples.experiments import minatar_games
 from examples.experiments.arm_tables import (
+    CAVEATS,
+    LATE,
     MEASURES,
     by_problem_table,
     complete_arms,
+    draw,
     further_seeds,
     groups,
-    over_games,
+    not_run,
+    over_problems,
     title,
 )
 from examples.experiments.arms import ARMS, at_eta
@@ -27,6 +31,7 @@ from examples.experiments.table import Values
 from examples.experiments.trial import Arms
 
 NOT_RUN = "Not run yet.\n"
+SAME_ETA_FIGURE = "images/minatar_games_same_eta.png"
 FIGURES = {
     "decision": "images/minatar_games.png",
     "step": "images/minatar_games_by_step.png",
@@ -51,8 +56,9 @@ update for every four decisions, so with more macros there are fewer updates. Wh
 instead one update for every four steps, and all other settings in decisions then count steps too.
 Q is conditioned on Σ only in *meta, conditioned*; elsewhere `embedding_dim=0`. The score is the
 return during training, averaged over steps. Each arm chooses its strength for each k by {tuning}
-per strength on {tuned_on}, with seeds from 100 on, which are not reported. Seeds from 5 on, which
-check a lead, come from `--seeds 10 --k 16 --updates decision --arms uniform meta`.
+per strength on {tuned_on}, with seeds from 100 on, which are not reported (but {tuned_on} is,
+with other seeds). Seeds from 5 on, which check a lead, come from
+`--seeds 10 --k 16 --updates decision --arms uniform meta`.
 
 {standing}
 """
@@ -61,14 +67,17 @@ LEGEND = """\
 Interquartile means over seeds with 95% stratified bootstrap intervals (`rliable`), by the number of
 macros. To combine the games, each game's scores are divided by the mean of *primitives* on it, so
 that 1 is what is learned without macros. The next column gives the same for the episodes that ended
-in the last 30% of the steps, relative to *primitives* then. All that follows is by the score over
-the whole run: the differences from other arms, and the probabilities of improvement over them.
+in the last 30% of the steps, relative to *primitives* then, and two more are plain means. Unless
+stated otherwise, all that follows is by interquartile means over the whole run: the differences
+from other arms, and the probabilities of improvement over them. Intervals take the means by which
+scores are divided as known.
 """
 
 
 def minatar_section(rows: Rows) -> str:
     """Render the section."""
-    budget, tuned_on = minatar_games.Budget(), minatar_games.TUNED_ON
+    budget, settings = minatar_games.Budget(), minatar_games.Settings()
+    planned, tuned_on = minatar_games.cells(settings), minatar_games.TUNED_ON
     games = groups(rows, minatar_games.GAMES)
     return "\n".join(
         [
@@ -84,9 +93,10 @@ def minatar_section(rows: Rows) -> str:
                 for unit, figure in FIGURES.items()
                 if panels(rows, unit)
             ),
-            *([LEGEND] if games else []),
+            *([f"![Scores with the same η]({SAME_ETA_FIGURE})\n"] if same_eta_panels(rows) else []),
+            *([LEGEND, CAVEATS] if games else []),
             *itertools.chain(*(_tables(rows, cells) for cells in games)),
-            *([] if games else [NOT_RUN]),
+            not_run(rows, planned, settings.arms, settings.seeds, tuned_on) if games else NOT_RUN,
         ]
     )
 
@@ -142,23 +152,43 @@ def _tables(rows: Rows, cells: Sequence[Cell]) -> list[str]:
     by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON)
     planned = minatar_games.Settings().seeds
     return [
-        title(cells[0]) + over_games(scores, late) + by_game,
+        title(cells[0]) + over_problems(scores, late) + by_game,
         *further_seeds(scores, planned),
-        *_at_same_eta(rows, cells, scores),
+        *_at_same_eta(rows, cells),
     ]
 
 
-def _at_same_eta(rows: Rows, cells: Sequence[Cell], chosen: dict[str, Values]) -> list[str]:
-    """The tables with `ETA` for every penalty, if a chosen one differs and both Σ have it."""
-    known = at_eta(ETA)
-    scores, late = (scaled(rows, cells, measure, known) for measure in MEASURES)
-    if not {"uniform", "meta"} <= scores.keys() & chosen.keys():
+def at_same_eta(rows: Rows, cells: Sequence[Cell]) -> list[dict[str, Values]]:
+    """Scores relative to primitives with `ETA` for every penalty, by arm, for each of `MEASURES`.
+
+    Empty unless uniform and meta have both this and a chosen η, and some arm chose another.
+    """
+    chosen = scaled(rows, cells)
+    found = [scaled(rows, cells, measure, at_eta(ETA)) for measure in MEASURES]
+    if not {"uniform", "meta"} <= found[0].keys() & chosen.keys():
         return []
-    if all(arm in chosen and np.array_equal(own, chosen[arm]) for arm, own in scores.items()):
+    if all(arm in chosen and np.array_equal(own, chosen[arm]) for arm, own in found[0].items()):
         return []
-    by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON, known=known)
+    return found
+
+
+def _at_same_eta(rows: Rows, cells: Sequence[Cell]) -> list[str]:
+    """The tables of `at_same_eta`."""
+    found = at_same_eta(rows, cells)
+    if not found:
+        return []
+    by_game = by_problem_table(rows, cells, minatar_games.TUNED_ON, known=at_eta(ETA))
     about = SAME_ETA.format(eta=ETA, k=cells[0].k, updates=cells[0].updates)
-    return [paragraph(about), over_games(scores, late) + by_game]
+    return [paragraph(about), over_problems(*found) + by_game]
+
+
+def same_eta_panels(rows: Rows) -> dict[str, dict[str, Values]]:
+    """Scores of `at_same_eta` by arm, by panel."""
+    return {
+        f"k = {cells[0].k}, η = {ETA},\n{part}": scores
+        for cells in groups(rows, minatar_games.GAMES)
+        for part, scores in zip(("whole run", LATE), at_same_eta(rows, cells), strict=False)
+    }
 
 
 def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, Interval]]]:
@@ -188,7 +218,8 @@ def panels(rows: Rows, unit: str = "decision") -> dict[str, dict[str, dict[int, 
 
 
 def draw_minatar(rows: Rows, folder: Path) -> None:
-    """Draw each arm's score over k, with one panel per game; ``folder`` holds the page."""
+    """Draw the figures that have anything to show; ``folder`` holds the page."""
+    draw(folder / SAME_ETA_FIGURE, same_eta_panels(rows))
     for unit, figure in FIGURES.items():
         label = "score: interquartile mean, 95% interval"
         draw_curves(folder / figure, panels(rows, unit), "macros", label, log_base=2)

@@ -204,9 +204,9 @@ NOISE = Ablation(
 
 SOURCE = Ablation(
     "Where macros come from",
-    "All macros of one kind: n-grams of play that errs in a tenth of its steps, byte-pair merges "
-    "of the same play, n-grams of a planner's play that errs in a hundredth, and random sequences "
-    "with the n-grams' lengths.",
+    "All macros of one kind: n-grams of play that takes a best action, known by value iteration, "
+    "except in a tenth of its steps; byte-pair merges of the same play; n-grams of such play with "
+    "errors in only a hundredth (*planner*); and random sequences with the n-grams' lengths.",
     tuple(
         Line(f"{name}{suffix}", name, source, share, f"uniform, frozen{suffix}")
         for source, suffix, share in (

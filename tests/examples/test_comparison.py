@@ -10,6 +10,7 @@ from examples.experiments.comparison import (
     improvement,
     interval,
     iqm,
+    mean,
     scores_of,
 )
 from examples.experiments.rows import Cell, Run
@@ -20,6 +21,7 @@ CELLS = [Cell(problem, 5, 0.5, "decision") for problem in ("chain", "key and doo
 def test_figures_are_those_by_hand():
     scores = np.array([[0.0, 9.0], [1.0, 2.0], [3.0, 4.0], [-50.0, 5.0]])
     assert iqm(scores) == pytest.approx((1 + 2 + 3 + 4) / 4)
+    assert mean(scores) == pytest.approx((9 + 1 + 2 + 3 + 4 - 50 + 5) / 8)
     assert difference(scores, np.zeros((3, 2))) == pytest.approx(2.5)
     assert headroom_share(scores, np.ones((3, 2)), np.full((5, 2), 4.0)) == pytest.approx(0.5)
     assert np.isnan(headroom_share(scores, np.ones((3, 2)), np.ones((3, 2))))
@@ -33,6 +35,7 @@ def test_figures_are_rliables():
     for shape in ((7, 3), (11, 2), (1, 5)):
         ours, theirs = rng.integers(5, size=(2, *shape)).astype(float)
         assert iqm(ours) == pytest.approx(metrics.aggregate_iqm(ours))
+        assert mean(ours) == pytest.approx(metrics.aggregate_mean(ours))
         expected = metrics.probability_of_improvement(ours, theirs)
         assert improvement(ours, theirs) == pytest.approx(expected)
 
@@ -54,12 +57,12 @@ def test_intervals_are_percentiles_of_samples_that_redraw_seeds_within_problems(
     assert str(found) == f"{found.point:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-@pytest.mark.parametrize("statistic", [iqm, difference, improvement, headroom_share])
+@pytest.mark.parametrize("statistic", [iqm, mean, difference, improvement, headroom_share])
 def test_intervals_are_rliables_of_the_same_seed(statistic, monkeypatch):
     monkeypatch.setattr("examples.experiments.comparison.RESAMPLES", 60)
     rng = np.random.default_rng(2)
     arms = [rng.normal(3 * index, 1, (7 - index, 3)) for index in range(3)]
-    scores = arms[: {iqm: 1, headroom_share: 3}.get(statistic, 2)]
+    scores = arms[: {iqm: 1, mean: 1, headroom_share: 3}.get(statistic, 2)]
     np.random.seed(5)
     points, ends = library.get_interval_estimates(
         {"": scores}, lambda *drawn: np.array([statistic(*drawn)]), reps=60

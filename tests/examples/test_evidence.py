@@ -16,6 +16,7 @@ from examples.experiments.comparison import (
     improvement,
     interval,
     iqm,
+    mean,
     scores_of,
 )
 from examples.experiments.evidence import (
@@ -167,6 +168,13 @@ def test_minatars_figure_has_the_arms_over_k_for_each_game(tmp_path):
     assert not by_decision.exists()
 
 
+def line_of(arm, text):
+    lines = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in text.splitlines()]
+    at = next(n for n, line in enumerate(lines) if line[0] == arm)
+    head = max(n for n in range(at) if lines[n][0] == "arm")
+    return dict(zip(lines[head], lines[at], strict=True))
+
+
 def of_minatar(areas, games=minatar_games.GAMES, k=16, seeds=3):
     rows = {}
     for arm, areas_of_games in areas.items():
@@ -190,17 +198,24 @@ def test_over_minatars_games_scores_are_in_those_of_primitives():
     drawn = {arm: np.array(own) + np.arange(3)[:, None] for arm, own in areas.items()}
     scores = {arm: own / np.array([2, 10, 20, 100, 4]) for arm, own in drawn.items()}
     late = np.array([6, 8, 18, 98, 14]) + np.arange(3)[:, None]
-    late = interval(iqm, late / np.array([3, 19, 39, 199, 7]))
-    (line,) = (x for x in text.splitlines() if x.startswith("| macros | 3 |"))
+    reference = np.array([3, 19, 39, 199, 7])
+    late = late / reference
+    found = line_of("macros", text)
     apart, better = (
         {c: interval(of, scores["macros"], scores[c]) for c in ("primitives", "uniform")}
         for of in (difference, improvement)
     )
     # 8.5 of 9 pairs in Asterix, none in the next three games, all in Space Invaders.
     assert better["primitives"].point == pytest.approx((8.5 / 9 + 1) / 5)
-    ends = [interval(iqm, scores["macros"]), late]
-    beside = [x for of in (apart, better) for x in (of["primitives"], "", of["uniform"])]
-    assert line == f"| macros | 3 | {' | '.join(map(str, [*ends, *beside]))} |"
+    said = {"arm": "macros", "seeds": 3, "score": interval(iqm, scores["macros"])}
+    said |= {"last 30%": interval(iqm, late), "mean": interval(mean, scores["macros"])}
+    said |= {"mean, last 30%": interval(mean, late)}
+    said |= {"− primitives": apart["primitives"], "− macros": "", "− uniform": apart["uniform"]}
+    late_uniform = (np.array([14] * 5) + np.arange(3)[:, None]) / reference
+    said |= {"− uniform, last 30%": interval(difference, late, late_uniform)}
+    said |= {"P(> primitives)": better["primitives"], "P(> macros)": ""}
+    said |= {"P(> uniform)": better["uniform"]}
+    assert list(found.items()) == [(column, str(x)) for column, x in said.items()]
     other_k = {replace(run, cell=replace(run.cell, k=64)): row for run, row in rows.items()}
     assert list(minatar_page.panels(rows | other_k)) == [minatar_page.ALL, *minatar_games.GAMES]
     assert f"\n{5 * 9 + len(ARMS['uniform'].strengths)} of 2354 runs are complete.\n" in text
@@ -236,6 +251,52 @@ def test_minatars_penalties_are_also_compared_at_the_same_eta():
     assert "The same with η" not in page({}, rows)
     others = {replace(run, arm="overlap"): row for run, row in at_one.items()}
     assert "| overlap | 3 |" in page({}, rows | others).split("The same with η")[1]
+
+
+def test_the_same_eta_has_a_figure_where_there_is_something_to_show(tmp_path):
+    (tmp_path / "images").mkdir()
+    figure = tmp_path / minatar_page.SAME_ETA_FIGURE
+    rows = of_minatar({"primitives": (10,) * 5, "uniform": (7,) * 5, "meta": (8,) * 5})
+    draw_minatar(rows, tmp_path)
+    assert not figure.exists()
+    at_one = {replace(run, strength="1"): row for run, row in rows.items() if run.is_reported}
+    rows |= {run: row | {"area": row["area"] + 1} for run, row in at_one.items()}
+    panels = minatar_page.same_eta_panels(rows)
+    assert list(panels) == ["k = 16, η = 1,\nwhole run", "k = 16, η = 1,\nlast 30%"]
+    # Primitives have means of 11 and 21.
+    assert panels["k = 16, η = 1,\nwhole run"]["meta"] == pytest.approx(
+        np.array([[9, 10, 11]] * 5).T / 11
+    )
+    assert panels["k = 16, η = 1,\nlast 30%"]["meta"] == pytest.approx(
+        np.array([[16, 17, 18]] * 5).T / 21
+    )
+    draw_minatar(rows, tmp_path)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert f"]({minatar_page.SAME_ETA_FIGURE})" in page({}, rows)
+
+
+def test_what_has_not_been_run_is_said_for_each_k_and_unit():
+    rows = of_minatar({"primitives": (10,) * 5, "macros": (7,) * 5}, seeds=5)
+    rows |= of_minatar({"uniform": (7,) * 5})
+    rows |= of_minatar({"meta": (8,) * 4}, minatar_games.GAMES[:4], seeds=5)
+    text = page({}, rows).split("Not run, or not with all seeds:")[1]
+    left = [arm for arm in minatar_games.Settings().arms if arm not in ("primitives", "macros")]
+    said = "; ".join(f"*{arm}*" + " (3 of 5 seeds)" * (arm == "uniform") for arm in left)
+    assert f"| 16 | decisions | {said} |" in text
+    # Runs without macros are the same for every k.
+    assert "| 64 | decisions | *macros*; *weight decay*; " in text
+    assert "| 256 | steps | all arms |" in text
+    assert "*oracle*" not in text
+    assert "Not run, or" not in page({}, {})
+
+
+def test_of_the_small_problems_the_oracles_are_among_what_has_not_been_run():
+    text = page(made_up(("macros", "uniform"), seeds=10), {})
+    text = text.split("Not run, or not with all seeds:")[1]
+    (line,) = (x for x in text.splitlines() if x.startswith("| 64 | decisions |"))
+    assert line.endswith("*oracle*; *oracle, by state* |")
+    assert "*uniform*" not in line
+    assert "| 1024 | steps | all arms |" in text
 
 
 def test_without_primitives_in_all_games_nothing_is_said_over_them():

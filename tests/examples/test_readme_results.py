@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.experiments import atari_ram, minatar_games, minatar_page, small_problems
+from examples.experiments import ablations, atari_ram, minatar_games, minatar_page, small_problems
 from examples.experiments.arm_tables import MEASURES, complete_arms
-from examples.experiments.arms import at_eta
+from examples.experiments.arms import ARMS, at_eta
 from examples.experiments.claims import GOAL_AT, cells_at
-from examples.experiments.comparison import difference, improvement, interval, iqm, scores_of
+from examples.experiments.comparison import difference, improvement, interval, iqm, mean, scores_of
 from examples.experiments.game_homes import HOMES, Atari
 from examples.experiments.game_transfer import ETA, cell_of
 from examples.experiments.problems import PROBLEMS
 from examples.experiments.rows import Cell, read_rows
 from examples.experiments.transfer_page import read_transfers, relative
 from examples.experiments.transfer_similarities import agreement_table
+from examples.experiments.variants import VARIANTS
 
 README = Path(__file__).parents[2] / "README.md"
+IN_WORDS = {10: "ten"}
 
 
 @pytest.mark.parametrize(
@@ -51,8 +53,43 @@ def test_at_equal_updates_only_kernel_and_only_at_the_end_differs_from_uniform_a
             if not loss.low <= 0 <= loss.high:
                 clear[k, measure, arm] = loss
     assert set(clear) == {(256, "final", "kernel")}
-    said = f"below *uniform*, by {clear[256, 'final', 'kernel']}. The other"
+    compared = len(GOAL_AT) * len(scores.keys() - {"primitives", "macros", "uniform"})
+    readme = " ".join(README.read_text().split())
+    assert f"One of the {IN_WORDS[compared]} comparisons with *uniform* at the end is" in readme
+    assert f"*kernel* is lower by {clear[256, 'final', 'kernel']}. The other" in readme
+    left = len(ARMS) - len(scores)
+    assert f"and {left} of the {len(ARMS)} arms at equal updates on the small problems" in readme
+
+
+def test_a_wrong_similarity_is_not_consistently_worse_on_small_problems_as_the_readme_says():
+    rows = read_rows(small_problems.OUTPUT)
+    losses = {
+        unit: interval(difference, *(scores_of(rows, cells_at(64, unit), arm) for arm in arms))
+        for arms in [("uniform", "permuted")]
+        for unit in ("decision", "step")
+    }
+    assert losses["step"].low < 0 < losses["step"].high
+    ablated = read_rows(ablations.OUTPUT)
+    frozen = (
+        scores_of(ablated, cells_at(64, "decision"), f"{start}, frozen", known=VARIANTS)
+        for start in ("uniform", "permuted")
+    )
+    said = f"lower by {losses['decision']} here, by {interval(difference, *frozen)} in an ablation"
     assert said in " ".join(README.read_text().split())
+
+
+def test_the_plain_means_on_small_problems_are_those_of_the_table():
+    late = complete_arms(read_rows(small_problems.OUTPUT), cells_at(256, "decision"), (), "final")
+    means = {arm: f"{mean(own):.2f}" for arm, own in late.items()}
+    readme = " ".join(README.read_text().split())
+    assert f"the plain mean of *uniform* is {means['uniform']}, and those of" in readme
+    low = [means[arm] for arm in ("auxiliary", "permuted", "meta, conditioned")]
+    assert "{}, {} and {}.".format(*low) in readme
+    door = list(PROBLEMS).index("key and door")
+    assert all(
+        mean(late[arm][:, [door]]) < mean(late["uniform"][:, [door]])
+        for arm in ("auxiliary", "permuted", "meta, conditioned")
+    )
 
 
 def test_the_lead_in_the_readme_that_was_checked_is_that_of_the_table():
@@ -142,9 +179,11 @@ def test_the_readmes_scores_on_atari_are_those_of_the_table():
     cells = [[Cell(game, k, 1.0, "step") for game in atari_ram.GAMES] for k in (32, 128)]
     scores = [complete_arms(rows, of_k, tuned_on, of) for of in MEASURES for of_k in cells]
     quoted = quoted_in_the_readme("atari")
-    assert list(quoted) == ["primitives", "macros", "uniform", "meta"]
+    assert {*quoted} == {*scores[0]} & {*scores[1]}
     for arm, said in quoted.items():
-        assert said == [str(interval(iqm, of_k[arm])) for of_k in scores], arm
+        figures = [interval(iqm, of_k[arm]) for of_k in scores]
+        figures += [interval(mean, of_k[arm]) for of_k in scores[:2]]
+        assert said == list(map(str, figures)), arm
     than_primitives, than_macros = (
         [interval(improvement, of_k["uniform"], of_k[other]) for of_k in scores[:2]]
         for other in ("primitives", "macros")
@@ -152,11 +191,51 @@ def test_the_readmes_scores_on_atari_are_those_of_the_table():
     readme = " ".join(README.read_text().split())
     assert "is {} with 32 macros and {} with 128;".format(*than_primitives) in readme
     assert "higher than *macros*, {} and {}.".format(*than_macros) in readme
-    handcrafted = [interval(iqm, scores[0][arm]) for arm in ("overlap", "permuted")]
-    assert "*overlap* scores {}, and *permuted* {}. At".format(*handcrafted) in readme
-    loss = interval(difference, scores[2]["uniform"], scores[2]["permuted"])
-    said = f"{loss.point:.3f} [{loss.low:.3f}, {loss.high:.3f}]"
-    assert f"*permuted* is below *uniform* by {said}." in readme
+    gains = [interval(difference, of_k["overlap"], of_k["uniform"]) for of_k in scores[:2]]
+    behind, ahead = (f"{x.point:+.3f} [{x.low:+.3f}, {x.high:+.3f}]" for x in gains)
+    assert f"(*overlap*): {behind} with 32 macros and {ahead} with 128" in readme
+    losses = [interval(difference, of_k["uniform"], of_k["permuted"]) for of_k in scores[2:]]
+    said = [f"{x.point:.3f} [{x.low:.3f}, {x.high:.3f}]" for x in losses]
+    assert "at the end, by {} with 32 macros and {} with 128.".format(*said) in readme
+    for of_k, arm in itertools.product(scores[:2], ("meta", "permuted")):
+        level = interval(difference, of_k[arm], of_k["uniform"])
+        assert level.low < 0 < level.high
+
+
+def test_single_games_of_atari_are_as_the_readme_says():
+    rows = read_rows(atari_ram.OUTPUT)
+    cells = [Cell(game, 128, 1.0, "step") for game in atari_ram.GAMES]
+    scores = complete_arms(rows, cells, atari_ram.TUNED_ON)
+    primitives = scores["primitives"]
+
+    def gains(arm):
+        of_games = zip(scores[arm].T, primitives.T, strict=True)
+        found = (interval(difference, own[:, None], other[:, None]) for own, other in of_games)
+        return dict(zip(atari_ram.GAMES, found, strict=True))
+
+    alone = gains("macros")
+    assert {game for game in alone if alone[game].low > 0} == {"Breakout", "Freeway"}
+    assert {game for game in alone if alone[game].high < 0} == {"Seaquest", "SpaceInvaders"}
+    penalised = gains("uniform")
+    assert {game for game in penalised if penalised[game].high < 0} == {"SpaceInvaders"}
+    assert interval(mean, scores["macros"]).low > interval(mean, primitives).high
+    # The middle half of all runs has next to none of the games with the best and worst scores.
+    for own in (primitives, scores["macros"], scores["uniform"]):
+        order = own.ravel().argsort()[own.size // 4 : own.size - own.size // 4]
+        kept = np.bincount(order % len(cells), minlength=len(cells)).tolist()
+        assert kept[atari_ram.GAMES.index("Freeway")] + kept[atari_ram.GAMES.index("Seaquest")] < 2
+
+
+def test_the_doors_rewards_in_the_readme_are_those_of_the_table():
+    text = (README.parent / "docs" / "credit.md").read_text()
+    table = text.split("Reward from the door, over the last fifth of the run:")[1].split("\n\n")[1]
+    lines = dict(line.strip("| ").split(" | ", 1) for line in table.splitlines()[2:])
+    paid = {arm: round(float(cells.split(" ")[0]), 1) for arm, cells in lines.items()}
+    best = paid.pop("H-PWR")
+    others = f"{min(paid.values())} to {max(paid.values())}"
+    readme = " ".join(README.read_text().split())
+    assert f"weights {best} of 10 where the rewards on the way vary little, and all other" in readme
+    assert f"arms {others};" in readme
 
 
 def quoted_in_the_readme(section):
