@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from sb3_masp.decisions import primitive_rewards
@@ -58,19 +59,22 @@ class TrajectoryBuffer(RolloutBuffer):
         rewards: NDArray[np.float32],
         dones: NDArray[np.bool_],
         cut_values: NDArray[np.float32],
+        normalizer: VecNormalize | None = None,
     ) -> None:
         """Record the outcomes of decisions, before `add` is called for them.
 
         Args:
             infos: Infos of the environments; may contain ``duration`` and ``primitive_rewards``.
-            rewards: As returned by the environments, ``(envs,)``.
+            rewards: As returned by the environments, before any normalisation, ``(envs,)``.
             dones: Whether episodes ended, ``(envs,)``.
             cut_values: v of the final states of truncated episodes, zero for others, ``(envs,)``.
+            normalizer: If given, normalises the return within each decision.
         """
         paid, durations = primitive_rewards(infos, rewards.astype(np.float64))
         if self.clip_rewards:
             paid = paid.clip(-1, 1)
-        self._noted = decision_returns(paid, durations, self.gamma)
+        returns = decision_returns(paid, durations, self.gamma)
+        self._noted = self._normalize_reward(returns, normalizer)
         self.durations[self.pos] = durations
         cut = np.array([info.get("TimeLimit.truncated", False) for info in infos], np.bool_)
         self.discounts[self.pos] = self.gamma**durations * (~dones | cut)
@@ -175,7 +179,10 @@ class NoteDecisions(BaseCallback):
                 with th.no_grad():
                     values[env] = policy.predict_values(state).item()
         buffer = cast(TrajectoryBuffer, self.locals["rollout_buffer"])
-        buffer.note(infos, self.locals["rewards"], dones, values)
+        normalizer = self.model.get_vec_normalize_env()
+        # Infos contain rewards that are not normalised, and these have to be their sums.
+        rewards = normalizer.get_original_reward() if normalizer else self.locals["rewards"]
+        buffer.note(infos, rewards, dones, values, normalizer)
         return True
 
 

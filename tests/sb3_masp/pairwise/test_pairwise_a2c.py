@@ -10,6 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.vec_env import VecNormalize
 from torch.utils._pytree import tree_leaves
 
 import macro_gym  # noqa: F401
@@ -60,11 +61,11 @@ def test_with_weights_of_lambda_it_is_sb3s_a2c(settings):
     assert (flat(ours) - flat(learner(seed=1))).abs().max() > 0.01
 
 
-def test_with_time_limits_too_it_is_sb3s_a2c():
+@pytest.mark.parametrize("wrapper", [lambda env: env, VecNormalize], ids=["plain", "normalised"])
+def test_with_time_limits_too_it_is_sb3s_a2c(wrapper):
     def env():
-        return make_vec_env(
-            lambda: gym.wrappers.TimeLimit(gym.make("CartPole-v1"), 5), n_envs=2, seed=3
-        )
+        limited = lambda: gym.wrappers.TimeLimit(gym.make("CartPole-v1"), 5)  # noqa: E731
+        return wrapper(make_vec_env(limited, n_envs=2, seed=3))
 
     settings = {"n_steps": 7, "gae_lambda": 0.9, "seed": 1, "device": "cpu"}
     theirs = A2C("MlpPolicy", env(), **settings).learn(700)

@@ -8,6 +8,7 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecNormalize
 
 import macro_gym  # noqa: F401
 from macro_gym import MacroAction, MacroSet
@@ -57,6 +58,29 @@ def test_on_macro_environments_time_is_counted_in_steps(tmp_path):
     model.save(tmp_path / "model")
     with pytest.raises(MacroSetMismatchError, match="trained with 2 macros"):
         PairwiseA2C.load(tmp_path / "model", env=with_macros(((1, 1), (0, 1))))
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_vec_normalize_scales_what_decisions_return_after_clipping_and_discounting(clip):
+    macros = MacroSet(("STAY", "GO"), ((1, 1, 1), (0, 1)))
+    corridor = lambda: gym.wrappers.TransformReward(Corridor(), lambda r: 3 * r)  # noqa: E731
+    env = make_vec_env(lambda: MacroAction(corridor(), macros), 2, seed=0)
+    env = VecNormalize(env, norm_obs=False, clip_reward=0.6)
+    model, expected = learner(env, n_steps=11, clip_rewards=clip), []
+
+    def note(here, _):
+        scale = np.sqrt(env.ret_rms.var + env.epsilon)
+        paid = np.array([info["primitive_rewards"] for info in here["infos"]])
+        returns = (paid.clip(-1, 1) if clip else paid) @ 0.99 ** np.arange(3)
+        expected.append((returns / scale).clip(-0.6, 0.6))
+        return True
+
+    model.learn(22, callback=note)
+    found = model.rollout_buffer.trajectory(model._last_obs).rewards
+    th.testing.assert_close(found, th.tensor(np.array(expected).T).float())
+    assert len(found.unique()) > 3
+    assert found.max() == th.tensor(0.6)
+    assert set(model.rollout_buffer.durations.flat) == {1, 2, 3}
 
 
 def test_a_corridor_is_learned_by_macros_and_without():
