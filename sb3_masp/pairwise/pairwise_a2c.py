@@ -92,7 +92,7 @@ class PairwiseA2C(TrajectoryA2C):
     Source: arXiv 2102.04999. Bootstrapping rollouts that are cut off, in ``"pwr"`` too, is ours.
     """
 
-    kept_at_loading: ClassVar[tuple[str, ...]] = ("weights",)
+    kept_at_loading: ClassVar[tuple[str, ...]] = ("weights", "advantage", "redistribute_rewards")
 
     weights: CreditWeights
     weights_optimizer: Adam

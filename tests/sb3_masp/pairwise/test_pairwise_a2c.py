@@ -186,6 +186,22 @@ def test_models_are_saved_and_loaded_whole_and_learn_on(settings, tmp_path):
     assert not th.equal(before, flat(loaded))
 
 
+@pytest.mark.parametrize(
+    ("built", "name", "other"),
+    [
+        ("pwtd", "weights", "geometric"),
+        ("pwtd", "advantage", "pwr"),
+        ("pwr", "advantage", "pwtd"),
+        ("pwr", "redistribute_rewards", True),
+        ("redistribution", "redistribute_rewards", False),
+    ],
+)
+def test_what_a_model_was_built_of_is_not_changed_at_loading(built, name, other, tmp_path):
+    learner(**FORMS[built]).save(tmp_path / "model")
+    with pytest.raises(LearnerSettingError, match=f"^{name} is {other!r}; .* left out at loading"):
+        PairwiseA2C.load(tmp_path / "model", env=pole(), **{name: other})
+
+
 @pytest.mark.parametrize("settings", FORMS.values(), ids=FORMS)
 def test_the_same_seed_gives_the_same_run(settings):
     one, other = (learner(**settings).learn(200) for _ in range(2))
