@@ -100,7 +100,7 @@ class MacroModel(BaseAlgorithm):
 
         Raises:
             MacroSetMismatchError: ``env`` has other macros than the model was trained with.
-            LearnerSettingError: An argument would change the model's structure.
+            LearnerSettingError: An argument would change the model's structure, or is out of range.
         """
         for name in cls.kept_at_loading:
             allowed = "left out at loading, where a model keeps its own; build a new one with it"

@@ -124,7 +124,6 @@ class MASP(MacroLearner):
         self.similarity_start = similarity_start
         self.similarity_frozen = similarity_frozen
         self.similarity_way = similarity_learning
-        self._require_settings()
         require_setting("embedding_dim", embedding_dim, embedding_dim >= 0, "at least 0")
         require_setting(
             "embedding", embedding, embedding in EMBEDDINGS, f"one of {', '.join(EMBEDDINGS)}"
@@ -325,6 +324,8 @@ class MASP(MacroLearner):
 
     def _setup_model(self) -> None:
         """Build the learner, then Σ, what learns it, and its copy to the target network."""
+        # Here rather than in the constructor, since `load` changes settings in between.
+        self._require_settings()
         n_actions = int(cast(spaces.Discrete, self.action_space).n)
         if self.policy_kwargs.get("embedding") == "dense":
             warn_of_dense_embedding(n_actions, self.policy_kwargs["embedding_dim"])

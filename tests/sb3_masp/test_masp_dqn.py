@@ -161,6 +161,24 @@ def test_settings_out_of_range_are_refused(setting, message):
         MASPDQN("MlpPolicy", macro_cartpole(), **setting)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("eta", -0.1),
+        ("meta_learning_rate", -1.0),
+        ("meta_interval", 0),
+        ("meta_average", 0),
+        ("outer_batch_size", 0),
+        ("meta_gradient", "some"),
+        ("penalty_reduction", "max"),
+    ],
+)
+def test_settings_out_of_range_are_refused_at_loading_too(name, value, tmp_path):
+    MASPDQN("MlpPolicy", macro_cartpole(), **SMALL).save(tmp_path / "model")
+    with pytest.raises(LearnerSettingError, match=f"^{name} is {value!r}; it must be"):
+        MASPDQN.load(tmp_path / "model", **{name: value})
+
+
 def test_an_optimizer_without_a_written_step_is_refused_before_training():
     kwargs = {"policy_kwargs": {"optimizer_class": th.optim.Adagrad}}
     with pytest.raises(UnsupportedOptimizerError, match="Adagrad"):
