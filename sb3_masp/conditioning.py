@@ -60,8 +60,8 @@ class ConditionedPolicy(BasePolicy):
 
     Args:
         args: As for the policy.
-        embedding_dim: Length of e_Σ; 0 leaves the policy's own networks.
-        embedding: ``"factored"`` (fixed) or ``"dense"`` (trained).
+        embedding_dim: Length of e_Σ; 0 leaves the policy's own networks. The learner sets it.
+        embedding: ``"factored"`` (fixed) or ``"dense"`` (trained). The learner sets it.
         kwargs: As for the policy.
     """
 

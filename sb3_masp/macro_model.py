@@ -2,7 +2,7 @@
 
 import io
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import torch as th
@@ -35,6 +35,26 @@ def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     their own arguments from it.
     """
     return {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
+
+
+def with_own(
+    policy_kwargs: Mapping[str, Any] | None, own: Mapping[str, Any], arguments: Iterable[str]
+) -> dict[str, Any]:
+    """A policy's arguments: those given, and those that a learner sets.
+
+    Args:
+        policy_kwargs: As given to the learner.
+        own: Arguments of the policy that the learner sets.
+        arguments: Names of the learner's arguments that they come from.
+
+    Raises:
+        LearnerSettingError: One of ``own`` is given.
+    """
+    asked = policy_kwargs or {}
+    allowed = f"left out, since it is set by arguments of the learner: {', '.join(arguments)}"
+    for name in own:
+        require_setting(f"policy_kwargs[{name!r}]", asked.get(name), name not in asked, allowed)
+    return {**asked, **own}
 
 
 class MacroModel(BaseAlgorithm):

@@ -19,7 +19,7 @@ from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner
-from sb3_masp.macro_model import require_setting
+from sb3_masp.macro_model import require_setting, with_own
 from sb3_masp.similarity import SIMILARITIES, Similarity
 from sb3_masp.similarity.diagnostics import findings, penalty_pull
 from sb3_masp.similarity.embedding import EMBEDDINGS, Embedding
@@ -132,7 +132,7 @@ class MASP(MacroLearner):
             policy = self.conditioned_policies.get(policy, policy)
         if isinstance(policy, str) or issubclass(policy, ConditionedPolicy):
             ours = {"embedding_dim": embedding_dim, "embedding": embedding}
-            policy_kwargs = (policy_kwargs or {}) | ours
+            policy_kwargs = with_own(policy_kwargs, ours, ours)
         elif embedding_dim and kwargs["_init_setup_model"]:
             module = next(iter(self.conditioned_policies.values())).__module__
             warnings.warn(

@@ -14,7 +14,7 @@ from torch import Tensor
 from sb3_masp.buffers import MacroReplaySamples
 from sb3_masp.losses import td_loss
 from sb3_masp.macro_learner import MacroLearner, TDLoss
-from sb3_masp.macro_model import given, require_setting
+from sb3_masp.macro_model import given, require_setting, with_own
 from sb3_masp.rainbow.losses import categorical_losses, categorical_target
 from sb3_masp.rainbow.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, RainbowNetwork
 
@@ -182,7 +182,8 @@ class Rainbow(MacroLearner, DQN):
         require_setting("noise_scale", noise_scale, noise_scale >= 0, "at least 0")
         if not isinstance(policy, str):
             arguments["policy"] = _ours(policy)
-        arguments["policy_kwargs"] = (policy_kwargs or {}) | {"network_kwargs": network}
+        own = {"network_kwargs": network}
+        arguments["policy_kwargs"] = with_own(policy_kwargs, own, NETWORK_SETTINGS)
         super().__init__(**arguments)
 
     @property

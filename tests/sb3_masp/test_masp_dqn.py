@@ -154,6 +154,11 @@ def test_prioritised_replay_updates_priorities_and_anneals_the_weights():
         ({"penalty_reduction": "max"}, "penalty_reduction is 'max'"),
         ({"embedding_dim": -1}, "embedding_dim is -1"),
         ({"embedding": "sparse"}, "embedding is 'sparse'; it must be one of factored, dense"),
+        (
+            {"policy_kwargs": {"embedding_dim": 8}},
+            r"policy_kwargs\['embedding_dim'\] is 8; it must be left out.*: embedding_dim, ",
+        ),
+        ({"policy_kwargs": {"embedding": "dense"}}, r"policy_kwargs\['embedding'\] is 'dense'"),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message):

@@ -229,6 +229,10 @@ def test_it_learns_a_frozen_lake_with_macros():
         ({"n_atoms": 1}, "n_atoms is 1; it must be 2, 3"),
         ({"v_min": 10.0}, "v_max is 10.0; it must be above v_min, 10.0"),
         ({"noise_scale": -0.5}, "noise_scale is -0.5"),
+        (
+            {"policy_kwargs": {"network_kwargs": {"noisy": False}}},
+            r"^policy_kwargs\['network_kwargs'\] is .*; it must be left out.*: noisy, dueling",
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(setting, message):
