@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Self
 
 import torch as th
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
@@ -227,9 +228,10 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         if issubclass(self.replay_buffer_class, MacroReplayBuffer):
             return
         name = self.replay_buffer_class.__name__
+        n_step = issubclass(self.replay_buffer_class, NStepReplayBuffer)
         for setting, value, default in (
             ("prioritized_replay", self.prioritized_replay, False),
-            ("n_steps", self.n_steps, 1),
+            ("n_steps", self.n_steps, max(self.n_steps, 1) if n_step else 1),
             ("clip_rewards", bool(self.clip_rewards), False),
         ):
             allowed = f"{default} with {name}, which cannot do it"
@@ -243,7 +245,10 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
 
     def _buffer_settings(self) -> dict[str, Any]:
         """Buffer arguments that follow from the learner's settings."""
-        if not issubclass(self.replay_buffer_class or MacroReplayBuffer, MacroReplayBuffer):
+        kind = self.replay_buffer_class or MacroReplayBuffer
+        if issubclass(kind, NStepReplayBuffer) and self.n_steps > 1:
+            return {"n_steps": self.n_steps, "gamma": self.gamma}
+        if not issubclass(kind, MacroReplayBuffer):
             return {}
         if self.clip_rewards is None and self.env is not None:
             self.clip_rewards = pays_game_scores(self.env)

@@ -210,7 +210,7 @@ class Rainbow(MacroLearner, DQN):
     def _buffer_settings(self) -> dict[str, Any]:
         """Buffer arguments that follow from the learner's settings."""
         settings = super()._buffer_settings()
-        return settings and {"priority_exponent": 0.5} | settings
+        return settings | {"priority_exponent": 0.5} if self.prioritized_replay else settings
 
     def _begin_update(self) -> None:
         """Draw the noise of both networks, held for the whole update."""

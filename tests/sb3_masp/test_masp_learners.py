@@ -7,6 +7,7 @@ import torch as th
 from sb3_contrib import QRDQN
 from sb3_contrib.qrdqn import policies as contrib
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
@@ -71,6 +72,22 @@ def test_without_penalty_and_conditioning_it_is_its_base_weight_for_weight(
     assert not all(map(th.equal, start, theirs.policy.parameters()))
     assert same_weights(theirs, ours)
     assert theirs.num_timesteps == ours.num_timesteps
+
+
+@pytest.mark.parametrize("kind", [MASPDQN, MASPQRDQN])
+def test_sb3s_n_step_buffer_is_given_what_sb3_gives_it(kind):
+    settings = SMALL | FEW[kind] | {"n_steps": 3, "gamma": 0.8}
+    theirs = BASES[kind]("MlpPolicy", small_rewards(), **settings).learn(301)
+    ours = kind(
+        "MlpPolicy",
+        small_rewards(),
+        replay_buffer_class=NStepReplayBuffer,
+        eta=0,
+        embedding_dim=0,
+        **settings,
+    ).learn(301)
+    assert isinstance(theirs.replay_buffer, NStepReplayBuffer)
+    assert same_weights(theirs, ours)
 
 
 @every_learner

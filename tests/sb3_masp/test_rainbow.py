@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch as th
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.torch_layers import NatureCNN
@@ -117,6 +118,17 @@ def test_without_its_network_it_is_masps_dqn_without_a_penalty_on_macros(replay)
         **OFF | settings | parts,
     ).learn(201)
     assert same_parameters(theirs, ours)
+
+
+def test_its_n_steps_are_those_of_sb3s_n_step_buffer_too():
+    model = Rainbow(
+        "MlpPolicy",
+        small_rewards(),
+        replay_buffer_class=NStepReplayBuffer,
+        prioritized_replay=False,
+        **SMALL | {"n_steps": 5, "gamma": 0.8},
+    ).learn(61)
+    assert (model.replay_buffer.n_steps, model.replay_buffer.gamma) == (5, 0.8)
 
 
 def test_each_part_is_switched_off_by_its_name():
