@@ -87,6 +87,7 @@ def test_with_all_six_off_it_is_sb3s_dqn_weight_for_weight(policy, make, kwargs)
         ({}, 1.5e-4, 0, True),
         ({"weight_decay": 0.01}, 1.5e-4, 0.01, True),
         ({"eps": 1e-3, "fused": False}, 1e-3, 0, False),
+        ({"foreach": True}, 1.5e-4, 0, None),
     ],
 )
 def test_adam_keeps_rainbows_settings_but_for_those_given(
