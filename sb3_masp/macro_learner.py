@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Self
 
 import torch as th
-from stable_baselines3.common.buffers import NStepReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
@@ -225,10 +225,18 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         """
         if self.replay_buffer_class is None:
             self.replay_buffer_class = MacroReplayBuffer
-        if issubclass(self.replay_buffer_class, MacroReplayBuffer):
+        self._require_buffer(self.replay_buffer_class)
+
+    def _require_buffer(self, kind: type[ReplayBuffer]) -> None:
+        """Reject a class of replay buffers that does not support a setting.
+
+        Raises:
+            LearnerSettingError: It does not.
+        """
+        if issubclass(kind, MacroReplayBuffer):
             return
-        name = self.replay_buffer_class.__name__
-        n_step = issubclass(self.replay_buffer_class, NStepReplayBuffer)
+        name = kind.__name__
+        n_step = issubclass(kind, NStepReplayBuffer)
         for setting, value, default in (
             ("prioritized_replay", self.prioritized_replay, False),
             ("n_steps", self.n_steps, max(self.n_steps, 1) if n_step else 1),
@@ -240,7 +248,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
             warnings.warn(
                 f"{name} does not know how long macro-actions last: it discounts every decision by "
                 "one γ, and clips no rewards; MacroReplayBuffer knows.",
-                stacklevel=2,
+                stacklevel=3,
             )
 
     def _buffer_settings(self) -> dict[str, Any]:
@@ -274,10 +282,19 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         """
         before = self.replay_buffer
         super().load_replay_buffer(path, truncate_last_traj)
-        loaded = self.replay_buffer
-        if not isinstance(loaded, MacroReplayBuffer):
-            return
-        self.replay_buffer = before
+        loaded, self.replay_buffer = self.replay_buffer, before
+        self._require_buffer(type(loaded))
+        if isinstance(loaded, MacroReplayBuffer):
+            self._require_same_returns(loaded)
+            loaded.n_steps = self.n_steps
+        self.replay_buffer = loaded
+
+    def _require_same_returns(self, loaded: MacroReplayBuffer) -> None:
+        """Reject a buffer that discounts, clips or samples in another way than the model.
+
+        Raises:
+            LearnerSettingError: It does.
+        """
         for setting, value, of_buffer in (
             ("gamma", self.gamma, loaded.gamma),
             ("clip_rewards", bool(self.clip_rewards), loaded.clip_rewards),
@@ -285,8 +302,6 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         ):
             allowed = f"{of_buffer!r}, as in the replay buffer that was saved"
             require_setting(setting, value, value == of_buffer, allowed)
-        loaded.n_steps = self.n_steps
-        self.replay_buffer = loaded
 
     def learn(
         self,

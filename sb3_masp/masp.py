@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.policies import BaseModel, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import GymEnv, PyTorchObs, Schedule
@@ -15,7 +16,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sb3_masp.buffers import MacroReplaySamples
+from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
 from sb3_masp.macro_learner import MacroLearner
@@ -329,6 +330,7 @@ class MASP(MacroLearner):
         n_actions = int(cast(spaces.Discrete, self.action_space).n)
         if self.policy_kwargs.get("embedding") == "dense":
             warn_of_dense_embedding(n_actions, self.policy_kwargs["embedding_dim"])
+        self.similarity_learning = make_similarity_learning(self.similarity_way)
         super()._setup_model()
         similarity = make_similarity(
             self.similarity_form, self.similarity_start, n_actions, self.macro_set, self.seed
@@ -342,7 +344,6 @@ class MASP(MacroLearner):
         if self.similarity.reads_features:
             self.similarity.read(self.n_trunk_features)
         self.similarity.keep_start()  # a Σ from a file or an argument may have another start
-        self.similarity_learning = make_similarity_learning(self.similarity_way)
         self.similarity_learning.set_up(self)
         self._show_similarity()
         online, target = (
@@ -354,6 +355,17 @@ class MASP(MacroLearner):
             self.batch_norm_stats.append(online.shown)
             self.batch_norm_stats_target.append(target.shown)
             target.shown.copy_(online.shown)
+
+    def _require_buffer(self, kind: type[ReplayBuffer]) -> None:
+        """Reject a class of replay buffers that does not support a setting.
+
+        Raises:
+            LearnerSettingError: It does not.
+        """
+        way = self.similarity_learning
+        fits = issubclass(kind, MacroReplayBuffer) or not way.needs_indices
+        require_setting("replay_buffer_class", kind, fits, f"MacroReplayBuffer with {way.way}")
+        super()._require_buffer(kind)
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """Names of what is saved as state dicts, and as tensors."""

@@ -77,6 +77,9 @@ class SimilarityLearning(ABC):
     needs_parameters: ClassVar[bool] = False
     """Whether `step` needs the network's parameters before the inner step."""
 
+    needs_indices: ClassVar[bool] = False
+    """Whether it needs batches that say which decisions they contain."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Register the way by its name.
 

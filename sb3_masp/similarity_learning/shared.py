@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch as th
 from torch import Tensor
 
-from sb3_masp.buffers import MacroReplayBuffer
 from sb3_masp.samples import MacroReplaySamples
 from sb3_masp.similarity_learning.base import Evaluation
 from sb3_masp.similarity_learning.meta import MetaLearning
@@ -48,21 +47,17 @@ class SharedMetaLearning(MetaLearning):
     way = "meta_shared"
     parts = (*MetaLearning.parts, "kept")
     keeps_graph = True
+    needs_indices = True
 
     def set_up(self, learner: MASP) -> None:
         """Check the learner's settings, and start without a batch.
 
         Raises:
             LearnerSettingError: Outer batches have a size of their own; or updates are to be
-                captured, which is impossible for a graph that outlives them; or batches come from a
-                buffer that does not say which decisions they contain.
+                captured, which is impossible for a graph that outlives them.
         """
         # The learner's module imports this package.
         from sb3_masp.macro_model import require_setting
-
-        kind = learner.replay_buffer_class
-        known = kind is not None and issubclass(kind, MacroReplayBuffer)
-        require_setting("replay_buffer_class", kind, known, "MacroReplayBuffer with meta_shared")
 
         for name, allowed in (("outer_batch_size", None), ("cuda_graph", False)):
             value = getattr(learner, name)

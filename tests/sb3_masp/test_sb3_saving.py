@@ -7,9 +7,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 from macro_gym.errors import LearnerSettingError
+from sb3_masp import MASPDQN, MASPQRDQN, MASPRainbow, Rainbow
 from tests.sb3_masp.learners import LEARNERS, macro_cartpole, small
 from tests.sb3_masp.trained import OBSERVATIONS, choices, equal, flat, trained
 
@@ -164,6 +167,39 @@ def test_a_replay_buffer_of_other_returns_than_the_models_is_refused(
     with pytest.raises(LearnerSettingError, match=f"{name} is {other}.*that was saved"):
         model.load_replay_buffer(tmp_path / "buffer")
     assert model.replay_buffer is own
+
+
+PLAIN = {
+    MASPDQN: {},
+    MASPQRDQN: {},
+    Rainbow: {"n_steps": 1, "prioritized_replay": False},
+    MASPRainbow: {"n_steps": 1, "prioritized_replay": False},
+}
+"""What each learner asks of its buffer that SB3's can do."""
+
+
+@pytest.mark.parametrize(
+    "value", [{"n_steps": 3}, {"clip_rewards": True}, {"prioritized_replay": True}]
+)
+def test_a_saved_buffer_of_sb3_is_refused_like_its_class(learner, value, tmp_path):
+    small(DQN).learn(51).save_replay_buffer(tmp_path / "buffer")
+    model = small(learner, **PLAIN[learner] | value)
+    own = model.replay_buffer
+    ((name, asked),) = value.items()
+    with pytest.raises(LearnerSettingError, match=f"{name} is {asked}; .* with ReplayBuffer, wh"):
+        model.load_replay_buffer(tmp_path / "buffer")
+    assert model.replay_buffer is own
+
+
+def test_a_saved_buffer_of_sb3_is_taken_where_it_suffices_with_the_warning_of_its_class(
+    learner, tmp_path
+):
+    small(DQN).learn(51).save_replay_buffer(tmp_path / "buffer")
+    model = small(learner, **PLAIN[learner])
+    with pytest.warns(UserWarning, match="ReplayBuffer does not know how long macro-actions last"):
+        model.load_replay_buffer(tmp_path / "buffer")
+    assert type(model.replay_buffer) is ReplayBuffer
+    assert model.replay_buffer.size() == 51
 
 
 def test_a_saved_replay_buffer_gives_returns_of_as_many_decisions_as_the_model_asks(

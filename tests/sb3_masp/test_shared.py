@@ -139,6 +139,16 @@ def test_a_buffer_whose_batches_cannot_be_kept_is_refused():
         learner(replay_buffer_class=ReplayBuffer)
 
 
+@pytest.mark.filterwarnings("ignore:ReplayBuffer does not know how long")
+def test_a_saved_buffer_whose_batches_cannot_be_kept_is_refused(tmp_path):
+    learner(way="meta", replay_buffer_class=ReplayBuffer).save_replay_buffer(tmp_path / "buffer")
+    model = learner()
+    own = model.replay_buffer
+    with pytest.raises(LearnerSettingError, match=r"ReplayBuffer.*; it must be MacroReplayBuffer"):
+        model.load_replay_buffer(tmp_path / "buffer")
+    assert model.replay_buffer is own
+
+
 def test_a_loaded_model_whose_replay_is_empty_draws_a_batch_of_its_own(tmp_path):
     model = learner(prioritized_replay=True)
     model.train(3, batch_size=13)
