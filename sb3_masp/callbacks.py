@@ -117,6 +117,14 @@ class Unfreeze(BaseCallback):
         self._budget = budget
         self._frames = frames
 
+    def _init_callback(self) -> None:
+        """Reject learners that could not learn Σ before they learn anything else.
+
+        Raises:
+            UnsupportedOptimizerError: Σ cannot be learned through the network's optimizer.
+        """
+        self.model._require_learnable()  # type: ignore[attr-defined]
+
     def _on_step(self) -> bool:
         """Unfreeze if due; a resumed run finds the model as it was."""
         if self._budget.frames >= self._frames:

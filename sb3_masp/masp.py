@@ -345,6 +345,8 @@ class MASP(MacroLearner):
             self.similarity.read(self.n_trunk_features)
         self.similarity.keep_start()  # a Σ from a file or an argument may have another start
         self.similarity_learning.set_up(self)
+        if not self.similarity_frozen:
+            self._require_learnable()
         self._show_similarity()
         online, target = (
             getattr(network, "similarity_embedding", None)
@@ -355,6 +357,15 @@ class MASP(MacroLearner):
             self.batch_norm_stats.append(online.shown)
             self.batch_norm_stats_target.append(target.shown)
             target.shown.copy_(online.shown)
+
+    def _require_learnable(self) -> None:
+        """Reject a learner whose Σ, unless it is frozen, would be learned but cannot be.
+
+        Raises:
+            UnsupportedOptimizerError: Σ cannot be learned through the network's optimizer.
+        """
+        if self.eta != 0 and self.similarity.is_learned:  # a schedule may yet leave 0
+            self.similarity_learning.require_support(self)
 
     def _require_buffer(self, kind: type[ReplayBuffer]) -> None:
         """Reject a class of replay buffers that does not support a setting.

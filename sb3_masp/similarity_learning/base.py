@@ -96,6 +96,9 @@ class SimilarityLearning(ABC):
     def set_up(self, learner: MASP) -> None:
         """Build what it needs for a learner whose networks and Σ exist."""
 
+    def require_support(self, learner: MASP) -> None:  # noqa: B027  # most support all learners
+        """Reject a learner in which it cannot learn Σ; only called if it may have to."""
+
     def inner_batch(self, learner: MASP, size: int) -> MacroReplaySamples:
         """Return the batch of the coming inner step."""
         return learner._sample(size)

@@ -49,11 +49,7 @@ class MetaLearning(SimilarityLearning):
     """Agreement of the gradients along which Σ moved."""
 
     def set_up(self, learner: MASP) -> None:
-        """Build Σ's optimizer.
-
-        Raises:
-            UnsupportedOptimizerError: The network's optimizer cannot be differentiated through.
-        """
+        """Build Σ's optimizer."""
         parameters = list(learner.similarity.parameters())
         # Meta-gradients have norms of 1e-7 to 1e-5 over A² entries; Adam's usual ε would hide
         # them.
@@ -62,8 +58,14 @@ class MetaLearning(SimilarityLearning):
             nn.Parameter(th.zeros_like(p), requires_grad=False) for p in parameters
         )
         self.agreement = Agreement(sum(p.numel() for p in parameters)).to(learner.device)
-        if learner.learns_similarity:
-            require_supported(learner.policy.optimizer, "similarity_frozen=True")
+
+    def require_support(self, learner: MASP) -> None:
+        """Reject optimizers that cannot be differentiated through.
+
+        Raises:
+            UnsupportedOptimizerError: The network's is one of them.
+        """
+        require_supported(learner.policy.optimizer, "similarity_frozen=True")
 
     def is_due(self, learner: MASP) -> bool:
         """Whether it is the first update or a ``meta_interval``-th one after it."""
@@ -71,6 +73,7 @@ class MetaLearning(SimilarityLearning):
 
     def step(self, learner: MASP, inner: InnerStep) -> None:
         """Take an outer step on a newly sampled batch."""
+        self.require_support(learner)  # similarity_frozen may have been lifted since
         size = learner.outer_batch_size or len(inner.batch.actions)
         self.outer_step(learner, inner, learner._sample(size))
 

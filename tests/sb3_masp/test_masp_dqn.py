@@ -17,8 +17,14 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 from macro_gym import MacroAction, MacroSet
 from macro_gym.errors import FrameSkipError, LearnerSettingError, MacroSetMismatchError
 from sb3_masp import MASPDQN, MacroReplayBuffer, SoftmaxSimilarity, UnconstrainedSimilarity
+from sb3_masp.callbacks import FrameBudget, Unfreeze
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
-from sb3_masp.similarity import SimilarityAbout, SimilarityError, save_similarity
+from sb3_masp.similarity import (
+    FixedSimilarity,
+    SimilarityAbout,
+    SimilarityError,
+    save_similarity,
+)
 from sb3_masp.similarity.forms import make_similarity
 from tests.sb3_masp.poles import (
     BREAKOUT,
@@ -189,6 +195,37 @@ def test_an_optimizer_without_a_written_step_is_refused_before_training():
     with pytest.raises(UnsupportedOptimizerError, match="Adagrad"):
         MASPDQN("MlpPolicy", macro_cartpole(), **kwargs)
     MASPDQN("MlpPolicy", macro_cartpole(), similarity_frozen=True, **kwargs, **SMALL).learn(41)
+
+
+AMSGRAD = {"policy_kwargs": {"optimizer_kwargs": {"amsgrad": True}}} | SMALL
+
+
+def test_an_optimizer_without_a_written_step_is_refused_before_a_penalty_that_comes_later():
+    def rising(remaining):
+        return 0.3 * (1 - remaining)
+
+    with pytest.raises(UnsupportedOptimizerError, match="Adam with amsgrad"):
+        MASPDQN("MlpPolicy", macro_cartpole(), eta=rising, **AMSGRAD)
+    fixed = FixedSimilarity(th.ones(7, 7))
+    for settings in ({"eta": 0}, {"similarity_learning": "auxiliary"}, {"similarity": fixed}):
+        MASPDQN("MlpPolicy", macro_cartpole(), **{"eta": rising} | settings, **AMSGRAD).learn(41)
+
+
+def test_an_optimizer_without_a_written_step_is_refused_when_similarity_is_unfrozen():
+    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity_frozen=True, **AMSGRAD).learn(41)
+    model.similarity_frozen = False
+    start = model.similarity().detach().clone()
+    with pytest.raises(UnsupportedOptimizerError, match="Adam with amsgrad"):
+        model.learn(41)
+    assert th.equal(model.similarity(), start)
+
+
+def test_an_optimizer_without_a_written_step_is_refused_by_a_run_that_will_unfreeze():
+    model = MASPDQN("MlpPolicy", macro_cartpole(), similarity_frozen=True, **AMSGRAD)
+    budget = FrameBudget(1000)
+    with pytest.raises(UnsupportedOptimizerError, match="Adam with amsgrad"):
+        model.learn(1000, callback=[budget, Unfreeze(budget, 500)])
+    assert model.num_timesteps == 0
 
 
 def test_a_buffer_that_knows_no_durations_is_warned_of():
