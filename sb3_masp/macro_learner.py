@@ -8,11 +8,13 @@ from typing import Any, NamedTuple, Self
 
 import torch as th
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.type_aliases import MaybeCallback, RolloutReturn
+from stable_baselines3.common.type_aliases import MaybeCallback, PyTorchObs, RolloutReturn
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from sb3_masp.batch_norm import batch_norms, untracked
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
 from sb3_masp.environments import pays_game_scores
 from sb3_masp.graphs import Eager, Graphs
@@ -64,6 +66,8 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
     replay_buffer: MacroReplayBuffer
     _run: Eager
     """Runs the device parts of an update."""
+    _norms: list[_BatchNorm]
+    """Layers of the network whose running statistics only the batches learned from enter."""
 
     _owed_updates = 0
     _is_learning = False
@@ -181,6 +185,12 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         self.policy.optimizer.step()
         return norm
 
+    def _read(self, observations: PyTorchObs) -> Tensor:
+        """The network's outputs for observations that it does not learn from."""
+        with untracked(self._norms):
+            outputs: Tensor = self._network(observations)
+        return outputs
+
     def _learned_from(self, batch: MacroReplaySamples, td_errors: Tensor) -> None:
         """Update the priorities of the batch, if replay is prioritised."""
         if self.prioritized_replay:
@@ -213,6 +223,7 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         self.n_steps, self.replay_buffer_kwargs = asked
         if not self._is_sb3s:
             fuse(self.policy.optimizer)
+        self._norms = batch_norms(self._network)
         self._run = Graphs(self) if self.cuda_graph else Eager(self)
         if self.verbose >= 1 and isinstance(self.replay_buffer, MacroReplayBuffer):
             print(self.replay_buffer.memory_statement())
@@ -347,4 +358,4 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
 
     def _excluded_save_params(self) -> list[str]:
         """Attributes that are not saved."""
-        return [*super()._excluded_save_params(), "_run", "_stepping", "_is_learning"]
+        return [*super()._excluded_save_params(), "_run", "_norms", "_stepping", "_is_learning"]

@@ -16,6 +16,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sb3_masp.batch_norm import untracked
 from sb3_masp.buffers import MacroReplayBuffer, MacroReplaySamples
 from sb3_masp.conditioning import ConditionedPolicy
 from sb3_masp.losses import Reduction, similarity_penalty
@@ -212,7 +213,7 @@ class MASP(MacroLearner):
         """
         network = cast(BaseModel, self._network)
         extractor = cast(BaseFeaturesExtractor, network.features_extractor)
-        with th.no_grad():
+        with th.no_grad(), untracked(self._norms):
             features = network.extract_features(observations, extractor)
             of_state = features[:, : extractor.features_dim]
             return th.cat(

@@ -179,7 +179,7 @@ class MASPDQN(MASP, DQN):
                 batch.dones,
                 self.gamma if batch.discounts is None else batch.discounts,
                 self.q_net_target(batch.next_observations),
-                self.q_net(batch.next_observations) if self.double_q else None,
+                self._read(batch.next_observations) if self.double_q else None,
             )
         q_values = self.q_net(batch.observations)
         values = q_values.gather(1, batch.actions.long())

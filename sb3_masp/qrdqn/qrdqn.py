@@ -175,7 +175,7 @@ class MASPQRDQN(MASP, QRDQN):
                 batch.dones,
                 self.gamma if batch.discounts is None else batch.discounts,
                 self.quantile_net_target(batch.next_observations),
-                self.quantile_net(batch.next_observations) if self.double_q else None,
+                self._read(batch.next_observations) if self.double_q else None,
             )
         quantiles = self.quantile_net(batch.observations)
         taken = batch.actions[:, None].long().expand(-1, self.n_quantiles, 1)

@@ -243,7 +243,7 @@ class Rainbow(MacroLearner, DQN):
     def _selection_values(self, batch: MacroReplaySamples, next_logits: Tensor) -> Tensor:
         """Values whose argmax is a′: the online network's, or the target's own."""
         if self.double_q:
-            return self.q_net.forward(batch.next_observations)
+            return self._read(batch.next_observations)
         return self.q_net_target.expected_values(next_logits)
 
     def _targets(self, batch: MacroReplaySamples, next_logits: Tensor) -> Tensor:

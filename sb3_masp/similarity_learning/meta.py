@@ -11,6 +11,7 @@ from stable_baselines3.common.utils import FloatSchedule, update_learning_rate
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from sb3_masp.batch_norm import untracked
 from sb3_masp.metagradient import meta_loss
 from sb3_masp.optimizer_vjp import clip_vjp, optimizer_vjp, require_supported
 from sb3_masp.samples import MacroReplaySamples
@@ -92,8 +93,9 @@ class MetaLearning(SimilarityLearning):
 
     def _average(self, learner: MASP, inner: InnerStep, outer: MacroReplaySamples) -> None:
         """Add the exact gradient to the average."""
-        loss = self._outer_loss(learner, outer)
-        gradients = _gradients(learner, inner, loss, self.keeps_graph)
+        with untracked(learner._norms):
+            loss = self._outer_loss(learner, outer)
+            gradients = _gradients(learner, inner, loss, self.keeps_graph)
         for total, gradient in zip(self.gradients, gradients, strict=True):
             total += gradient / learner.meta_average
         learner._run.note("meta/outer_loss", loss)

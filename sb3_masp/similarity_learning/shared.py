@@ -39,7 +39,8 @@ class SharedMetaLearning(MetaLearning):
     The outer loss is the TD loss at θ′, where the next update starts: on the same batch it is the
     TD loss of the next inner step, which then only needs the penalty and its gradient. It is
     computed again if one of the networks has changed in between: the target network by its update,
-    a conditioned one by the Σ that it is shown, a noisy one by its noise.
+    a conditioned one by the Σ that it is shown, a noisy one by its noise; and always with batch
+    normalisation, whose running statistics must see the batch when it is learned from.
 
     Every batch is still held out from the step that it judges.
     """
@@ -77,7 +78,8 @@ class SharedMetaLearning(MetaLearning):
     def evaluate(self, learner: MASP, inner: MacroReplaySamples, note: bool) -> Evaluation:
         """Return the outer loss's evaluation, if the networks have not changed since."""
         evaluation, self._evaluation = self._evaluation, None
-        if evaluation is None or evaluation[1] != _state(learner):
+        # The outer step did not let the batch enter running statistics.
+        if evaluation is None or learner._norms or evaluation[1] != _state(learner):
             return super().evaluate(learner, inner, note)
         return evaluation[0]
 

@@ -36,6 +36,15 @@ class DoubleFlatten(FlattenExtractor):
         return super().forward(observations).double()
 
 
+class DoubleNormalised(DoubleFlatten):
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.norm = th.nn.BatchNorm1d(self.features_dim)
+
+    def forward(self, observations):
+        return self.norm(super().forward(observations))
+
+
 class DoubleNatureCNN(NatureCNN):
     def forward(self, observations):
         return super().forward(observations.double())
@@ -126,6 +135,14 @@ def test_outer_gradient_is_exact_through_the_optimizer_and_clipping(
         max_grad_norm=max_grad_norm,
         policy_kwargs={"optimizer_class": optimizer, "optimizer_kwargs": settings},
     )
+    assert relative_error(model) < 1e-9
+
+
+@every_learner
+def test_outer_gradient_is_exact_through_normalised_batches(kind):
+    net = {"features_extractor_class": DoubleNormalised}
+    model = learner(kind, max_grad_norm=0.1, policy_kwargs=net)
+    model.policy.set_training_mode(True)
     assert relative_error(model) < 1e-9
 
 
