@@ -17,6 +17,8 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from macro_gym.errors import MacroGymError
+
 Parameters = Mapping[str, Tensor]
 
 make_dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
@@ -24,6 +26,10 @@ unpack_dual: Callable[[Tensor], tuple[Tensor, Tensor | None]] = forward_ad.unpac
 
 LINEAR_MAPS = (F.linear, th.conv1d, th.conv2d, th.conv3d)
 """Linear in inputs and in weights, and called as ``(input, weight, bias, *settings)``."""
+
+
+class UnsupportedNetworkError(MacroGymError, NotImplementedError):
+    """A network that torch cannot differentiate in forward mode."""
 
 
 class LinearMaps(TorchFunctionMode):
@@ -59,12 +65,24 @@ def network_tangent(
 
     Returns:
         The value and its directional derivative, of the same shape, both detached.
+
+    Raises:
+        UnsupportedNetworkError: Torch has no forward derivative of an operation of the network.
     """
     _load_forward_mode()
     with forward_ad.dual_level(), _Tangents(outputs) if outputs else nullcontext():
         point = {name: value.detach() for name, value in parameters.items()}
         moving = {name: make_dual(point[name], tangent) for name, tangent in tangents.items()}
-        value, tangent = unpack_dual(network(point | moving))
+        try:
+            value, tangent = unpack_dual(network(point | moving))
+        except NotImplementedError as error:
+            said = str(error).partition("\n")[0]
+            raise UnsupportedNetworkError(
+                "meta-gradients go through the network in forward mode, which some layers do not "
+                f"support, such as those with weight_norm or spectral_norm; torch says {said!r}. "
+                "Choose other layers in policy_kwargs, or similarity_frozen=True or "
+                "similarity_learning='auxiliary' (in PairwiseA2C, weights_frozen=True)."
+            ) from error
         return value.detach(), th.zeros_like(value) if tangent is None else tangent.detach()
 
 

@@ -2,8 +2,9 @@ import pytest
 import torch as th
 from torch import nn
 from torch.func import functional_call
+from torch.nn.utils import parametrizations
 
-from sb3_masp.forward_mode import LinearMaps, network_tangent
+from sb3_masp.forward_mode import LinearMaps, UnsupportedNetworkError, network_tangent
 from sb3_masp.rainbow.noisy import NoisyLinear
 
 
@@ -78,6 +79,37 @@ def test_values_that_were_noted_are_not_computed_again(problem):
     doubled = [2 * output for output in maps.outputs]
     value, _ = network_tangent(at(network, images), parameters, tangents, doubled)
     th.testing.assert_close(value, 2 * network(images).detach())
+
+
+class Cubed(th.autograd.Function):
+    @staticmethod
+    def forward(ctx, inputs):
+        ctx.save_for_backward(inputs)
+        return inputs**3
+
+    @staticmethod
+    def backward(ctx, along):
+        return 3 * ctx.saved_tensors[0] ** 2 * along
+
+
+class OfItsOwn(nn.Linear):
+    def forward(self, inputs):
+        return Cubed.apply(super().forward(inputs))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        parametrizations.weight_norm(nn.Linear(3, 5)),
+        parametrizations.spectral_norm(nn.Linear(3, 5)),
+        OfItsOwn(3, 5),
+    ],
+    ids=["weight_norm", "spectral_norm", "function"],
+)
+def test_a_network_without_a_forward_derivative_is_refused(layer):
+    parameters = {name: p.detach() for name, p in layer.named_parameters()}
+    with pytest.raises(UnsupportedNetworkError, match=r"(?s)torch says .*similarity_frozen=True"):
+        network_tangent(at(layer, th.randn(2, 3)), parameters, parameters)
 
 
 def test_a_network_that_does_not_move_has_no_tangent(problem):

@@ -12,12 +12,15 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import SubprocVecEnv
+from torch.nn.utils.parametrizations import spectral_norm
 
 from macro_gym import MacroAction, MacroSet
 from macro_gym.errors import FrameSkipError, LearnerSettingError, MacroSetMismatchError
 from sb3_masp import MASPDQN, MacroReplayBuffer, SoftmaxSimilarity, UnconstrainedSimilarity
 from sb3_masp.callbacks import FrameBudget, Unfreeze
+from sb3_masp.forward_mode import UnsupportedNetworkError
 from sb3_masp.optimizer_vjp import UnsupportedOptimizerError
 from sb3_masp.similarity import (
     FixedSimilarity,
@@ -226,6 +229,23 @@ def test_an_optimizer_without_a_written_step_is_refused_by_a_run_that_will_unfre
     with pytest.raises(UnsupportedOptimizerError, match="Adam with amsgrad"):
         model.learn(1000, callback=[budget, Unfreeze(budget, 500)])
     assert model.num_timesteps == 0
+
+
+class SpectralNorm(FlattenExtractor):
+    def __init__(self, observation_space):
+        super().__init__(observation_space)
+        self.layer = spectral_norm(th.nn.Linear(self.features_dim, self.features_dim))
+
+    def forward(self, observations):
+        return self.layer(super().forward(observations))
+
+
+def test_a_network_without_a_forward_derivative_learns_only_what_needs_none():
+    kwargs = {"policy_kwargs": {"features_extractor_class": SpectralNorm}} | SMALL
+    with pytest.raises(UnsupportedNetworkError, match="or similarity_learning='auxiliary'"):
+        MASPDQN("MlpPolicy", macro_cartpole(), **kwargs).learn(41)
+    for settings in ({"similarity_frozen": True}, {"similarity_learning": "auxiliary"}):
+        MASPDQN("MlpPolicy", macro_cartpole(), **settings, **kwargs).learn(41)
 
 
 def test_a_buffer_that_knows_no_durations_is_warned_of():
