@@ -33,6 +33,16 @@ def known_game(name: str) -> str:
     return "" if rom is None else game_name(rom)
 
 
+def may_be_of(game: str, named: str) -> bool:
+    """Return whether play in a place called ``named`` may be of ``game``; empty stands for any.
+
+    Example:
+        >>> may_be_of("ALE/Pong-v5", "pong"), may_be_of("pong", "1"), may_be_of("pong", "hero")
+        (True, True, False)
+    """
+    return not game or known_game(named) in ("", known_game(game))
+
+
 def atari_actions(game: str, *, full: bool = False) -> tuple[str, ...]:
     """Return the names of a game's actions: its minimal set, or all 18.
 

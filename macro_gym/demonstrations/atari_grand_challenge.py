@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from macro_gym.demonstrations.actions import ALE_ACTIONS, known_game
+from macro_gym.demonstrations.actions import ALE_ACTIONS, known_game, may_be_of
 from macro_gym.demonstrations.columns import Rows, split_rows
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.reading import (
@@ -38,7 +38,7 @@ def read_atari_grand_challenge(
 
     Args:
         path: The dataset, a game's folder or a trajectory.
-        game: The only game to read; all if empty.
+        game: The only game to read, and that of play whose path names none; all if empty.
         on_bad: What to do about a malformed file.
 
     Raises:
@@ -46,14 +46,13 @@ def read_atari_grand_challenge(
     """
     root = path / "trajectories" if (path / "trajectories").is_dir() else path
     files = files_below(root, r"\d+(-\d+)?\.txt") if path.is_dir() else [path]
-    if game and path.is_dir():
-        files = [file for file in files if known_game(file.parent.name) in ("", known_game(game))]
     if not files:
         raise DemonstrationError(
-            f"{path} holds no trajectories{f' of {game}' if game else ''}; Atari Grand Challenge "
-            "keeps them as trajectories/<game>/<number>.txt"
+            f"{path} holds no trajectories; Atari Grand Challenge keeps them as "
+            "trajectories/<game>/<number>.txt"
         )
-    return from_each(files, lambda file: _trajectory(file, game), on_bad)
+    wanted = [file for file in files if may_be_of(game, file.parent.name)]
+    return from_each(wanted, lambda file: _trajectory(file, game), on_bad)
 
 
 def _trajectory(path: Path, game: str) -> Iterator[Demonstration]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from macro_gym.demonstrations.actions import ALE_ACTIONS, known_game
+from macro_gym.demonstrations.actions import ALE_ACTIONS, known_game, may_be_of
 from macro_gym.demonstrations.columns import split_rows
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.reading import (
@@ -37,26 +37,20 @@ def read_atari_head(path: Path, game: str = "", on_bad: OnBad = refuse) -> Itera
 
     Args:
         path: The dataset, a game's folder or zip, or a trial.
-        game: The only game to read; all if empty.
+        game: The only game to read, and that of play whose path names none; all if empty.
         on_bad: What to do about a malformed file.
 
     Raises:
         DemonstrationError: A file is malformed, or there is none.
     """
-    files = [path]
-    if path.is_dir():
-        files = [file for file in files_below(path, rf"{TRIAL}|\w+\.zip") if _is_of(file, game)]
+    files = files_below(path, rf"{TRIAL}|\w+\.zip") if path.is_dir() else [path]
     if not files:
         raise DemonstrationError(
-            f"{path} holds no trials{f' of {game}' if game else ''}; Atari-HEAD keeps them as "
-            "<game>.zip or <game>/<trial>_<subject>_<n>_<date>.txt"
+            f"{path} holds no trials; Atari-HEAD keeps them as <game>.zip or "
+            "<game>/<trial>_<subject>_<n>_<date>.txt"
         )
-    return from_each(files, lambda file: _play(file, game, on_bad), on_bad)
-
-
-def _is_of(file: Path, game: str) -> bool:
-    """Whether a file may be of ``game``, judging by its path."""
-    return not game or _game(file) in ("", known_game(game))
+    wanted = [file for file in files if may_be_of(game, _game(file))]
+    return from_each(wanted, lambda file: _play(file, game, on_bad), on_bad)
 
 
 def _game(file: Path) -> str:

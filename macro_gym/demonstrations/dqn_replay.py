@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from macro_gym.demonstrations.actions import atari_actions, known_game
+from macro_gym.demonstrations.actions import atari_actions, known_game, may_be_of
 from macro_gym.demonstrations.columns import LARGEST
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.reading import (
@@ -36,7 +36,7 @@ def read_dqn_replay(path: Path, game: str = "", on_bad: OnBad = refuse) -> Itera
     Args:
         path: A folder of checkpoints, at any depth, or a file of actions,
             ``$store$_action_ckpt.<N>.gz``.
-        game: The game; inferred from the path if empty.
+        game: The only game to read, and that of play whose path names none; all if empty.
         on_bad: What to do about a malformed checkpoint.
 
     Raises:
@@ -45,7 +45,8 @@ def read_dqn_replay(path: Path, game: str = "", on_bad: OnBad = refuse) -> Itera
     files = files_below(path, CHECKPOINT) if path.is_dir() else [path]
     if not files:
         raise DemonstrationError(f"{path} holds no $store$_action_ckpt.<N>.gz of DQN Replay")
-    return from_each(files, lambda file: _checkpoint(file, game), on_bad)
+    wanted = [file for file in files if may_be_of(game, _game(file))]
+    return from_each(wanted, lambda file: _checkpoint(file, game), on_bad)
 
 
 def _checkpoint(path: Path, game: str) -> Iterator[Demonstration]:

@@ -106,9 +106,18 @@ def test_trajectories_come_in_the_order_of_their_numbers_game_by_game(tmp_path):
     (tmp_path / "screens" / "qbert" / "9").mkdir(parents=True)
     (tmp_path / "screens" / "qbert" / "9" / "1.txt").write_text("no trajectory")
     assert [play.actions.tolist() for play in read(tmp_path)] == [[2], [9], [10]]
-    assert [play.game for play in read(tmp_path, game="ALE/Qbert-v5")] == ["Qbert", "Qbert"]
-    with pytest.raises(DemonstrationError, match="holds no trajectories of Pong"):
-        read(tmp_path, game="Pong")
+
+
+def test_play_of_other_games_is_left_out(tmp_path):
+    file = write(tmp_path, version_1(), "qbert")
+    write(tmp_path, version_1(), "revenge")
+    assert [play.game for play in read(tmp_path, game="ALE/Qbert-v5")] == ["Qbert"]
+    assert read(tmp_path, game="Pong") == read(file, game="revenge") == []
+    (unnamed,) = read(write(tmp_path, version_1(), "x"), game="qbert")
+    assert unnamed.game == "Qbert"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DemonstrationError, match="empty holds no trajectories; Atari Grand Ch"):
+        read(tmp_path / "empty", game="Qbert")
 
 
 def test_reading_is_lazy(tmp_path):

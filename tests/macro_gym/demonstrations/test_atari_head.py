@@ -101,12 +101,17 @@ def test_zips_and_folders_hold_the_same_play(tmp_path, prefix):
 
 
 def test_one_game_of_many_can_be_chosen(tmp_path):
-    zipped(tmp_path / "breakout.zip", {TRIAL: trial()})
-    write(tmp_path / "ms_pacman")
+    archive = zipped(tmp_path / "breakout.zip", {TRIAL: trial()})
+    file = write(tmp_path / "ms_pacman")
     assert {play.game for play in read(tmp_path)} == {"Breakout", "MsPacman"}
     assert {play.game for play in read(tmp_path, game="MsPacman")} == {"MsPacman"}
-    with pytest.raises(DemonstrationError, match="holds no trials of Pong"):
-        read(tmp_path, game="Pong")
+    assert {play.game for play in read(file, game="ALE/MsPacman-v5")} == {"MsPacman"}
+    assert read(archive, game="MsPacman") == read(file, game="breakout") == []
+    assert read(tmp_path, game="Pong") == []
+
+
+def test_the_game_named_is_that_of_play_whose_path_names_none(tmp_path):
+    assert {play.game for play in read(write(tmp_path / "trials"), game="hero")} == {"Hero"}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +145,9 @@ def test_files_without_play_are_refused(tmp_path):
     (tmp_path / "half.zip").write_bytes((tmp_path / "hero.zip").read_bytes()[:-9])
     with pytest.raises(DemonstrationError, match=r"half\.zip is not a whole zip"):
         read(tmp_path / "half.zip")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DemonstrationError, match="empty holds no trials; Atari-HEAD keeps them"):
+        read(tmp_path / "empty", game="hero")
 
 
 def test_bad_trials_can_be_passed_over_within_a_zip_too(tmp_path):

@@ -55,11 +55,18 @@ def test_rewards_are_unknown_without_their_file_and_terminals_may_be_truths(tmp_
     assert [play.rewards for play in read(file)] == [None, None, None]
 
 
-def test_the_game_is_that_named_or_that_of_the_path(tmp_path):
-    assert read(write(logs(tmp_path)), game="pong")[0].game == "Pong"
+def test_the_game_is_that_of_the_path_or_that_named(tmp_path):
+    assert read(write(tmp_path / "data"), game="pong")[0].game == "Pong"
     assert read(write(tmp_path / "Pong" / "Breakout" / "1"))[0].game == "Breakout"
     with pytest.raises(DemonstrationError, match="the game is 'not named', which is none"):
         read(write(tmp_path / "data"))
+
+
+def test_play_of_other_games_is_left_out(tmp_path):
+    file = write(logs(tmp_path))
+    write(tmp_path / "Pong" / "1" / "replay_logs")
+    assert [play.game for play in read(tmp_path, game="ALE/Pong-v5")] == ["Pong"] * 3
+    assert read(file, game="pong") == []
 
 
 @pytest.mark.parametrize(

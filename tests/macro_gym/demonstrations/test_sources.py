@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -19,7 +20,7 @@ from macro_gym.errors import DemonstrationError, FrameSkipError
 
 HEAD = "frame_id,episode_id,score,duration(ms),unclipped_reward,action,gaze_positions\n"
 TRIAL = "52_RZ_2394668_Aug-10-14-52-42.txt"
-CHECKPOINT = "Breakout/1/replay_logs/$store$_{}_ckpt.0.gz"
+CHECKPOINT = "1/replay_logs/$store$_{}_ckpt.0.gz"
 
 
 def challenge(root, game="qbert", number=1, actions=(2, 2, 10, 10, 3, 3, 11, 7)):
@@ -30,14 +31,14 @@ def challenge(root, game="qbert", number=1, actions=(2, 2, 10, 10, 3, 3, 11, 7))
     return file
 
 
-def head(root):
-    (root / "hero").mkdir()
-    (root / "hero" / TRIAL).write_text(HEAD + "f,0,0,50,0,3,1.5,2.5\n")
+def head(root, game="hero"):
+    (root / game).mkdir()
+    (root / game / TRIAL).write_text(HEAD + "f,0,0,50,0,3,1.5,2.5\n")
     (root / "meta_data.csv").write_text("GameName\nhero\n")
 
 
-def head_zip(root):
-    with zipfile.ZipFile(root / "hero.zip", "w") as archive:
+def head_zip(root, game="hero"):
+    with zipfile.ZipFile(root / f"{game}.zip", "w") as archive:
         archive.writestr(TRIAL, HEAD + "f,0,0,50,0,3,1.5,2.5\n")
 
 
@@ -50,10 +51,10 @@ def movies(root):
         archive.writestr("Core.bin", b"")
 
 
-def replay(root):
-    (root / CHECKPOINT).parent.mkdir(parents=True)
+def replay(root, game="Breakout"):
+    (root / game / CHECKPOINT).parent.mkdir(parents=True)
     for element in ("action", "terminal"):
-        with gzip.open(root / CHECKPOINT.format(element), "wb") as file:
+        with gzip.open(root / game / CHECKPOINT.format(element), "wb") as file:
             np.save(file, np.array([1], dtype=np.uint8))
 
 
@@ -185,6 +186,20 @@ def test_play_that_names_another_game_is_left_out(tmp_path, capsys):
     assert main([*command, "--output", str(tmp_path / "macros.json")]) == 2
     assert "a.npz; 1 episodes are of Pong, 0 bad files" in capsys.readouterr().err
     assert not (tmp_path / "macros.json").exists()
+
+
+@pytest.mark.parametrize("layout", [challenge, head, head_zip, replay])
+def test_play_whose_path_names_another_game_is_left_out(tmp_path, layout):
+    for game in ("hero", "qbert"):
+        layout(tmp_path, game)
+    names = re.compile(r".*(\d\.txt|\.zip|action.*\.gz)")
+    files = [path for path in sorted(tmp_path.rglob("*")) if names.fullmatch(path.name)]
+    for paths, episodes in (([tmp_path], (1,)), (files, (0, 1))):
+        gathered = gather(paths, game="qbert")
+        assert [play.game for play in gathered.play] == ["Qbert"]
+        assert gathered.episodes == episodes
+    with pytest.raises(DemonstrationError, match="there is no play of Pong in"):
+        gather([tmp_path], game="Pong")
 
 
 def test_one_game_is_chosen_from_the_shipped_play(tmp_path):
