@@ -139,7 +139,8 @@ def _csv(path: Path, game: str) -> Iterator[Demonstration]:
         starts |= after(np.array(ends, dtype=np.bool_))
     if "episode" in rows[0]:
         episodes = [row["episode"] for row in rows]
-        starts[1:] |= [old != new for old, new in pairwise(episodes)]
+        changed = [old != new for old, new in pairwise(episodes)]
+        starts[1:] |= np.array(changed, dtype=np.bool_)
     yield from pieces(_demonstration(path, indices, names, rewards, game), starts)
 
 

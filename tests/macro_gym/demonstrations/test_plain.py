@@ -109,6 +109,12 @@ def test_tables_are_cut_by_their_terminals_and_episodes(tmp_path):
     assert [play.actions.tolist() for play in plays] == [[1, 2], [1]]
 
 
+def test_a_table_may_have_a_single_row(tmp_path):
+    text = "episode,action,reward,terminal\n3,1,0.5,1\n"
+    (play,) = read(table(tmp_path, text))
+    assert (play.actions.tolist(), play.rewards.tolist()) == ([1], [0.5])
+
+
 def test_tables_may_name_their_actions(tmp_path):
     (play,) = read(table(tmp_path, "action\nLEFT\nNOOP\nUPFIRE\n"), game="breakout")
     assert play.primitives == ALE_ACTIONS
