@@ -1,5 +1,6 @@
 """Reader of Minari datasets with discrete actions, such as ``atari/breakout/expert-v0``."""
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +15,20 @@ from macro_gym.demonstrations.reading import OnBad, files_below, from_each, refu
 from macro_gym.errors import DemonstrationError, MissingDependencyError
 from macro_gym.games import bare_name
 
+SKIPPING = {
+    "AtariPreprocessing": "frame_skip",
+    "MaxAndSkipObservation": "skip",
+    "MaxAndSkipEnv": "skip",
+}
+"""Wrappers that skip frames, and the argument that says how many."""
+
 
 def read_minari(path: Path, game: str = "", on_bad: OnBad = refuse) -> Iterator[Demonstration]:
     """Yield the episodes of each dataset, in order; observations are not read.
 
     Atari action indices refer to the game's minimal set, unless the environment was made with
     ``full_action_space``; other environments' actions are named by their numbers. The frameskip is
-    the environment's, times that of its ``AtariPreprocessing`` wrapper; 0 if unknown.
+    the environment's, times those of its wrappers; 0 if unknown.
 
     Args:
         path: The folder of a dataset, or of several, or the id of one that Minari has
@@ -128,10 +136,8 @@ def _game(spec: Any) -> str:
 
 def _frameskip(spec: Any) -> int:
     """Frames per step of an Atari environment; 0 if not stated or random."""
-    skip = spec.kwargs.get("frameskip", 0)
-    if not isinstance(skip, int):
-        return 0
+    skips = [spec.kwargs.get("frameskip", 0)]
     for wrapper in spec.additional_wrappers:
-        if wrapper.name == "AtariPreprocessing":
-            skip *= (wrapper.kwargs or {}).get("frame_skip", 4)
-    return int(skip)
+        if wrapper.name in SKIPPING:
+            skips.append((wrapper.kwargs or {}).get(SKIPPING[wrapper.name], 0))
+    return math.prod(skips) if all(isinstance(skip, int) for skip in skips) else 0

@@ -11,10 +11,11 @@ import h5py
 import minari
 import numpy as np
 import pytest
-from gymnasium.wrappers import AtariPreprocessing
+from gymnasium.wrappers import AtariPreprocessing, MaxAndSkipObservation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from minari.data_collector import EpisodeBuffer
+from stable_baselines3.common.atari_wrappers import MaxAndSkipEnv
 
 from macro_gym.demonstrations.actions import ALE_ACTIONS
 from macro_gym.demonstrations.minari_datasets import read_minari
@@ -87,6 +88,10 @@ def test_the_frame_skip_and_the_action_set_are_the_environments(root):
     full = gym.make("ALE/Breakout-v5", frameskip=5, full_action_space=True)
     assert skip_of(full) == (5, ALE_ACTIONS)
     assert skip_of(gym.make("ALE/Breakout-v5", frameskip=(2, 5))) == (0, minimal)
+    memory = gym.make("ALE/Breakout-v5", obs_type="ram", frameskip=2)
+    assert skip_of(MaxAndSkipObservation(memory, 3)) == (6, minimal)
+    # Stable-Baselines3's wrapper does not say its arguments.
+    assert skip_of(MaxAndSkipEnv(memory, 3)) == (0, minimal)
 
 
 def test_other_environments_actions_are_named_by_their_numbers(root):
