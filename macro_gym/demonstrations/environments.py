@@ -8,7 +8,7 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from macro_gym.buttons import BETWEEN_PLAYERS, joint
-from macro_gym.errors import ActionSpaceError, EnvironmentSettingError
+from macro_gym.errors import ActionSpaceError, EnvironmentSettingError, MacroGymError
 from macro_gym.frames import frames_per_step
 
 
@@ -17,6 +17,7 @@ def make(id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
 
     Raises:
         EnvironmentSettingError: Gymnasium has no such id, or it does not take these arguments.
+        MacroGymError: An environment of this package refuses its arguments.
     """
     if id.startswith(("ALE/", "MacroALE/")):
         import ale_py
@@ -25,9 +26,11 @@ def make(id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     try:
         return gym.make(id, **kwargs)
-    except (gym.error.Error, TypeError) as error:
+    except MacroGymError:
+        raise
+    except Exception as error:  # modules and environments raise a dozen kinds
         raise EnvironmentSettingError(
-            f"{id} cannot be made with {dict(kwargs)}: {error}"
+            f"{id} cannot be made with {dict(kwargs)}: {type(error).__name__}: {error}"
         ) from error
 
 

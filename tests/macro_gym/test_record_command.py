@@ -127,6 +127,13 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         return failed(["record", env, "--output", tmp_path, *words], capsys)
 
     assert "Chess-v0 cannot be made" in record("Chess-v0", "--policy", "random")
+    for env, settings, why in [
+        ("no:Chess-v0", "{}", "no:Chess-v0 cannot be made with {}: ModuleNotFoundError: No module"),
+        ("ALE/Pong-v5", '{"mode": 99}', "RuntimeError: Invalid game mode requested"),
+        ("FrozenLake-v1", '{"map_name": "9x9"}', "KeyError: '9x9'"),
+        ("MacroALE/Pong-v5", '{"mode": 99}', "mode is 99, but pong has only 0, 1"),
+    ]:
+        assert why in record(env, "--policy", "random", "--settings", settings)
     assert "are Box(" in record("Pendulum-v1", "--policy", "random")
     assert "policy is 'chess'" in record("CartPole-v1", "--policy", "chess")
     assert "policy is 'os:chess'" in record("CartPole-v1", "--policy", "os:chess")
