@@ -65,6 +65,10 @@ class MissingFileError(MacroGymError, FileNotFoundError):
     """A file that is named but does not exist."""
 
 
+class OutputError(MacroGymError, OSError):
+    """A result that cannot be written to where it is to go."""
+
+
 class CheckpointError(MacroGymError, ValueError):
     """A learner that a checkpoint could not restore exactly."""
 

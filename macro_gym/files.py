@@ -1,4 +1,4 @@
-"""Atomic writing of files: a reader never sees half of one."""
+"""Atomic writing of files: a reader never sees half of one; checks that a place can be written."""
 
 import os
 import tempfile
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from macro_gym.errors import OutputError
 
 
 @contextmanager
@@ -32,6 +34,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Check, before the work that a file is to keep, that `replacing` can write it.
+
+    Raises:
+        OutputError: It is a folder, or in a place that cannot be one.
+    """
+    if Path(path).is_dir():
+        raise OutputError(f"{path} is a folder; give the file another name, or one within it")
+    require_folder(Path(path).parent)
+
+
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Check, before the work that a folder is to keep, that it exists or can be created.
+
+    Raises:
+        OutputError: It is a file, or within one.
+    """
+    whole = Path(path).absolute()
+    nearest = next(place for place in (whole, *whole.parents) if place.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"{path} cannot be a folder: {nearest} is a file; choose another place")
 
 
 def _umask() -> int:

@@ -22,6 +22,7 @@ from macro_gym.demonstrations.planner import (
     planned_game,
 )
 from macro_gym.errors import DemonstrationError
+from macro_gym.files import require_folder
 
 _steps_done: Any = None
 """In a worker: the counter shared with the process that shows the progress bar."""
@@ -64,6 +65,7 @@ def plan_play(
     Raises:
         UnknownGameError: There is no such game.
         MissingRomError: stable-retro lacks the game's ROM.
+        OutputError: ``folder`` is a file, or within one.
         DemonstrationError: ``folder`` holds play of these seeds with other settings, or an
             argument is out of range.
     """
@@ -73,6 +75,7 @@ def plan_play(
         if value < least:
             raise DemonstrationError(f"{name} is {value}; it must be at least {least}")
     game = planned_game(game)
+    require_folder(folder)
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     seeds = (number for number in count(seed) if number not in skip_seeds)

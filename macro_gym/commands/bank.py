@@ -9,6 +9,7 @@ import tyro
 from macro_gym.banks import bank_names, load_bank, load_play
 from macro_gym.banks.make import mine
 from macro_gym.commands.show import list_banks, show
+from macro_gym.files import require_folder
 from macro_gym.games import find_game
 from macro_gym.macro_set import MacroSet
 
@@ -32,6 +33,8 @@ def rebuild(
     """
     from macro_gym.banks import make
 
+    if output is not None:
+        require_folder(output)
     for game in games or bank_names():
         shipped = load_bank(game)
         rom = find_game(game, bank_names()) or game

@@ -11,6 +11,7 @@ from macro_gym.demonstrations.sources import Format
 from macro_gym.errors import InvalidMacroError, MacroSetFileError
 from macro_gym.extraction import METHODS, ExtractionSettings, emulated_effect
 from macro_gym.extraction.compression import mine_compressing
+from macro_gym.files import require_file
 from macro_gym.macro_set import MacroSet
 
 
@@ -86,15 +87,17 @@ def extract(
 
 
 def _require_macros_file(output: Path) -> None:
-    """Check, before anything is read, that macros would not overwrite play or a folder.
+    """Check, before anything is read, that macros can be written and would not overwrite play.
 
     Raises:
         MacroSetFileError: ``output`` is a folder, or not named .json.
+        OutputError: It is within a file.
     """
     if output.is_dir() or output.suffix != ".json":
         raise MacroSetFileError(
             f"output is {output}; it must be a file of its own for the macros, named .json"
         )
+    require_file(output)
 
 
 def _distinct(play: Sequence[Demonstration], settings: ExtractionSettings) -> MacroSet:

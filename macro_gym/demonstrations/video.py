@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from macro_gym.errors import EnvironmentSettingError, MissingDependencyError
-from macro_gym.files import replacing
+from macro_gym.files import replacing, require_file
 
 GIF_FPS = 30
 """Maximum screens per second in a GIF: viewers slow down delays below two hundredths."""
@@ -36,6 +36,7 @@ def video(path: Path, fps: float, zoom: int = 1) -> Iterator[Callable[[NDArray[n
 
     Raises:
         EnvironmentSettingError: ``path`` has another suffix, or a number is out of range.
+        OutputError: ``path`` is a folder, or within a file.
         MissingDependencyError: imageio or its ffmpeg are not installed.
     """
     suffix = path.suffix.lower()
@@ -45,6 +46,7 @@ def video(path: Path, fps: float, zoom: int = 1) -> Iterator[Callable[[NDArray[n
         raise EnvironmentSettingError(
             f"zoom is {zoom} and fps {fps}; they must be at least 1 and above 0"
         )
+    require_file(path)
     every = math.ceil(fps / GIF_FPS) if suffix == ".gif" else 1
     shown = 0
     with TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ from macro_gym.demonstrations.replay import begin
 from macro_gym.demonstrations.retro_sandbox import RetroGame
 from macro_gym.demonstrations.translate import union
 from macro_gym.errors import InvalidMacroError, MacroGymError
-from macro_gym.files import replacing
+from macro_gym.files import replacing, require_file
 from macro_gym.macro_set import MacroSet
 from macro_gym.report.pictures import draw_strip, new_figure
 
@@ -88,6 +88,7 @@ def animate(
         EnvironmentSettingError: The game's console lacks a button.
         DemonstrationError: The play cannot be replayed as its settings say.
         MacroGymError: ``path`` does not end in ``.gif``.
+        OutputError: ``path`` is a folder, or within a file.
         MissingDependencyError: matplotlib is not installed.
     """
     names = require_animation(macro_set, rank, path)
@@ -118,10 +119,12 @@ def require_animation(
         MissingRomError: The game's ROM was not imported to stable-retro.
         EnvironmentSettingError: The game's console lacks a button.
         MacroGymError: ``path`` does not end in ``.gif``.
+        OutputError: ``path`` is a folder, or within a file.
         MissingDependencyError: matplotlib is not installed.
     """
     if Path(path).suffix.lower() != ".gif":
         raise MacroGymError(f"{path} is no animation to write; it must end in .gif")
+    require_file(path)
     if not 1 <= rank <= len(macro_set.macros):
         raise InvalidMacroError(f"there is no macro {rank}; the set has 1..{len(macro_set.macros)}")
     game = macro_set.provenance.game

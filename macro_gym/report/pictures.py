@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from macro_gym.errors import MacroGymError, MissingDependencyError
 from macro_gym.extraction.coverage import Coverage
-from macro_gym.files import replacing
+from macro_gym.files import replacing, require_file
 from macro_gym.macro_set import MacroSet
 from macro_gym.report.strips import presses_button, symbol
 from macro_gym.report.text import first_names, lengths
@@ -39,6 +39,7 @@ def plot(
     Raises:
         MissingDependencyError: matplotlib is not installed.
         MacroGymError: matplotlib does not write such files.
+        OutputError: ``path`` is a folder, or within a file.
         InvalidMacroError: ``top`` is negative.
     """
     names = first_names(macro_set, top)
@@ -65,16 +66,18 @@ def plot(
 
 
 def require_picture(path: str | os.PathLike[str]) -> str:
-    """Return the image format that a file name's suffix stands for.
+    """Return the image format that a file name's suffix stands for, if it can be written.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
         MacroGymError: matplotlib does not write such files.
+        OutputError: ``path`` is a folder, or within a file.
     """
     known = new_figure(1, 1).canvas.get_supported_filetypes()
     suffix = Path(path).suffix.removeprefix(".").lower()
     if suffix not in known:
         raise MacroGymError(f"{path} is no picture to write; it must end in .{', .'.join(known)}")
+    require_file(path)
     return suffix
 
 

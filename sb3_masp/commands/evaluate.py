@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from macro_gym.files import replacing
+from macro_gym.files import replacing, require_folder
 from sb3_masp import run
 from sb3_masp.evaluation import Evaluation
 from sb3_masp.evaluation import evaluate as evaluate_model
@@ -31,6 +31,8 @@ def evaluate(
         seed: Seed of the episodes.
         video: Folder for a video of one more episode.
     """
+    if video is not None:
+        require_folder(video)
     config = run.read_config(folder)
     if not (folder / "model.zip").exists():
         raise run.RunError(f"the run in {folder} is not finished: masp train --resume {folder}")

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 import gymnasium as gym
 from gymnasium import spaces
 
+from macro_gym.files import require_file
 from sb3_masp.run_config import TrainConfig
 from sb3_masp.run_parts import parts
 from sb3_masp.similarity import SimilarityAbout, save_similarity
@@ -44,6 +45,7 @@ def outcomes(
         reward_weight: Weight of the reward in the distance.
         duration_weight: Weight of the duration in the distance.
     """
+    require_file(output)
     made = _made(TrainConfig(env, k=k, macros=macros, macros_unmapped=macros_unmapped))
     similarity = outcome_similarity(
         made,

@@ -170,6 +170,28 @@ def test_macros_are_written_over_no_play_and_in_no_folders_place(play, tmp_path,
     assert (play / "a.npz").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["plan", "pong", "--steps", "10", "--output", "{}"],
+        ["extract", "nothing.npz", "--output", "{}/macros.json"],
+        ["bank", "rebuild", "Brakeout", "--output", "{}"],
+        ["show", "pong", "--plot", "{}/macros.png"],
+        ["show", "pong", "--gif", "1", "--output", "{}/macro.gif"],
+        ["replay", "play/a.npz", "--video", "{}/film.gif"],
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_outputs_in_a_files_place_are_refused_before_any_work(
+    argv, play, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    error = failed([word.format("file") for word in argv], capsys)
+    assert f"file cannot be a folder: {tmp_path / 'file'} is a file" in error
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_unknown_games_are_refused(tmp_path, capsys):
     plan = ["plan", "Brakeout", "--output", tmp_path]
     assert "game is 'Brakeout', but ale-py has no such game" in failed(plan, capsys)

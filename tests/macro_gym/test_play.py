@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from macro_gym.demonstrations import Demonstration, PlannerSettings, plan_episode, planner
-from macro_gym.errors import DemonstrationError
+from macro_gym.errors import DemonstrationError, OutputError
 from macro_gym.play import _result, plan_play
 
 TINY = PlannerSettings(trials=2, horizon=9, commit=3, steps=11, holds=(1, 2))
@@ -103,6 +103,14 @@ def test_a_process_that_dies_is_reported_with_what_to_do():
 def test_the_progress_bar_ends_at_the_steps_done(play, capsys):
     plan_play("pong", play, 40, settings=TINY, seed=3)
     assert "40/40" in capsys.readouterr().err
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_planning(tmp_path, monkeypatch):
+    monkeypatch.setattr("macro_gym.play._pool", None)
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "play"):
+        with pytest.raises(OutputError, match=f"{folder} cannot be a folder"):
+            played(folder)
 
 
 @pytest.mark.parametrize(

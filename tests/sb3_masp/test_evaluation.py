@@ -41,6 +41,13 @@ def test_a_video_shows_every_primitive(config, tmp_path, monkeypatch):
     assert pictures > 2 * 30
 
 
+def test_a_video_in_a_files_place_is_refused_before_anything_is_played(tmp_path, capsys):
+    film = tmp_path / "film"
+    film.write_text("x")
+    assert main(["evaluate", str(tmp_path / "nothing"), "--video", str(film)]) == 2
+    assert f"{film} cannot be a folder" in capsys.readouterr().err
+
+
 def test_a_video_of_an_environment_that_is_no_game_shows_its_macros_too(tmp_path):
     MacroSet(("LEFT", "RIGHT"), ((0, 1, 1), (1, 0))).save(tmp_path / "macros.json")
     macros, folder = str(tmp_path / "macros.json"), str(tmp_path / "run")

@@ -192,6 +192,13 @@ class Uncopyable(gym.Env):
         raise TypeError("a window is open")
 
 
+def test_an_output_in_a_files_place_is_refused_before_anything_is_played(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    output = str(tmp_path / "file" / "outcomes.safetensors")
+    assert main(["similarity", "outcomes", "None-v0", "--output", output]) == 2
+    assert f"{tmp_path / 'file'} cannot be a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
