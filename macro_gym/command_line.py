@@ -50,6 +50,12 @@ def run_commands(
     return 0
 
 
+def find_modules_here() -> None:
+    """Have modules found in the folder that the command is run in, too: the user's own."""
+    if "" not in sys.path:
+        sys.path.append("")
+
+
 def _reader_is_gone() -> bool:
     """Whether nobody reads the output any more; if so, discard the rest of it."""
     poll = select.poll()

@@ -1,7 +1,6 @@
 """``macro-gym record``: record the play of a person, a model or any other policy."""
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from importlib import import_module
@@ -10,6 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from macro_gym.command_line import find_modules_here
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.environments import make, require_discrete
 from macro_gym.demonstrations.recorder import Policy, require_amounts
@@ -55,7 +55,7 @@ def record(
 
     Args:
         env: Environment id: MacroALE/Breakout-v5, ALE/Breakout-v5 or any with discrete actions and,
-            for a person, rendered images.
+            for a person, rendered images; module:id if a module must be imported to register it.
         output: Folder for the episodes, one file each; existing files are never replaced.
         model: A Stable-Baselines3 or sb3_masp model (.zip) to play. It sees MacroALE games as DQN
             does, as four greyscale images; if it needs other wrappers, use
@@ -81,6 +81,7 @@ def record(
 
     if model is not None and policy is not None:
         raise DemonstrationError("both a model and a policy are to play; choose one")
+    find_modules_here()
     options = {"k": k, "macros": macros, "frameskip": frameskip, "record": movies}
     kwargs = _kwargs(env, settings, options)
     output.mkdir(parents=True, exist_ok=True)
@@ -195,8 +196,6 @@ def _policy(name: str, env: gym.Env[Any, Any], seed: int) -> Policy:
     if name == "random":
         env.action_space.seed(seed)
         return lambda observation: env.action_space.sample()
-    if "" not in sys.path:
-        sys.path.append("")  # The folder that the command is run in, for the user's own modules.
     module, _, function = name.partition(":")
     try:
         found: Callable[[Any], Any] = getattr(import_module(module), function)

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from macro_gym.command_line import find_modules_here
 from macro_gym.demonstrations.demonstration import Demonstration
 from macro_gym.demonstrations.replay import first_difference, settings_to_replay
 from macro_gym.demonstrations.replay import replay as replay_demonstration
@@ -24,6 +26,7 @@ def replay(
     zoom: int = 2,
     fps: float | None = None,
     movies: Path | None = None,
+    module: str | None = None,
 ) -> None:
     """Replay a recording, with its seed and settings, and check that it goes the same way.
 
@@ -36,9 +39,13 @@ def replay(
         zoom: Film pixels along each side of a screen pixel.
         fps: Steps per second in the film; by default the game's own speed, 60 frames a second.
         movies: Folder for a movie (.bk2), for a recording of a MacroRetro game.
+        module: Module to import first, such as the one that registers the environment; a file must
+            not be able to have modules imported.
     """
     from macro_gym.demonstrations.video import video as film
 
+    if module is not None:
+        _import(module)
     if fps is not None and video is None:
         raise EnvironmentSettingError(f"fps is {fps}, but no film is to be made; give --video")
     if file.suffix == ".bk2":
@@ -57,6 +64,21 @@ def replay(
     if video is not None:
         print(f"{video}  {len(rewards) + 1} screens")
     print(_verdict(demonstration, rewards))
+
+
+def _import(module: str) -> None:
+    """Import a module, the user's own included.
+
+    Raises:
+        EnvironmentSettingError: It cannot be imported.
+    """
+    find_modules_here()
+    try:
+        import_module(module)
+    except (ImportError, ValueError) as error:
+        raise EnvironmentSettingError(
+            f"module is {module!r}, which cannot be imported ({error})"
+        ) from error
 
 
 def _recording(settings: Mapping[str, Any], movies: Path) -> dict[str, Any]:

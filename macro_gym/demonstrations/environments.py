@@ -11,6 +11,12 @@ from macro_gym.buttons import BETWEEN_PLAYERS, joint
 from macro_gym.errors import ActionSpaceError, EnvironmentSettingError, MacroGymError
 from macro_gym.frames import frames_per_step
 
+UNREGISTERED = (
+    " Does a module register it? Then import that first: macro-gym record MODULE:ID, macro-gym "
+    "replay --module MODULE"
+)
+"""Advice for an id that Gymnasium does not know."""
+
 
 def make(id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
     """Make an environment with ``gym.make``, ale-py's included.
@@ -29,8 +35,9 @@ def make(id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
     except MacroGymError:
         raise
     except Exception as error:  # modules and environments raise a dozen kinds
+        advice = UNREGISTERED if isinstance(error, gym.error.UnregisteredEnv) else ""
         raise EnvironmentSettingError(
-            f"{id} cannot be made with {dict(kwargs)}: {type(error).__name__}: {error}"
+            f"{id} cannot be made with {dict(kwargs)}: {type(error).__name__}: {error}{advice}"
         ) from error
 
 

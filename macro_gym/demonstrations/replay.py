@@ -147,7 +147,10 @@ def _make(settings: Mapping[str, Any], render_mode: str | None) -> gym.Env[Any, 
         raise DemonstrationError(f"settings name no environment: id {id!r}, kwargs {kwargs!r}")
     # JSON turns tuples given to gym.make into lists.
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in kwargs.items()}
-    return make(id, given | {"render_mode": render_mode, "disable_env_checker": True})
+    given.pop("render_mode", None)
+    if render_mode is not None:  # not every environment takes one
+        given["render_mode"] = render_mode
+    return make(id, given | {"disable_env_checker": True})
 
 
 def _actions_in(env: gym.Env[Any, Any], demonstration: Demonstration) -> list[int]:

@@ -1,5 +1,6 @@
 """macro-gym record and replay: random play, policies and models, on the real emulator."""
 
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -48,6 +49,26 @@ def test_a_function_of_a_module_can_play(tmp_path, monkeypatch):
     play = Demonstration.load("play/CartPole-1.npz")
     assert play.source == "policy: my_policy:lean"
     np.testing.assert_array_equal(replay(play), play.rewards)
+
+
+def test_what_a_module_registers_is_replayed_once_the_user_names_the_module(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    registers = "from gymnasium.envs.registration import register\n"
+    entry_point = '"gymnasium.envs.toy_text.taxi:TaxiEnv"'
+    Path("my_envs.py").write_text(f"{registers}register('Cab-v0', entry_point={entry_point})\n")
+    argv = ["record", "my_envs:Cab-v0", "--output", "play", "--policy", "random"]
+    assert main([*argv, "--steps", "7"]) == 0
+    monkeypatch.delitem(sys.modules, "my_envs")
+    monkeypatch.delitem(gym.registry, "Cab-v0")
+    error = failed(["replay", "play/Cab-0.npz"], capsys)
+    assert "Cab` doesn't exist. Does a module register it? Then import that first" in error
+    assert "replay --module MODULE" in error
+    error = failed(["replay", "play/Cab-0.npz", "--module", "our_envs"], capsys)
+    assert "module is 'our_envs', which cannot be imported (No module named" in error
+    assert main(["replay", "play/Cab-0.npz", "--module", "my_envs"]) == 0
+    assert "the rewards of all 7 steps are as recorded" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

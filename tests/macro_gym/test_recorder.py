@@ -195,6 +195,18 @@ def test_an_unwrapped_environment_is_recorded_as_well():
     np.testing.assert_array_equal(replay(play, Chain()), play.rewards)
 
 
+def test_environments_that_cannot_be_drawn_replay():
+    gym.register("Undrawn-v0", entry_point=Chain)
+    [play] = record(gym.make("Undrawn-v0", rate=0.5), lambda at: 3 if at % 2 else 4)
+    assert_replays(play)
+
+
+def test_a_file_opens_no_window():
+    play = Demonstration(("0", "1"), np.zeros(3, np.uint8), settings={"id": "CartPole-v1"})
+    loud = {**play.settings, "kwargs": {"render_mode": "loud"}}
+    np.testing.assert_array_equal(replay(replace(play, settings=loud)), replay(play))
+
+
 def test_steps_end_within_an_episode_and_decisions_are_played_out():
     env = macro_breakout()
     [play] = record(env, lambda observation: 6, steps=15)
