@@ -136,7 +136,10 @@ class MacroAtariEnv(EmulatorEnv):
             "render_mode": "rgb_array" if render_mode == "rgb_array_list" else render_mode,
         }
         self._played = bytearray()
-        self._lives_foretell_end = obs_type != "ram" and not terminal_on_life_loss
+        # A window shows every frame anyway, and would show the whole episode again.
+        self._lives_foretell_end = (
+            obs_type != "ram" and not terminal_on_life_loss and render_mode != "human"
+        )
         self._load_emulator()
         names = tuple(self._atari.get_action_meanings())
         self._np_random = self._atari.np_random

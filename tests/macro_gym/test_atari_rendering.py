@@ -7,6 +7,7 @@ from gymnasium.utils.save_video import save_video
 from gymnasium.wrappers import RecordEpisodeStatistics, RecordVideo
 
 from macro_gym import MacroSet
+from macro_gym.atari import MacroAtariEnv
 from tests.macro_gym.atari import BREAKOUT, random_macros
 
 
@@ -51,6 +52,20 @@ def test_episodes_are_recorded(tmp_path, render_mode):
     assert info["episode"]["l"] == decisions
     assert info["episode"]["r"] == total
     assert [path.name for path in (tmp_path / "videos").iterdir()] == ["rl-video-episode-0.mp4"]
+
+
+def test_a_person_who_watches_sees_no_frame_twice_when_a_game_ends_with_lives_to_spare(monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
+    env = MacroAtariEnv("breakout", macros=MacroSet(BREAKOUT, ((3,) * 11,)), render_mode="human")
+    env.reset(seed=0)
+    emulator, act, shown = env._emulator, env.ale.act, []
+    emulator.act = lambda code: shown.append(code) or act(code)
+    emulator.over = emulator.terminated = lambda: len(shown) >= 59
+    env.step(4)
+    _, _, terminated, _, info = env.step(4)
+    assert (terminated, info["duration"], info["lives"]) == (True, 4, 5)
+    assert len(shown) == 59
 
 
 def test_a_video_of_a_rendered_list_shows_what_happens_inside_macros(tmp_path):
