@@ -241,6 +241,12 @@ class MacroRetroEnv(EmulatorEnv):
         self._emulator.reset()
         return self._game_info()
 
+    def _begin_episode(self) -> None:
+        """Start an episode from the emulator's current state."""
+        super()._begin_episode()
+        if self._recorder is not None:
+            self._recorder.begin(self._emulator)
+
     def _game_info(self) -> dict[str, Any]:
         """The variables that the integration reads from memory, and the frames run."""
         return self._emulator.info()

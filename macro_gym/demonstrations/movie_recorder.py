@@ -1,5 +1,6 @@
 """Record stable-retro games as movies, with the checks needed to verify a replay."""
 
+import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ class MovieRecorder:
         self._scenario = scenario
         self._actions: list[int] = []
         self._memory: list[int] = []
+        self._start = math.inf
         used = np.flatnonzero(self._held.reshape(-1, len(integration.buttons)).any(axis=0))
         names = {str(integration.buttons[button]) for button in used}
         if lost := sorted(names - WRITTEN):
@@ -65,6 +67,10 @@ class MovieRecorder:
                 f"{', '.join(lost)} of {integration.game}. Give primitives without: "
                 "buttons=['NOOP', 'LEFT', ...]"
             )
+
+    def begin(self, emulator: "RetroEmulator") -> None:
+        """Note that play begins; the frames before it are the episode's no-op start."""
+        self._start = emulator.frames
 
     def frame(self, emulator: "RetroEmulator", action: int) -> None:
         """Record the action with which the emulator is about to run a frame."""
@@ -79,8 +85,9 @@ class MovieRecorder:
 
     def finish(self, emulator: "RetroEmulator") -> None:
         """Write the episode up to the emulator's current state, if any of it was played."""
-        actions, self._actions = self._actions[: emulator.frames], []
-        if actions:
+        actions, start = self._actions[: emulator.frames], self._start
+        self._actions, self._start = [], math.inf
+        if len(actions) > start:
             movie = self._movie(actions, emulator.env.initial_state)
             store_movie(movie, self._checks(movie, emulator), self._folder, emulator.env.em)
 

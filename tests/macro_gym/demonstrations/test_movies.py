@@ -265,6 +265,22 @@ def test_each_episode_is_a_movie_when_it_ends_at_reset_and_at_close(tmp_path):
     assert (tmp_path / "movies" / FIRST).read_bytes() == before
 
 
+def test_no_ops_at_the_start_are_in_the_movie_but_make_none_by_themselves(tmp_path):
+    # A third of the draws run out of frames among the no-ops, which starts the game anew.
+    settings = {"noop_max": 30, "max_num_frames_per_episode": 20, "repeat_action_probability": 0}
+    with make(tmp_path, **settings) as env:
+        for seed in range(7):
+            env.reset(seed=seed)
+        waited = env.reset(seed=7)[1]["episode_frame_number"]
+        assert waited > 0
+        assert list(tmp_path.iterdir()) == []
+        env.step(NAMES.index("LEFT"))
+        env.reset()
+    held = held_by(NAMES, [0] * waited + [NAMES.index("LEFT")] * 4)
+    [movie] = tmp_path.iterdir()
+    np.testing.assert_array_equal(load_movie(movie).held[1:, 0], held)
+
+
 def test_where_the_end_comes_within_a_macro_the_movie_is_the_same_as_were_all_drawn(tmp_path):
     # Steps that no observation shows are not drawn; at a surprising end they are run again.
     long = tuple(np.random.default_rng(2).integers(len(NAMES), size=97).tolist())
