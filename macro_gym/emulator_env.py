@@ -115,7 +115,7 @@ class EmulatorEnv(gym.Env[Image, np.int64], ABC):
 
     def step(self, action: np.int64) -> tuple[Image, float, bool, bool, dict[str, Any]]:
         """Run the primitives of ``action``, up to the episode's end."""
-        primitives = self.macro_set.expand(int(action))
+        primitives = self.macro_set.expand(action)
         unseen = self._unseen_steps(len(primitives))
         frames, emulator, codes = self._frames, self._emulator, self._codes
         rewards: list[float] = []

@@ -67,7 +67,7 @@ class MacroAction(
     def step(self, action: np.int64) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Run the primitives of ``action``, up to the episode's end."""
         rewards: list[float] = []
-        for primitive in self.macro_set.expand(int(action)):
+        for primitive in self.macro_set.expand(action):
             observation, reward, terminated, truncated, info = self.env.step(np.int64(primitive))
             rewards.append(float(reward))
             if terminated or truncated:

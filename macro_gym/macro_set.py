@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,20 +117,22 @@ class MacroSet:
         """SHA-256 of what the action indices mean: the names and the macros, nothing else."""
         return _digest({"primitives": self.primitives, "macros": self.macros})
 
-    def expand(self, action: int) -> tuple[int, ...]:
+    def expand(self, action: SupportsIndex) -> tuple[int, ...]:
         """Return the primitives that ``action`` runs, first to last.
 
         Raises:
             ActionSpaceError: There is no such action.
+            ArgumentTypeError: It is not an integer, nor an array of one.
         """
-        if not 0 <= action < self.n_actions:
+        index = _as_int(action)
+        if not 0 <= index < self.n_actions:
             raise ActionSpaceError(
-                f"action is {action}, but the set has actions 0..{self.n_actions - 1}: "
+                f"action is {index}, but the set has actions 0..{self.n_actions - 1}: "
                 f"{len(self.primitives)} primitives and {len(self.macros)} macros"
             )
-        if action < len(self.primitives):
-            return (int(action),)
-        return self.macros[action - len(self.primitives)]
+        if index < len(self.primitives):
+            return (index,)
+        return self.macros[index - len(self.primitives)]
 
     def top(self, k: int) -> "MacroSet":
         """Return the set with only its first ``k`` macros.
@@ -303,6 +306,15 @@ class MacroSet:
     def _of_game(self) -> str:
         """The game, for error messages: `` of Breakout`` or nothing."""
         return f" of {self.provenance.game}" if self.provenance.game else ""
+
+
+def _as_int(action: SupportsIndex) -> int:
+    """``action`` as an int, never rounded."""
+    only = action.item() if isinstance(action, np.ndarray) and action.size == 1 else action
+    try:
+        return operator.index(only)
+    except TypeError as error:
+        raise ArgumentTypeError(f"action is {action!r}; it must be an integer") from error
 
 
 def _require_names(primitives: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from stable_baselines3.common.atari_wrappers import MaxAndSkipEnv
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 from macro_gym import MacroAction, MacroSet, Provenance
-from macro_gym.errors import ActionSpaceError, FrameSkipError, RemapError
+from macro_gym.errors import ActionSpaceError, ArgumentTypeError, FrameSkipError, RemapError
 from macro_gym.frames import frames_per_step
 from macro_gym.macro_action import decision_info
 
@@ -247,6 +247,23 @@ def test_macros_of_macros_are_refused(make):
 
 
 # Gymnasium's and Stable-Baselines3's contracts
+
+
+@pytest.mark.parametrize("action", [1.9, -0.9, np.float64(1.9), np.array(1.9)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MacroAction(gym.make("CartPole-v1"), PUSHES),
+        lambda: gym.make("MacroALE/Breakout-v5", k=0),
+    ],
+)
+def test_fractional_actions_are_refused_before_anything_is_run(make, action):
+    env, fresh = make(), make()
+    env.reset(seed=3)
+    fresh.reset(seed=3)
+    with pytest.raises(ArgumentTypeError, match=r"action is .*\.9\)?; it must be an integer"):
+        env.step(action)
+    same_step(env.step(np.array(2)), fresh.step(2))
 
 
 def test_the_spec_rebuilds_the_environment():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from macro_gym.errors import (
     ActionSpaceError,
+    ArgumentTypeError,
     InvalidMacroError,
     MacroGymError,
     MacroSetFileError,
@@ -50,6 +51,18 @@ def test_actions_are_the_primitives_then_the_macros_in_order():
         *((3, 3, 3), (1,), (2, 0, 3)),
     ]
     assert macros.names == (*BREAKOUT, "LEFT×3", "FIRE", "RIGHT,NOOP,LEFT")
+
+
+@pytest.mark.parametrize("kind", [int, np.uint8, np.int64, np.array, lambda n: np.array([n])])
+def test_actions_are_integers_of_any_kind(kind):
+    macros = MacroSet(BREAKOUT, ((3, 3, 3), (2, 0)))
+    assert [macros.expand(kind(action)) for action in (2, 5)] == [(2,), (2, 0)]
+
+
+@pytest.mark.parametrize("action", [0.5, -0.9, 1.0, np.float32(1.9), np.array([1.9]), "1", None])
+def test_actions_are_not_rounded(action):
+    with pytest.raises(ArgumentTypeError, match=r"action is .*; it must be an integer"):
+        MacroSet(BREAKOUT, ((3, 3, 3),)).expand(action)
 
 
 def test_a_set_without_macros_has_actions_of_length_one():

@@ -16,7 +16,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from macro_gym.errors import ActionSpaceError, InvalidMacroError, VectorEnvError
+from macro_gym.errors import ActionSpaceError, ArgumentTypeError, InvalidMacroError, VectorEnvError
 from macro_gym.vector import MacroVectorEnv
 from tests.macro_gym.vectors import SEED, assert_same, breakout, cart_pole, cart_poles
 from tests.processes import gone, soon
@@ -27,6 +27,9 @@ def test_an_error_names_its_environment_and_where_it_arose_and_the_rest_goes_on(
         ActionSpaceError, match=r"(?s)999.*in environment 3 of the vector.*\n.*in expand"
     ):
         envs.step(np.array([0, 0, 0, 999, 0]))
+    for actions in ([1, 1, 1, 1.9, 1], np.array([1, 1, 1, 1.9, 1])):
+        with pytest.raises(ArgumentTypeError, match=r"(?s)integer.*in environment \d of the vec"):
+            envs.step(actions)
     with pytest.raises(AttributeError, match=r"(?s)handicap.*in environment 0 of the vector"):
         envs.get_attr("handicap")
     assert envs.step(np.zeros(5, int))[0].shape == (5, 4)
