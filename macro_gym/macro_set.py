@@ -4,6 +4,7 @@ import hashlib
 import json
 import operator
 import os
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -323,7 +324,7 @@ def _require_names(primitives: Sequence[str]) -> None:
         raise InvalidMacroError(f"primitives must be a sequence of names, not {primitives!r}")
     if not primitives:
         raise InvalidMacroError("primitives is empty: an environment has at least one action")
-    repeated = sorted({name for name in primitives if list(primitives).count(name) > 1})
+    repeated = sorted(name for name, times in Counter(primitives).items() if times > 1)
     if repeated:
         raise InvalidMacroError(f"primitives repeats {', '.join(repeated)}; names must be unique")
 
