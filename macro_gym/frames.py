@@ -1,7 +1,7 @@
 """Frame skipping, max-pooling, resizing and stacking, with drawing deferred until it is seen."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -206,7 +206,19 @@ def frames_per_step(env: gym.Env[Any, Any]) -> int:
     Raises:
         FrameSkipError: Two of them skip, or the environment skips a random number of frames.
     """
-    skips = list(_skips(env))
+    return combined_skip(_skips(env))
+
+
+def combined_skip(skips: Iterable[tuple[str, Any]]) -> int:
+    """Return the number of emulator frames per step of layers that skip; 0 if there are none.
+
+    Args:
+        skips: Name and frames per step of each layer, outermost first.
+
+    Raises:
+        FrameSkipError: Two of them skip, or one skips a random number of frames.
+    """
+    skips = list(skips)
     if not skips:
         return 0
     for name, frames in skips:

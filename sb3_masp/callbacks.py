@@ -1,6 +1,6 @@
 """Callbacks that count emulator frames, the unit in which runs are compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -9,7 +9,8 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
-from macro_gym.frames import frames_per_step
+from macro_gym.errors import FrameSkipError
+from macro_gym.frames import combined_skip, frames_per_step
 from sb3_masp.checkpoint import Cost
 from sb3_masp.memory import readable
 
@@ -42,15 +43,28 @@ class FrameBudget(BaseCallback):
         progress_bar: Whether to show a progress bar in frames.
         label: Text before the bar.
         line: Screen line of the bar, from 0, where several runs share the screen.
+        frames_per_step: Emulator frames per step; None to ask the environments, wherever they run,
+            and count 1 for those that know of no frame skip.
+
+    Raises:
+        FrameSkipError: When training starts, if games of Atari do not tell their frames per step,
+            skip a random number of them or skip twice.
     """
 
     def __init__(
-        self, frames: int, progress_bar: bool = False, label: str = "", line: int = 0
+        self,
+        frames: int,
+        progress_bar: bool = False,
+        label: str = "",
+        line: int = 0,
+        *,
+        frames_per_step: int | None = None,
     ) -> None:
         """Start at zero frames."""
         super().__init__()
         self.budget = frames
         self.frames = 0
+        self._frames_per_step = frames_per_step
         self._progress_bar = progress_bar
         self._label = label
         self._line = line
@@ -58,7 +72,7 @@ class FrameBudget(BaseCallback):
 
     def _on_training_start(self) -> None:
         """Look up the frames per step, and open the progress bar."""
-        self._frameskip = _frames_per_step(self.training_env)
+        self._frameskip = self._frames_per_step or _frames_per_step(self.training_env)
         if self._progress_bar:
             self._bar = tqdm(
                 desc=self._label or None,
@@ -96,11 +110,33 @@ class FrameBudget(BaseCallback):
 
 
 def _frames_per_step(env: VecEnv) -> int:
-    """Frames per step, from a macro environment's ``frameskip`` or the wrappers; 1 if unknown."""
+    """Frames per step, from a macro environment's ``frameskip`` or the layers that skip; else 1."""
     if env.has_attr("frameskip"):
         return max(int(env.get_attr("frameskip", indices=0)[0]), 1)
     envs = getattr(env.unwrapped, "envs", None)
-    return max(frames_per_step(envs[0]), 1) if envs else 1
+    return max(frames_per_step(envs[0]) if envs else combined_skip(_skips_elsewhere(env)), 1)
+
+
+def _skips_elsewhere(env: VecEnv) -> Iterator[tuple[str, Any]]:
+    """Yield what skips frames in environments that are not in this process: attribute and frames.
+
+    Raises:
+        FrameSkipError: They are ale-py's vector environment, made without ``gym.make_vec``.
+    """
+    atari = env.has_attr("_frameskip")
+    # Elsewhere ``frame_skip`` may be the simulator's, as in MuJoCo.
+    for name in ("_skip", "frame_skip", "_frameskip") if atari else ("_skip",):
+        if env.has_attr(name):
+            yield name, env.get_attr(name, indices=0)[0]
+    if not atari and env.has_attr("ale"):
+        spec = env.get_attr("spec", indices=0)[0]
+        if spec is None or "frameskip" not in spec.kwargs:
+            raise FrameSkipError(
+                "the environments are games of Atari, but do not tell their frames per step. Give "
+                "them, as in FrameBudget(10_000_000, frames_per_step=4), or make the environments "
+                "with gym.make_vec."
+            )
+        yield "frameskip", spec.kwargs["frameskip"]
 
 
 class Unfreeze(BaseCallback):
