@@ -1,17 +1,21 @@
 """Callbacks that count emulator frames, the unit in which runs are compared."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 from tqdm import tqdm
 
 from macro_gym.errors import FrameSkipError
 from macro_gym.frames import combined_skip, frames_per_step
 from sb3_masp.checkpoint import Cost
+from sb3_masp.frame_schedules import FrameSchedules
 from sb3_masp.memory import readable
 
 
@@ -37,6 +41,9 @@ class FrameBudget(BaseCallback):
     SB3 counts decisions, but with macros a decision lasts a varying number of frames. Comparable
     runs need the same number of frames, and schedules such as those of ε or a learning rate have
     to follow frames too. If the environment is not an emulator, a step counts as a frame.
+
+    Schedules of SB3's own on-policy learners follow frames only with `FrameSchedules`; otherwise
+    they follow decisions over ``total_timesteps``, with a warning unless they are constant.
 
     Args:
         frames: Budget in emulator frames.
@@ -71,8 +78,9 @@ class FrameBudget(BaseCallback):
         self._bar: Any = None
 
     def _on_training_start(self) -> None:
-        """Look up the frames per step, and open the progress bar."""
+        """Look up the frames per step, check the schedules and open the progress bar."""
         self._frameskip = self._frames_per_step or _frames_per_step(self.training_env)
+        _warn_of_schedules_of_decisions(self.model)
         if self._progress_bar:
             self._bar = tqdm(
                 desc=self._label or None,
@@ -115,6 +123,26 @@ def _frames_per_step(env: VecEnv) -> int:
         return max(int(env.get_attr("frameskip", indices=0)[0]), 1)
     envs = getattr(env.unwrapped, "envs", None)
     return max(frames_per_step(envs[0]) if envs else combined_skip(_skips_elsewhere(env)), 1)
+
+
+def _warn_of_schedules_of_decisions(model: BaseAlgorithm) -> None:
+    """Warn if a learner has schedules that change, and that cannot follow frames."""
+    if isinstance(model, FrameSchedules) or not isinstance(model, OnPolicyAlgorithm):
+        return
+    changing = [
+        name
+        for name, value in vars(model).items()
+        if isinstance(value, FloatSchedule)
+        and not isinstance(value.value_schedule, ConstantSchedule)
+    ]
+    if changing:
+        learner = type(model).__name__
+        warnings.warn(
+            f"{' and '.join(changing)} of {learner} will follow decisions over total_timesteps, "
+            "not frames over the budget. For frames, train a class derived from it: "
+            f"class Frame{learner}(FrameSchedules, {learner}), see sb3_masp.frame_schedules",
+            stacklevel=2,
+        )
 
 
 def _skips_elsewhere(env: VecEnv) -> Iterator[tuple[str, Any]]:

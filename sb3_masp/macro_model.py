@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from macro_gym import MacroSet
 from macro_gym.errors import LearnerSettingError
 from sb3_masp.environments import macro_set_of, require_no_skip_outside, require_same_macros
+from sb3_masp.frame_schedules import FrameSchedules
 from sb3_masp.vec_env import GymnasiumVecEnv
 
 
@@ -57,7 +58,7 @@ def with_own(
     return {**asked, **own}
 
 
-class MacroModel(BaseAlgorithm):
+class MacroModel(FrameSchedules):
     """Keeps its environments' macros, rejects others, and accepts Gymnasium's vector environments.
 
     Subclasses list it before an SB3 algorithm, and call `_recognise` before the model is built.
@@ -81,10 +82,6 @@ class MacroModel(BaseAlgorithm):
         if self.env is not None:
             require_same_macros(self.macro_set, found)
             require_no_skip_outside(self.env)
-
-    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
-        """Compute progress from the total that callbacks set, in on-policy learners too."""
-        super()._update_current_progress_remaining(num_timesteps, self._total_timesteps)
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:

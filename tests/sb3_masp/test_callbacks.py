@@ -1,4 +1,4 @@
-"""Emulator frames are counted the same wherever the environments run."""
+"""Emulator frames are counted wherever the environments run, and schedules follow them."""
 
 import gc
 from functools import partial
@@ -9,13 +9,16 @@ from ale_py.vector_env import AtariVectorEnv
 from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import AtariPreprocessing, MaxAndSkipObservation
-from stable_baselines3 import DQN
+from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.atari_wrappers import AtariWrapper, MaxAndSkipEnv
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor
 
+from macro_gym import MacroAction, MacroSet
 from macro_gym.errors import FrameSkipError
-from sb3_masp import GymnasiumVecEnv
+from sb3_masp import GymnasiumVecEnv, PairwiseA2C
 from sb3_masp.callbacks import FrameBudget
+from sb3_masp.frame_schedules import FrameSchedules
 
 ATARI = partial(gym.make, "ALE/Breakout-v5", obs_type="ram")
 NO_SKIP = partial(gym.make, "BreakoutNoFrameskip-v4")
@@ -106,3 +109,60 @@ def test_frames_that_cannot_be_known_have_to_be_given():
 def test_skipping_twice_or_at_random_is_refused_in_other_processes_too(make, message, elsewhere):
     with pytest.raises(FrameSkipError, match=message):
         decisions_in(elsewhere(make))
+
+
+class FrameA2C(FrameSchedules, A2C):
+    pass
+
+
+class FramePPO(FrameSchedules, PPO):
+    pass
+
+
+class RateSpy(BaseCallback):
+    """Notes the share of the budget left and the learning rate of every update."""
+
+    def __init__(self, budget):
+        super().__init__()
+        self.budget, self.left, self.rates = budget, [], []
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_start(self):
+        if self.left:
+            self.rates.append(self.model.policy.optimizer.param_groups[0]["lr"])
+
+    def _on_rollout_end(self):
+        self.left.append(1 - self.budget.frames / self.budget.budget)
+
+
+def acrobot(learner, **kwargs):
+    env = MacroAction(gym.make("Acrobot-v1"), MacroSet(("0", "1", "2"), ((0,) * 7, (2, 1) * 3)))
+    return learner("MlpPolicy", env, n_steps=32, seed=3, **kwargs)
+
+
+@pytest.mark.parametrize("learner", [FrameA2C, FramePPO, PairwiseA2C])
+def test_schedules_of_on_policy_learners_follow_frames(learner, tmp_path):
+    settings = {"batch_size": 32} if learner is FramePPO else {}
+    acrobot(learner, learning_rate=lambda left: left / 1_000, **settings).save(tmp_path / "model")
+    model = learner.load(tmp_path / "model", acrobot(learner, **settings).env)
+    budget = FrameBudget(1_000)
+    spy = RateSpy(budget)
+    model.learn(10**6, callback=[budget, spy])
+    assert len(spy.rates) > 2
+    assert spy.rates == pytest.approx([left / 1_000 for left in spy.left[: len(spy.rates)]])
+
+
+@pytest.mark.parametrize(
+    ("learner", "changing", "names"),
+    [
+        (A2C, {"learning_rate": lambda left: left}, "lr_schedule of A2C"),
+        (PPO, {"clip_range": lambda left: left, "batch_size": 32}, "clip_range of PPO"),
+    ],
+)
+def test_schedules_that_cannot_follow_frames_are_warned_of(learner, changing, names):
+    with pytest.warns(UserWarning, match=rf"{names} will .*\(FrameSchedules, "):
+        acrobot(learner, **changing).learn(64, callback=FrameBudget(20))
+    # Constant ones are alike over frames and decisions: no warning, which would be an error.
+    acrobot(A2C).learn(64, callback=FrameBudget(20))
