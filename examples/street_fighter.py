@@ -37,6 +37,8 @@ HEALTH = Path(__file__).parent / "street_fighter_health.json"
 """The game's scenario with health as the reward."""
 COUNTERS = ("matches_won", "enemy_matches_won")
 """Rounds won in the current match by the player and by the enemy; 0 when the next one begins."""
+EPSILON = 0.02
+"""Share of random decisions of a trained policy, judged or filmed."""
 FILM_FRAMES = 3 * 60 * 60
 """Maximum length of a video: three minutes."""
 
@@ -254,14 +256,14 @@ def main(settings: Settings) -> None:
         model = ALGORITHMS[config.algorithm].learner.load(
             config.folder / "model.zip", device=config.device
         )
-        for name, epsilon in (("trained", 0.02), ("random", 1.0)):
+        for name, epsilon in (("trained", EPSILON), ("random", 1.0)):
             verdict = judge(model, config, settings.episodes, epsilon, counts)
             results[f"seed {config.seed}, {name}"] = asdict(verdict)
             print(f"seed {config.seed}, {name:<8} {statement(verdict)}")
         if settings.video:
             limit = min(config.options.get("max_num_frames_per_episode", FILM_FRAMES), FILM_FRAMES)
             options = config.options | {"max_num_frames_per_episode": limit}
-            film(replace(config, options=options), model, config.folder / "video", 2_000)
+            film(replace(config, options=options), model, config.folder / "video", EPSILON, 2_000)
     with replacing(settings.folder.with_name(f"{settings.folder.name}.json")) as file:
         file.write((json.dumps(results, indent=1) + "\n").encode())
     print(f"Runs, videos and every score: {settings.output}/")

@@ -1,6 +1,7 @@
 """Scores of a trained model, with their confidence interval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +76,7 @@ def evaluate(
         each: Called after each decision of these episodes with the environment's index, its info,
             and whether the episode has ended.
     """
-    before = generators(model)
-    set_random_seed(seed)
     env.seed(seed)
-    model.action_space.seed(seed)
-    player = _PartlyRandom(model, epsilon, greedy="exploration_rate" in vars(model))
     bar = tqdm(total=episodes, unit="episode", disable=not progress_bar, leave=False)
 
     def count(state: dict[str, Any], _: dict[str, Any]) -> None:
@@ -87,13 +84,10 @@ def evaluate(
         if each is not None:
             each(state["i"], state["info"], bool(state["done"]))
 
-    try:
-        with bar:
-            scores, lengths = evaluate_policy(
-                player, env, episodes, callback=count, return_episode_rewards=True
-            )
-    finally:
-        restore_generators(model, before)
+    with bar, playing(model, epsilon, seed) as player:
+        scores, lengths = evaluate_policy(
+            player, env, episodes, callback=count, return_episode_rewards=True
+        )
     assert isinstance(scores, list)
     assert isinstance(lengths, list)
     return Evaluation(tuple(map(float, scores)), tuple(map(int, lengths)), epsilon)
@@ -120,8 +114,27 @@ class _PartlyRandom:
         episode_start: NDArray[Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """Return the model's actions, or random ones, for a batch of observations."""
+        """Return the model's actions, or random ones, for one observation or a batch."""
         decided, state = self.model.predict(observation, state, episode_start, self.greedy)
         if np.random.rand() < self.epsilon:
-            decided = np.array([self.model.action_space.sample() for _ in decided])
+            drawn = [self.model.action_space.sample() for _ in range(decided.size)]
+            decided = np.reshape(drawn, decided.shape)
         return decided, state
+
+
+@contextmanager
+def playing(model: BaseAlgorithm, epsilon: float, seed: int) -> Iterator[_PartlyRandom]:
+    """Yield the policy of an evaluation, seeded; restore all random generators afterwards.
+
+    Args:
+        model: A learner, left unchanged.
+        epsilon: Share of random decisions.
+        seed: Seed of the policy.
+    """
+    before = generators(model)
+    set_random_seed(seed)
+    model.action_space.seed(seed)
+    try:
+        yield _PartlyRandom(model, epsilon, greedy="exploration_rate" in vars(model))
+    finally:
+        restore_generators(model, before)

@@ -7,7 +7,7 @@ from typing import Any
 
 from macro_gym.files import replacing, require_folder
 from sb3_masp import run
-from sb3_masp.evaluation import Evaluation
+from sb3_masp.evaluation import Evaluation, playing
 from sb3_masp.evaluation import evaluate as evaluate_model
 from sb3_masp.macro_learner import MacroLearner
 from sb3_masp.macro_model import MacroModel
@@ -29,7 +29,7 @@ def evaluate(
         episodes: Episodes to play with each.
         epsilon: Share of random decisions of the trained model.
         seed: Seed of the episodes.
-        video: Folder for a video of one more episode.
+        video: Folder for a video of the trained model's first episode.
     """
     if video is not None:
         require_folder(video)
@@ -52,20 +52,31 @@ def evaluate(
         print(f"{name:<8} {result}")
     _write_evaluation(folder / "evaluation.json", results)
     if video is not None:
-        film(config, model, video, seed)
+        film(config, model, video, epsilon, seed)
 
 
-def film(config: run.TrainConfig, model: MacroModel, folder: Path, seed: int) -> None:
-    """Record a video of one episode to ``folder``, with a picture per primitive step."""
+def film(
+    config: run.TrainConfig, model: MacroModel, folder: Path, epsilon: float, seed: int
+) -> None:
+    """Record a video of an evaluation's first episode to ``folder``, a picture per primitive step.
+
+    Args:
+        config: Settings of the run.
+        model: Its model, left unchanged.
+        folder: Where the video is written.
+        epsilon: Share of random decisions.
+        seed: Seed of the evaluation.
+    """
     from gymnasium.utils.save_video import save_video  # needs moviepy, an extra
 
     env = run.make_film_env(config)
-    observation, _ = env.reset(seed=seed)
-    over = False
-    while not over:
-        action, _ = model.predict(observation, deterministic=False)
-        observation, _, terminated, truncated, _ = env.step(int(action))
-        over = terminated or truncated
+    with playing(model, epsilon, seed) as player:
+        observation, _ = env.reset(seed=seed)
+        over = False
+        while not over:
+            action, _ = player.predict(observation)
+            observation, _, terminated, truncated, _ = env.step(int(action))
+            over = terminated or truncated
     # Not RecordVideo, which keeps only one picture per decision.
     pictures: Any = env.render()
     save_video(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from moviepy import VideoFileClip
 from stable_baselines3.common.env_util import make_vec_env
 
@@ -46,6 +47,31 @@ def test_a_video_in_a_files_place_is_refused_before_anything_is_played(tmp_path,
     film.write_text("x")
     assert main(["evaluate", str(tmp_path / "nothing"), "--video", str(film)]) == 2
     assert f"{film} cannot be a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("algorithm", ["masp-dqn", "rainbow", "pairwise-a2c"])
+def test_a_video_is_of_the_first_episode_that_was_evaluated(
+    algorithm, config, tmp_path, monkeypatch
+):
+    own = {} if algorithm == "pairwise-a2c" else {"buffer_size": 500}
+    config = replace(config, algorithm=algorithm, frames=400, learner=run.LearnerConfig(**own))
+    run.train(replace(config, options={"max_num_frames_per_episode": 300}), progress_bar=False)
+    episodes = [[]]
+    step = MacroAtariEnv.step
+
+    def noted(self, action):
+        result = step(self, action)
+        episodes[-1].append(int(action))
+        if result[2] or result[3]:
+            episodes.append([])
+        return result
+
+    monkeypatch.setattr(MacroAtariEnv, "step", noted)
+    words = ["--episodes", "2", "--epsilon", "0.3", "--video", str(tmp_path / "film")]
+    assert main(["evaluate", str(config.run), *words]) == 0
+    trained, _, _, _, filmed, _ = episodes
+    assert len(set(trained)) > 2
+    assert filmed == trained
 
 
 def test_a_video_of_an_environment_that_is_no_game_shows_its_macros_too(tmp_path):
