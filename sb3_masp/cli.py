@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import gymnasium as gym
 
-from macro_gym.command_line import run_commands
+from macro_gym.command_line import find_modules_here, run_commands
 from macro_gym.errors import MacroGymError
 from sb3_masp.commands.evaluate import evaluate
 from sb3_masp.commands.similarity import similarity
@@ -25,6 +25,7 @@ ERRORS = (MacroGymError, OSError, gym.error.Error)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (the process's own if None) and return its exit code."""
+    find_modules_here()
     return run_commands("masp", __doc__, COMMANDS, argv, errors=ERRORS)
 
 

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from macro_gym import MacroAction, MacroSet
 from macro_gym.buttons import joint
+from macro_gym.errors import MacroGymError
 from macro_gym.retro_games import integration
 from sb3_masp.environments import macro_set_of
 from sb3_masp.features import BytesExtractor
@@ -100,7 +101,7 @@ def _primitives(config: TrainConfig) -> Sequence[str] | None:
         return joint(allowed, kwargs.get("players", 1))
     if config.env.startswith("Macro"):
         kwargs["k"] = 0
-    with _options_named(config), closing(gym.make(config.env, **kwargs)) as env:
+    with _one_line(config), closing(gym.make(config.env, **kwargs)) as env:
         if not env.has_wrapper_attr("get_action_meanings"):
             return None
         names: Sequence[str] = env.get_wrapper_attr("get_action_meanings")()
@@ -108,17 +109,22 @@ def _primitives(config: TrainConfig) -> Sequence[str] | None:
 
 
 @contextmanager
-def _options_named(config: TrainConfig) -> Iterator[None]:
-    """Name the option in the error, if an environment does not accept one of the run's options."""
+def _one_line(config: TrainConfig) -> Iterator[None]:
+    """Turn whatever making the run's environment raises into an error for its user."""
     try:
         yield
-    except TypeError as error:
+    except (MacroGymError, OSError, gym.error.Error):
+        raise
+    except Exception as error:  # modules and environments raise a dozen kinds
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown is None or unknown[1] not in config.options:
-            raise
+        if unknown is not None and unknown[1] in config.options:
+            raise RunError(
+                f"--options has {unknown[1]}, which {config.env} does not take; options are "
+                "arguments of the environment. Is it misspelt?"
+            ) from error
         raise RunError(
-            f"--options has {unknown[1]}, which {config.env} does not take; options are arguments "
-            "of the environment. Is it misspelt?"
+            f"{config.env} cannot be made with options {dict(config.options)}: "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 
@@ -149,7 +155,7 @@ def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
     n_envs = config.n_envs if n_envs is None else n_envs
     kwargs, wrapper = parts(config)
     retro = config.env.startswith("MacroRetro/")
-    with _options_named(config):
+    with _one_line(config):
         if retro or (n_envs > 1 and config.env.startswith("MacroALE/")):
             return make_macro_vec_env(config.env, n_envs, config.seed, **kwargs)
         # SB3's annotation asks for a class, but its code accepts any function that wraps.

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,17 @@ def test_the_command_line_trains_evaluates_and_refuses_to_overwrite(tmp_path, ca
     assert len(result["trained"]["scores"]) == len(result["random"]["scores"]) == 3
 
 
+def test_environments_of_a_module_in_this_folder_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    entry_point = '"gymnasium.envs.classic_control:CartPoleEnv"'
+    Path("our_envs.py").write_text(
+        f"import gymnasium as gym\ngym.register('OurPole-v0', entry_point={entry_point})\n"
+    )
+    assert main(["train", "our_envs:OurPole-v0", "--frames", "60", "--run", "run"]) == 0
+    assert main(["evaluate", "run", "--episodes", "1"]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -50,6 +62,8 @@ def test_the_command_line_trains_evaluates_and_refuses_to_overwrite(tmp_path, ca
         (["train", "--k", "999999"], "k may be 0"),
         (["train", "CartPole-v1", "--k", "4"], "--k and --obs-type are for games"),
         (["train", "Pendulum-v1"], "Pendulum-v1 has the action space Box"),
+        (["train", "nowhere:Foo-v0"], "with options {}: ModuleNotFoundError: No module named 'now"),
+        (["train", "ALE/Pong-v5", "--options", "mode", "99"], "RuntimeError: Invalid game mode"),
     ],
 )
 def test_the_command_line_says_what_is_wrong_in_a_line(words, message, capsys, tmp_path):
