@@ -92,7 +92,7 @@ def atari_ram_section(rows: Rows) -> str:
         parts.append(title(cells[0]) + table + by_problem_table(rows, cells, tuned_on, IN_POINTS))
     settings = atari_ram.Settings()
     left = not_run(rows, atari_ram.cells(settings), settings.arms, settings.seeds, tuned_on)
-    return "\n".join([*parts, left or NOT_RUN])
+    return "\n".join([*parts, left if found else NOT_RUN])
 
 
 def draw_ram(rows: Rows, path: Path) -> None:

@@ -54,8 +54,8 @@ def iqm(scores: Values) -> Values:
 
 def mean(scores: Values) -> Values:
     """Mean of all scores, shape ``(...)``."""
-    middle: Values = scores.mean(axis=(-2, -1))
-    return middle
+    means: Values = scores.mean(axis=(-2, -1))
+    return means
 
 
 def improvement(scores: Values, others: Values) -> Values:

@@ -290,6 +290,18 @@ def test_what_has_not_been_run_is_said_for_each_k_and_unit():
     assert "Not run, or" not in page({}, {})
 
 
+def test_where_nothing_is_left_nothing_is_said_of_it(monkeypatch):
+    arms, game = ("macros", "uniform"), atari_ram.GAMES[0]
+    few = replace(
+        atari_ram.Settings(), arms=arms, games=(game,), k=(32,), updates=("step",), seeds=3
+    )
+    monkeypatch.setattr(atari_ram, "Settings", lambda: few)
+    section = page({}, {}, of_memory(arms)).split("## Atari, from the console's memory")[1]
+    section = section.split("## Atari, from pixels")[0]
+    assert "| uniform |" in section
+    assert "Not run" not in section
+
+
 def test_of_the_small_problems_the_oracles_are_among_what_has_not_been_run():
     text = page(made_up(("macros", "uniform"), seeds=10), {})
     text = text.split("Not run, or not with all seeds:")[1]
