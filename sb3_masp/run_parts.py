@@ -101,7 +101,7 @@ def _primitives(config: TrainConfig) -> Sequence[str] | None:
         return joint(allowed, kwargs.get("players", 1))
     if config.env.startswith("Macro"):
         kwargs["k"] = 0
-    with _one_line(config), closing(gym.make(config.env, **kwargs)) as env:
+    with one_line(config), closing(gym.make(config.env, **kwargs)) as env:
         if not env.has_wrapper_attr("get_action_meanings"):
             return None
         names: Sequence[str] = env.get_wrapper_attr("get_action_meanings")()
@@ -109,8 +109,12 @@ def _primitives(config: TrainConfig) -> Sequence[str] | None:
 
 
 @contextmanager
-def _one_line(config: TrainConfig) -> Iterator[None]:
-    """Turn whatever making the run's environment raises into an error for its user."""
+def one_line(config: TrainConfig) -> Iterator[None]:
+    """Turn whatever making a run's environment raises into an error for its user.
+
+    Raises:
+        RunError: What was raised is neither of this package nor Gymnasium's or the system's.
+    """
     try:
         yield
     except (MacroGymError, OSError, gym.error.Error):
@@ -155,7 +159,7 @@ def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
     n_envs = config.n_envs if n_envs is None else n_envs
     kwargs, wrapper = parts(config)
     retro = config.env.startswith("MacroRetro/")
-    with _one_line(config):
+    with one_line(config):
         if retro or (n_envs > 1 and config.env.startswith("MacroALE/")):
             return make_macro_vec_env(config.env, n_envs, config.seed, **kwargs)
         # SB3's annotation asks for a class, but its code accepts any function that wraps.
@@ -167,7 +171,8 @@ def make_env(config: TrainConfig, n_envs: int | None = None) -> VecEnv:
 def make_film_env(config: TrainConfig) -> gym.Env[Any, Any]:
     """Make one of the run's environments, whose ``render`` returns a picture per primitive step."""
     kwargs, wrapper = parts(config)
-    env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array_list", **kwargs)
+    with one_line(config):
+        env: gym.Env[Any, Any] = gym.make(config.env, render_mode="rgb_array_list", **kwargs)
     return env if wrapper is None else wrapper(env)
 
 

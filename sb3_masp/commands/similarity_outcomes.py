@@ -8,7 +8,7 @@ from gymnasium import spaces
 
 from macro_gym.files import require_file
 from sb3_masp.run_config import TrainConfig
-from sb3_masp.run_parts import parts
+from sb3_masp.run_parts import one_line, parts
 from sb3_masp.similarity import SimilarityAbout, save_similarity
 from sb3_masp.similarity.outcomes import outcome_similarity
 
@@ -69,7 +69,8 @@ def _made(config: TrainConfig) -> gym.Env[Any, Any]:
     kwargs, wrapper = parts(config)
     if config.env.startswith("MacroALE"):
         kwargs = kwargs | {"obs_type": "ram", "repeat_action_probability": 0.0}
-    env: gym.Env[Any, Any] = gym.make(config.env, **kwargs)
+    with one_line(config):
+        env: gym.Env[Any, Any] = gym.make(config.env, **kwargs)
     return env if wrapper is None else wrapper(env)
 
 

@@ -64,6 +64,7 @@ def test_environments_of_a_module_in_this_folder_are_found(tmp_path, monkeypatch
         (["train", "Pendulum-v1"], "Pendulum-v1 has the action space Box"),
         (["train", "nowhere:Foo-v0"], "with options {}: ModuleNotFoundError: No module named 'now"),
         (["train", "ALE/Pong-v5", "--options", "mode", "99"], "RuntimeError: Invalid game mode"),
+        (["similarity", "outcomes", "nowhere:Foo-v0"], "options {}: ModuleNotFoundError: No mod"),
     ],
 )
 def test_the_command_line_says_what_is_wrong_in_a_line(words, message, capsys, tmp_path):
