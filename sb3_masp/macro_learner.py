@@ -298,6 +298,8 @@ class MacroLearner(MacroModel, TrainsByDecisions, ABC):
         if isinstance(loaded, MacroReplayBuffer):
             self._require_same_returns(loaded)
             loaded.n_steps = self.n_steps
+        elif isinstance(loaded, NStepReplayBuffer) and self.n_steps > 1:
+            loaded.n_steps, loaded.gamma = self.n_steps, self.gamma  # as `_buffer_settings`
         self.replay_buffer = loaded
 
     def _require_same_returns(self, loaded: MacroReplayBuffer) -> None:

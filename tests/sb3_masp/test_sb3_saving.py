@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch as th
 from stable_baselines3 import DQN
-from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.env_util import make_vec_env
 
 from macro_gym.errors import LearnerSettingError
@@ -199,6 +199,19 @@ def test_a_saved_buffer_of_sb3_is_taken_where_it_suffices_with_the_warning_of_it
     with pytest.warns(UserWarning, match="ReplayBuffer does not know how long macro-actions last"):
         model.load_replay_buffer(tmp_path / "buffer")
     assert type(model.replay_buffer) is ReplayBuffer
+    assert model.replay_buffer.size() == 51
+
+
+@pytest.mark.filterwarnings("ignore:NStepReplayBuffer does not know how long")
+def test_a_saved_buffer_of_sb3s_n_steps_takes_the_models_n_and_discount(learner, tmp_path):
+    small(DQN, n_steps=2).learn(51).save_replay_buffer(tmp_path / "buffer")
+    model = small(
+        learner,
+        **PLAIN[learner] | {"n_steps": 5, "gamma": 0.8},
+        replay_buffer_class=NStepReplayBuffer,
+    )
+    model.load_replay_buffer(tmp_path / "buffer")
+    assert (model.replay_buffer.n_steps, model.replay_buffer.gamma) == (5, 0.8)
     assert model.replay_buffer.size() == 51
 
 
